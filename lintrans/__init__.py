@@ -1,0 +1,48 @@
+"""lintrans: linear Transformers on random linear regression, and what training them shows.
+
+The names below are the library; each module opens by saying how its parts compose.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from . import settings
+from .history import History
+from .models import LinearTransformer
+from .optimizers import SGD, Adam
+from .probes import TestLoss, TypicalLoss
+from .random import Stream
+from .results import experiment
+from .runs import Run, Runs, grid
+from .tasks import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
+from .training import train
+
+try:
+    __version__ = version("lintrans")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "GammaScaled",
+    "Gaussian",
+    "History",
+    "LinearRegression",
+    "LinearTransformer",
+    "Moments",
+    "Prompts",
+    "Run",
+    "Runs",
+    "Sphere",
+    "Stream",
+    "TestLoss",
+    "TypicalLoss",
+    "__version__",
+    "book",
+    "experiment",
+    "grid",
+    "settings",
+    "train",
+]

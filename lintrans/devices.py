@@ -1,0 +1,58 @@
+"""Which device and dtype a computation takes, and why not another."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import nearest
+
+KNOWN = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+def resolve_device(device: str | torch.device = "auto", dtype: torch.dtype | None = None) -> torch.device:
+    """The torch device a name stands for; ``"auto"`` is CUDA where there is one and the CPU otherwise.
+
+    Args:
+        device: "auto" or any torch device ("cpu", "cuda", "cuda:1", "mps").
+        dtype: if given, the device must be able to hold it.
+
+    Raises:
+        ValueError: no such device here, or it cannot hold the dtype.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"device = {device!r} is not one of {', '.join(map(repr, KNOWN))}, 'cuda:1', ...{nearest(str(device), KNOWN)}"
+        ) from None
+    try:
+        torch.zeros(1, dtype=torch.float32, device=chosen)
+    except Exception as error:  # torch raises AssertionError, RuntimeError, NotImplementedError, ... by device
+        build = f"PyTorch {torch.__version__}"
+        why = f"{build} is built without CUDA" if chosen.type == "cuda" and torch.version.cuda is None else str(error).split("\n")[0]
+        raise ValueError(f"device = {str(chosen)!r} is not available here ({why}): use device='auto' or 'cpu'") from None
+    if dtype is not None:
+        try:
+            torch.zeros(1, dtype=dtype, device=chosen)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"device = {str(chosen)!r} cannot hold {dtype} ({str(error).splitlines()[0]}): use device='cpu' or another dtype"
+            ) from None
+    return chosen
+
+
+def resolve_dtype(dtype: torch.dtype | str | None, default: torch.dtype) -> torch.dtype:
+    """float32 or float64, from a torch dtype, its name or None (the default).
+
+    Raises:
+        ValueError: another dtype.
+    """
+    if dtype is None:
+        return default
+    names = {"float32": torch.float32, "float64": torch.float64}
+    chosen = names.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen not in names.values():
+        raise ValueError(f"dtype = {dtype!r} is not allowed: give torch.float32, torch.float64 or None (the rule by depth)")
+    return chosen

@@ -1,0 +1,90 @@
+"""The seam between training and engines: what is trained, what changes, what an engine does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..models import LinearTransformer
+from ..runs import Runs
+from ..tasks import LinearRegression, Moments, Prompts
+
+SKIPPED_SHARE = 0.01
+"""A run is diverged once more than this share of its steps were skipped."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an engine is asked to train.
+
+    Attributes:
+        runs: the ensemble, every run with a clip of its own.
+        steps: steps at the constant learning rate.
+        cooldown: further steps over which the rate falls linearly to zero.
+        batch: fresh prompts per step.
+    """
+
+    model: LinearTransformer
+    task: LinearRegression
+    runs: Runs
+    steps: int
+    cooldown: int
+    batch: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def total(self) -> int:
+        """All steps, cooldown included."""
+        return self.steps + self.cooldown
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rate of the step that leads from `step` to `step` + 1."""
+        return 1.0 if step < self.steps else 1.0 - (step - self.steps) / self.cooldown
+
+
+@dataclass
+class State:
+    """All that changes while an ensemble trains; first axis: runs.
+
+    Attributes:
+        step: updates made so far. Step k means the parameters after k updates.
+        parameters: ``[runs, *model.parameter_shape]``.
+        first, second: the optimizers' moments, ``[runs, parameters]``.
+        count: ``[runs]``, updates really made: skipped ones do not count, as bias corrections need.
+        skipped: ``[runs]``, steps skipped because the gradient was not finite.
+        clipped: ``[runs]``, steps whose gradient was longer than the clip.
+        diverged: ``[runs]``, the step at which a run diverged, -1 for none; it is not trained further.
+    """
+
+    step: int
+    parameters: Tensor
+    first: Tensor
+    second: Tensor
+    count: Tensor
+    skipped: Tensor
+    clipped: Tensor
+    diverged: Tensor
+
+
+class Engine(Protocol):
+    """How the losses and gradients of all runs of a step are computed."""
+
+    name: str
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def start(self) -> State:
+        """The state before the first step."""
+
+    def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Losses ``[runs]`` of parameters ``[runs, ...]`` on prompts that all runs share."""
+
+    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs]`` and gradients, shaped like the parameters; prompts shared or one batch a run."""
+
+    def advance(self, state: State, steps: int) -> None:
+        """Make `steps` updates in place: draw, gradient, finite check, clip, optimizer."""

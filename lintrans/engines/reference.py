@@ -1,0 +1,119 @@
+"""The reference engine: torch on any device, batched over runs and prompts, gradients by autograd on the moment form.
+
+Autograd on long elementwise operations with prompts last needs about 1.4 ms per run and step in Setting 1 on two
+cores, a third of what a hand-written backward pass on small matrices (prompts first) needs; so the forward pass stays
+the only formula. Runs are taken in groups whose intermediate results fit in the cache of a CPU as well as possible.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..optimizers import Optimizer, clip_factor, gradient_norm
+from ..tasks import Moments, Prompts
+from .base import SKIPPED_SHARE, Plan, State
+
+GROUP_BYTES = 2**28
+"""Bound on the intermediate results of one group of runs."""
+
+
+class ReferenceEngine:
+    """See :class:`~lintrans.engines.Engine`."""
+
+    name = "reference"
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        runs, device = plan.runs, plan.device
+        self.seeds = sorted({run.seed for run in runs})
+        place = {seed: index for index, seed in enumerate(self.seeds)}
+        self.seed_of_run = torch.tensor([place[run.seed] for run in runs], device=device)
+        self.lr = torch.tensor([[run.lr] for run in runs], dtype=torch.float64, device=device)
+        self.clip = torch.tensor([[run.clip] for run in runs], dtype=torch.float64, device=device)
+        members: dict[Optimizer, list[int]] = {}
+        for index, run in enumerate(runs):
+            members.setdefault(run.optimizer, []).append(index)
+        self.members = {optimizer: torch.tensor(index, device=device) for optimizer, index in members.items()}
+
+    def start(self) -> State:
+        """Initial parameters by seed; moments and counts zero."""
+        plan = self.plan
+        seeds = [run.seed for run in plan.runs]
+        parameters = plan.model.init(seeds, dtype=plan.dtype, device=plan.device)
+        flat = parameters.reshape(len(seeds), -1)
+        counts = [torch.zeros(len(seeds), dtype=torch.int64, device=plan.device) for _ in range(3)]
+        nowhere = torch.full_like(counts[0], -1)
+        return State(0, parameters, torch.zeros_like(flat), torch.zeros_like(flat), *counts, nowhere)
+
+    def group(self, batch: int) -> int:
+        """How many runs are taken at once."""
+        model = self.plan.model
+        per_run = 8 * model.layers * model.heads * model.block**2 * batch * self.plan.dtype.itemsize
+        return max(1, GROUP_BYTES // per_run)
+
+    def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Losses ``[runs]`` on prompts that all runs share."""
+        with torch.no_grad():
+            groups = parameters.split(self.group(prompts.batch))
+            return torch.cat([self.plan.model.loss(group, prompts) for group in groups])
+
+    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs]`` and gradients by autograd; prompts shared by all runs, or with a leading axis of runs."""
+        size = self.group(prompts.batch)
+        shared = prompts.target.ndim == 1
+        losses, gradients = [], []
+        for start in range(0, len(parameters), size):
+            part = slice(start, start + size)
+            leaf = parameters[part].detach().requires_grad_()
+            if shared:
+                own = prompts
+            elif isinstance(prompts, Moments):
+                own = prompts[part]
+            else:
+                own = Prompts(prompts.covariates[part], prompts.responses[part])
+            loss = self.plan.model.loss(leaf, own)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)  # runs do not mix: the sum's gradient is each one's own
+            losses.append(loss.detach())
+            gradients.append(gradient)
+        return torch.cat(losses), torch.cat(gradients)
+
+    def advance(self, state: State, steps: int) -> None:
+        """Make `steps` updates in place."""
+        for _ in range(steps):
+            self._step(state)
+
+    def _step(self, state: State) -> None:
+        plan = self.plan
+        alive = (state.diverged < 0).nonzero().squeeze(-1)
+        step, state.step = state.step, state.step + 1
+        if not len(alive):
+            return
+        moments = plan.task.sample_moments(plan.batch, self.seeds, step, dtype=plan.dtype, device=plan.device)
+        _, gradient = self.gradient(state.parameters[alive], moments[self.seed_of_run[alive]])
+        gradient = gradient.reshape(len(alive), -1)
+        largest, relative = gradient_norm(gradient)
+        finite = torch.isfinite(largest).squeeze(-1)
+        state.skipped[alive[~finite]] += 1
+        moving, gradient = alive[finite], gradient[finite]
+        factor = clip_factor(largest[finite], relative[finite], self.clip[moving])
+        state.clipped[moving] += (factor < 1).squeeze(-1)
+        self._update(state, moving, gradient * factor.to(gradient.dtype), plan.rate(step))
+        broken = ~torch.isfinite(state.parameters.reshape(len(plan.runs), -1)).all(-1)
+        broken |= state.skipped > SKIPPED_SHARE * plan.total
+        state.diverged[broken & (state.diverged < 0)] = state.step
+
+    def _update(self, state: State, moving: Tensor, gradient: Tensor, rate: float) -> None:
+        """Apply each optimizer to those of its runs that move in this step."""
+        state.count[moving] += 1
+        whole = torch.zeros_like(state.first)
+        whole[moving] = gradient
+        moves = torch.zeros(len(self.plan.runs), dtype=torch.bool, device=moving.device)
+        moves[moving] = True
+        flat = state.parameters.view(len(self.plan.runs), -1)
+        for optimizer, index in self.members.items():
+            own = index[moves[index]]
+            direction, state.first[own], state.second[own] = optimizer.update(
+                whole[own], state.first[own], state.second[own], state.count[own].unsqueeze(-1)
+            )
+            flat[own] -= (rate * self.lr[own]).to(flat.dtype) * direction

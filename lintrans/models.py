@@ -1,0 +1,249 @@
+r"""The linear Transformer, twice: on tokens as the paper writes it, and on second moments as it is trained.
+
+Layers act on Z in R^{(d+1) x (n+1)} (Ahn et al. 2024, section 2)::
+
+    Z <- Z + (1/n) sum_h P_h Z M (Z^T Q_h Z),    M = diag(I_n, 0),    TF(Z_0) = -[Z_L]_{d+1, n+1}
+
+The **token form** below is the executable specification. The **moment form** uses that the context enters linear
+attention only through S = (1/n) sum_{i<=n} z_i z_i^T: with B = sum_h P_h S Q_h one layer is
+
+    z_query <- (I + B) z_query,    S <- (I + B) S (I + B)^T,
+
+exactly the same recursion at a cost free of n. Prompts are the last axis of every tensor of the moment form:
+products with P and Q are then large matrix products, and products of two matrices of a prompt are a few long
+elementwise ones, which is the fastest layout torch offers (see ``benchmarks/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import choice, real, whole
+from .random import Source, Stream
+from .tasks import Moments, Prompts
+
+FORMS = ("sparse", "full")
+ATTENTIONS = ("linear",)
+
+
+@dataclass(frozen=True)
+class LinearTransformer:
+    """A Transformer of attention layers only.
+
+    Args:
+        layers: L, at least 1.
+        d: dimension of the covariates.
+        heads: attention heads per layer.
+        form: ``"full"``: P and Q are any (d+1) x (d+1) matrices. ``"sparse"`` (Ahn et al. 2023; the paper's public
+            code): P = blockdiag(P', 1), Q = blockdiag(Q', 0) with d x d blocks trained; the last layer's P' then has
+            no effect on the prediction.
+        attention: ``"linear"``.
+        init_std: standard deviation of every initial entry (0.05 in the paper's public code).
+
+    Parameters are a tensor ``[..., layers, heads, 2, D, D]`` with D = d (sparse) or d + 1 (full); index 0 is P, 1 is
+    Q; leading axes are runs. Q is the paper's: the score of key i for query j is z_i^T Q z_j (the paper's public
+    code stores its transpose).
+
+    Example:
+        >>> import lintrans as lt
+        >>> model = lt.LinearTransformer(layers=3, d=5)
+        >>> model.parameter_shape
+        (3, 1, 2, 5, 5)
+    """
+
+    layers: int = 3
+    d: int = 5
+    heads: int = 1
+    form: str = "sparse"
+    attention: str = "linear"
+    init_std: float = 0.05
+
+    def __post_init__(self) -> None:
+        whole("layers", self.layers, 1)
+        whole("d", self.d, 1)
+        whole("heads", self.heads, 1)
+        choice("form", self.form, FORMS)
+        choice("attention", self.attention, ATTENTIONS)
+        real("init_std", self.init_std, least=0)
+
+    @property
+    def block(self) -> int:
+        """D, the size of the trained matrices: d (sparse) or d + 1 (full)."""
+        return self.d if self.form == "sparse" else self.d + 1
+
+    @property
+    def parameter_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape of one run's parameters."""
+        return (self.layers, self.heads, 2, self.block, self.block)
+
+    @property
+    def default_dtype(self) -> torch.dtype:
+        """float32 to four layers, float64 beyond: the prediction is a polynomial of degree 3^L in the prompt."""
+        return torch.float32 if self.layers <= 4 else torch.float64
+
+    def init(
+        self, seed: int | Sequence[int] = 0, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Initial parameters: independent N(0, init_std^2) entries.
+
+        Args:
+            seed: one seed, or a sequence of them (adds a leading axis of runs).
+            dtype: float32 or float64; None takes :attr:`default_dtype`.
+            device: where the result lies.
+
+        Returns:
+            ``[*seeds, layers, heads, 2, D, D]``; a deeper model starts with the layers of a shallower one.
+        """
+        size = torch.Size(self.parameter_shape).numel()
+        source = Source(seed, 0, Stream.INIT, batch=1, device=device)
+        entries = self.init_std * source.normals(size).reshape(*source.lead, *self.parameter_shape)
+        return entries.to(self.default_dtype if dtype is None else dtype)
+
+    def predict(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """TF_L of every prompt, with the paper's sign.
+
+        Args:
+            parameters: ``[..., layers, heads, 2, D, D]``.
+            prompts: :class:`~lintrans.Prompts` (evaluated on tokens) or :class:`~lintrans.Moments` (on second
+                moments); their leading axes, if any, broadcast with those of the parameters.
+
+        Returns:
+            Predictions ``[..., batch]`` in the wider of the two dtypes; differentiable by autograd.
+
+        Raises:
+            ValueError: a shape that does not fit, in words.
+        """
+        self._check(parameters, prompts)
+        wide = torch.promote_types(parameters.dtype, prompts.dtype)
+        parameters, prompts = parameters.to(wide), prompts.to(wide)
+        if isinstance(prompts, Prompts):
+            return self._predict_tokens(parameters, prompts)
+        return self._predict_moments(parameters, prompts)
+
+    def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Mean squared error of :meth:`predict` over the batch, ``[...]``."""
+        error = self.predict(parameters, prompts) - prompts.target
+        return (error * error).mean(-1)
+
+    def full_parameters(self, parameters: Tensor) -> Tensor:
+        """The (d+1) x (d+1) matrices P and Q that the parameters stand for, ``[..., layers, heads, 2, d+1, d+1]``."""
+        if self.form == "full":
+            return parameters
+        whole_blocks = torch.nn.functional.pad(parameters, (0, 1, 0, 1))
+        corner = torch.zeros_like(whole_blocks)
+        corner[..., 0, self.d, self.d] = 1.0  # P = blockdiag(P', 1), Q = blockdiag(Q', 0)
+        return whole_blocks + corner
+
+    def _predict_tokens(self, parameters: Tensor, prompts: Prompts) -> Tensor:
+        """The specification, line by line as in the paper."""
+        n = prompts.n
+        weights = self.full_parameters(parameters).unsqueeze(-6)  # [..., 1 (batch), layers, heads, 2, d+1, d+1]
+        hidden = torch.ones_like(prompts.responses)
+        hidden[..., -1] = 0.0  # the query's own response is not shown
+        z = torch.cat([prompts.covariates, (prompts.responses * hidden).unsqueeze(-1)], dim=-1).transpose(-1, -2)
+        mask = torch.diag(hidden.new_tensor([1.0] * n + [0.0]))  # M
+        for layer in range(self.layers):
+            update = torch.zeros((), dtype=z.dtype, device=z.device)
+            for head in range(self.heads):
+                p, q = weights[..., layer, head, 0, :, :], weights[..., layer, head, 1, :, :]
+                update = update + p @ z @ mask @ (z.transpose(-1, -2) @ q @ z)  # [..., batch, d+1, n+1]
+            z = z + update / n
+        return -z[..., -1, -1]
+
+    def _predict_moments(self, parameters: Tensor, moments: Moments) -> Tensor:
+        if self.form == "sparse":
+            return self._sparse_moments(parameters, moments)
+        return self._full_moments(parameters, moments)
+
+    def _sparse_moments(self, parameters: Tensor, moments: Moments) -> Tensor:
+        """d x d blocks: S = S_xx, s = S_xy, x the query, y its running response."""
+        s_xx, s_xy, x = moments.xx, moments.xy, moments.query
+        y = torch.zeros((), dtype=x.dtype, device=x.device)
+        for layer in range(self.layers):
+            p, q = parameters[..., layer, :, 0, :, :], parameters[..., layer, :, 1, :, :]  # [..., heads, d, d]
+            g = q.sum(-3).transpose(-1, -2) @ s_xy  # [..., d, batch]
+            y = y + (g * x).sum(-2)
+            if layer == self.layers - 1:
+                break  # P' of the last layer, and what follows, has no effect
+            a = mix(p, s_xx, q)  # [..., d, d, batch]
+            u = s_xy + apply(s_xx, g)
+            s_xy = u + apply(a, u)
+            x = x + apply(a, x)
+            if layer < self.layers - 2:
+                s_xx = congruence(a, s_xx)
+        return -y
+
+    def _full_moments(self, parameters: Tensor, moments: Moments) -> Tensor:
+        """(d+1) x (d+1) blocks: S the moments of (x, y), z the query token (x, 0)."""
+        top = torch.cat([moments.xx, moments.xy.unsqueeze(-2)], dim=-2)
+        bottom = torch.cat([moments.xy, moments.yy.unsqueeze(-2)], dim=-2)
+        s = torch.cat([top, bottom.unsqueeze(-3)], dim=-3)  # [..., d+1, d+1, batch]
+        z = torch.cat([moments.query, torch.zeros_like(moments.yy).unsqueeze(-2)], dim=-2)
+        for layer in range(self.layers):
+            b = mix(parameters[..., layer, :, 0, :, :], s, parameters[..., layer, :, 1, :, :])
+            z = z + apply(b, z)
+            if layer < self.layers - 1:
+                s = congruence(b, s)
+        return -z[..., -1, :]
+
+    def _check(self, parameters: Tensor, prompts: Prompts | Moments) -> None:
+        check_parameters(self, parameters)
+        if not isinstance(prompts, Prompts | Moments):
+            raise TypeError(f"prompts are a {type(prompts).__name__}: give lintrans.Prompts or lintrans.Moments")
+        if prompts.d != self.d:
+            raise ValueError(f"the prompts have d = {prompts.d} and the model d = {self.d}: make them equal")
+
+
+def check_parameters(model: LinearTransformer, parameters: Tensor) -> None:
+    """Refuse parameters whose shape or dtype is not the model's.
+
+    Raises:
+        TypeError: no floating-point tensor.
+        ValueError: another shape than ``[..., layers, heads, 2, D, D]``.
+    """
+    if not isinstance(parameters, Tensor) or not parameters.is_floating_point():
+        raise TypeError(f"parameters are {type(parameters).__name__}: give a floating-point tensor")
+    if tuple(parameters.shape[-5:]) != model.parameter_shape:
+        expected = ", ".join(map(str, model.parameter_shape))
+        raise ValueError(
+            f"parameters have shape {list(parameters.shape)}; this model needs [..., {expected}] "
+            f"= [..., layers, heads, (P, Q), {model.block}, {model.block}]"
+        )
+
+
+# Products of the moment form. Matrices of a prompt are [..., i, j, batch], its vectors [..., i, batch].
+
+
+def mix(p: Tensor, s: Tensor, q: Tensor) -> Tensor:
+    """sum_h P_h S Q_h, with P, Q [..., heads, D, D] and S [..., D, D, batch]."""
+    heads, size = p.shape[-3], p.shape[-1]
+    total: Tensor | None = None
+    for head in range(heads):
+        t = q[..., head, :, :].transpose(-1, -2).unsqueeze(-3) @ s  # S Q: one product per row of S
+        rows = p[..., head, :, :] @ t.reshape(*t.shape[:-3], size, -1)
+        total = rows if total is None else total + rows
+    assert total is not None  # heads >= 1
+    return total.reshape(*total.shape[:-2], size, size, s.shape[-1])
+
+
+def apply(a: Tensor, x: Tensor) -> Tensor:
+    """A x."""
+    return (a * x.unsqueeze(-3)).sum(-2)
+
+
+def congruence(a: Tensor, s: Tensor) -> Tensor:
+    """(I + A) S (I + A)^T."""
+    w = s + sum_of_products(a, s)
+    return w + sum_of_products(w, a.transpose(-2, -3))
+
+
+def sum_of_products(a: Tensor, b: Tensor) -> Tensor:
+    """A B as D long elementwise products; twice as fast as torch's batched product of small matrices."""
+    total = a[..., :, 0, None, :] * b[..., None, 0, :, :]
+    for k in range(1, a.shape[-2]):
+        total = torch.addcmul(total, a[..., :, k, None, :], b[..., None, k, :, :])
+    return total

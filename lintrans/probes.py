@@ -1,0 +1,121 @@
+"""What is measured while an ensemble trains.
+
+A probe names its steps and returns one number per run and metric. Training knows probes by :class:`Probe` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .engines import Engine, Plan
+from .errors import whole
+from .random import Stream
+
+BLOCK = 1000
+"""Prompts in a block of fresh evaluation prompts."""
+
+
+class Probe(Protocol):
+    """One measurement."""
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """Steps at which to measure, of a training of `steps` and a cooldown to `total`."""
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """Metric names and their values ``[runs]``."""
+
+
+def schedule(every: int | None, at: Sequence[int], steps: int, total: int) -> set[int]:
+    """The steps 0, every, 2 every, ..., `steps`, and those of `at`.
+
+    Raises:
+        ValueError: a step of `at` beyond the training.
+    """
+    for step in at:
+        if step > total:
+            raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
+    regular = {*range(0, steps + 1, every), steps} if every is not None else set()
+    return regular | set(at)
+
+
+def _check(every: int | None, at: Sequence[int]) -> None:
+    if every is not None:
+        whole("every", every, 1)
+    for step in at:
+        whole("a step of at", step, 0)
+    if every is None and not at:
+        raise ValueError("a probe needs every=... or at=[...]")
+
+
+@dataclass(frozen=True)
+class TestLoss:
+    """Loss on one fixed batch of prompts, the same for all runs and seeds: the paper's curves. Metric ``test_loss``.
+
+    Args:
+        every: measure at 0, every, 2 every, ..., and at the end.
+        batch: prompts in the batch.
+        at: further steps.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    every: int | None = 50
+    batch: int = 1000
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", tuple(self.at))
+        _check(self.every, self.at)
+        whole("batch", self.batch, 1)
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`Probe`."""
+        return schedule(self.every, self.at, steps, total)
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`Probe`."""
+        prompts = plan.task.sample_moments(self.batch, stream=Stream.TEST, dtype=plan.dtype, device=plan.device)
+        return {"test_loss": engine.loss(parameters, prompts)}
+
+
+@dataclass(frozen=True)
+class TypicalLoss:
+    """Median over fresh blocks of the mean loss over a block's 1000 prompts; the same blocks for all runs.
+
+    The mean loss of a deep model is ruled by events no sample contains, so runs are judged by the loss of a typical
+    block instead.
+
+    Args:
+        blocks: how many blocks; those of a smaller number are the first of a larger one.
+        every: measure at 0, every, 2 every, ..., and at the end.
+        at: further steps.
+        metric: its name in the frame.
+    """
+
+    blocks: int = 1000
+    every: int | None = None
+    at: tuple[int, ...] = ()
+    metric: str = field(default="typical_loss")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", tuple(self.at))
+        _check(self.every, self.at)
+        whole("blocks", self.blocks, 1)
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`Probe`."""
+        return schedule(self.every, self.at, steps, total)
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`Probe`; memory does not grow with the number of blocks but for one number a run and block."""
+        losses = []
+        for block in range(self.blocks):
+            prompts = plan.task.sample_moments(BLOCK, step=block, stream=Stream.EVALUATION, dtype=plan.dtype, device=plan.device)
+            losses.append(engine.loss(parameters, prompts))
+        # the midpoint median, numpy's convention
+        return {self.metric: torch.quantile(torch.stack(losses).double(), 0.5, dim=0)}

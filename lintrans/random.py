@@ -1,0 +1,162 @@
+r"""The counter-based generator, and who may draw what from it.
+
+Every number the project draws comes from Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
+1, 2, 3"), a function of a key and a counter and nothing else:
+
+    key     = (seed, step)
+    counter = (prompt, word, stream, attempt)
+
+so the prompts of (seed, step) do not depend on the ensemble's make-up, on the order of draws, on the batch's split
+or on the device; the first k prompts of a larger batch are the batch of k; and two roles (:class:`Stream`) never
+share a number. Each call gives four 32-bit words, each word one uniform, (w + 1/2) / 2^32: fewer bits would cut the
+normals where the outliers of deep models live.
+
+Everything is computed in float64, on any torch device, with *prompts last*: ``[..., count, prompts]``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .errors import UINT32, seed_number, whole
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+MASK = UINT32 - 1
+
+Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Stream(IntEnum):
+    """Roles of random numbers; nothing is shared between two of them."""
+
+    TRAINING = 0  # the minibatches of training
+    TEST = 1  # the fixed test batch of the loss curves
+    INIT = 2  # initial parameters
+    EVALUATION = 3  # the fresh blocks behind typical losses
+    NOISE = 4  # the minibatches of gradient noise
+    REFERENCE = 5  # the large batch that gradient noise is measured against
+
+
+def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int) -> Words:
+    """Philox4x32-10 of a counter (c0, c1, c2, c3) and a key (k0, k1).
+
+    Args:
+        c0, c1, c2, c3: int64 tensors holding 32-bit words; broadcast together.
+        k0, k1: the key, ints or int64 tensors that broadcast with the counter.
+
+    Returns:
+        Four int64 tensors of 32-bit words.
+    """
+    for _ in range(ROUNDS):
+        # int64 products wrap modulo 2^64; the arithmetic shift is masked, so both halves come out exact
+        p0 = c0 * MULTIPLIERS[0]
+        p1 = c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = ((p1 >> 32) & MASK) ^ c1 ^ k0, p1 & MASK, ((p0 >> 32) & MASK) ^ c3 ^ k1, p0 & MASK
+        k0 = (k0 + WEYL[0]) & MASK
+        k1 = (k1 + WEYL[1]) & MASK
+    return c0, c1, c2, c3
+
+
+def uniform(words: Tensor) -> Tensor:
+    """(w + 1/2) / 2^32, float64, strictly between 0 and 1."""
+    return (words.to(torch.float64) + 0.5) * 2.0**-32
+
+
+def box_muller(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two independent standard normals of two words: radius from the first, angle from the second."""
+    radius = torch.sqrt(-2.0 * torch.log(uniform(first)))
+    angle = 2.0 * math.pi * uniform(second)
+    return radius * torch.sin(angle), radius * torch.cos(angle)
+
+
+class Source:
+    """All numbers that one role may draw at one step, for one seed or for several at once.
+
+    Args:
+        seed: a whole number, or a sequence of them; a sequence adds a leading axis [seeds] to every draw.
+        step: the key's second word: the training step, or the index of a block.
+        stream: the role.
+        batch: how many prompts.
+        first: index of the first prompt, so that a batch can be drawn in parts.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        seed: int | Sequence[int],
+        step: int,
+        stream: Stream,
+        batch: int,
+        *,
+        first: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.step = whole("step", step, 0, UINT32 - 1)
+        self.stream = Stream(stream)
+        self.batch = whole("batch", batch, 1)
+        self.first = whole("first", first, 0)
+        whole("first + batch", self.first + self.batch, 1, UINT32)
+        self.device = torch.device(device)
+        if isinstance(seed, Sequence) and not isinstance(seed, str):
+            self.lead: tuple[int, ...] = (len(seed),)
+            keys = torch.tensor([seed_number(s) for s in seed], dtype=torch.int64, device=self.device)
+            self.key: Tensor | int = keys.reshape(-1, 1, 1)
+        else:
+            self.lead = ()
+            self.key = seed_number(seed)
+        self.prompts = torch.arange(self.first, self.first + self.batch, dtype=torch.int64, device=self.device)
+
+    def _words(self, count: int, attempt: int) -> Words:
+        """`count` calls a prompt: four tensors [*seeds, count, batch]."""
+        word = torch.arange(count, dtype=torch.int64, device=self.device).reshape(-1, 1)
+        stream = torch.full_like(word, int(self.stream))
+        tries = torch.full_like(word, attempt)
+        return philox(self.prompts.expand(count, -1), word, stream, tries, self.key, self.step)
+
+    def normals(self, count: int) -> Tensor:
+        """Standard normals [*seeds, count, batch], float64; the first k of a larger count are those of k."""
+        calls = -(-count // 4)
+        a, b, c, d = self._words(calls, attempt=0)
+        four = torch.stack([*box_muller(a, b), *box_muller(c, d)], dim=-2)  # [*seeds, calls, 4, batch]
+        return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
+
+    def log_gamma(self, shape: float, count: int) -> Tensor:
+        """Logarithms of Gamma(shape, 1) variates [*seeds, count, batch], float64.
+
+        Marsaglia & Tsang (2000), "A simple method for generating gamma variables", on shape + 1 where shape < 1,
+        brought back by G_k = G_{k+1} U^(1/k). In log space, because U^(1/k) leaves even float64's range for small
+        shapes. Each attempt has counters of its own; a later one is computed only where all earlier were rejected.
+        """
+        boosted = shape + 1.0 if shape < 1.0 else shape
+        d = boosted - 1.0 / 3.0
+        c = 1.0 / math.sqrt(9.0 * d)
+        result = torch.full((*self.lead, count, self.batch), math.nan, dtype=torch.float64, device=self.device)
+        flat = result.reshape(-1)
+        waiting = torch.arange(flat.numel(), device=self.device)
+        keys = self.key if isinstance(self.key, int) else self.key.reshape(-1)
+        attempt = 0
+        while waiting.numel():
+            attempt += 1
+            prompt = self.prompts[waiting % self.batch]
+            token = (waiting // self.batch) % count
+            key = keys if isinstance(keys, int) else keys[waiting // (self.batch * count)]
+            stream = torch.full_like(token, int(self.stream))
+            a, b, e, f = philox(prompt, token, stream, torch.full_like(token, attempt), key, self.step)
+            x, _ = box_muller(a, b)
+            root = 1.0 + c * x
+            log_v = 3.0 * torch.log(root.clamp_min(1e-300))
+            accepted = (root > 0) & (torch.log(uniform(e)) < 0.5 * x * x + d - d * torch.exp(log_v) + d * log_v)
+            value = math.log(d) + log_v
+            if shape < 1.0:
+                value = value + torch.log(uniform(f)) / shape
+            flat[waiting[accepted]] = value[accepted]
+            waiting = waiting[~accepted]
+        return result

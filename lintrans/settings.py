@@ -1,0 +1,148 @@
+"""The paper's settings as data, and the one table of what each scale computes.
+
+Rates and clips are those of the paper's public code; the paper's text says clip 1 throughout (Ahn et al. 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .errors import choice
+from .models import LinearTransformer
+from .tasks import GammaScaled, Gaussian, LinearRegression, Sphere
+
+SCALE_NAMES = ("paper", "quick")
+JUDGING_SEEDS = 24
+PAPER_SEEDS = 6
+TUNING_SEEDS = (1000, 1001, 1002)
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One of the paper's settings.
+
+    Attributes:
+        name: its key in :data:`SETTINGS`.
+        title: its name on a page.
+        task, model: what is learned, and by what.
+        lr: published learning rates by optimizer.
+        clip: published gradient-norm clip.
+    """
+
+    name: str
+    title: str
+    task: LinearRegression
+    model: LinearTransformer
+    lr: MappingProxyType[str, float]
+    clip: float
+
+    @property
+    def law(self) -> str:
+        """Its covariates in TeX."""
+        covariates = self.task.covariates
+        if isinstance(covariates, Gaussian):
+            return r"$\mathcal{N}(0, I_d)$"
+        if isinstance(covariates, Sphere):
+            return r"$\mathrm{Unif}(S^{d-1})$"
+        assert isinstance(covariates, GammaScaled)
+        return rf"$\sqrt{{\Gamma({covariates.shape:g}, {covariates.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})$"
+
+
+def _setting(name: str, title: str, task: LinearRegression, sgd: float, adam: float, clip: float) -> Setting:
+    return Setting(name, title, task, LinearTransformer(layers=3, d=5), MappingProxyType({"sgd": sgd, "adam": adam}), clip)
+
+
+SETTINGS: MappingProxyType[str, Setting] = MappingProxyType(
+    {
+        "1": _setting("1", "Setting 1", LinearRegression(5, 20, Gaussian()), 0.02, 0.02, 1.0),
+        "2": _setting("2", "Setting 2", LinearRegression(5, 5, Gaussian()), 0.01, 0.005, 1.0),
+        "3": _setting("3", "Setting 3", LinearRegression(5, 20, GammaScaled(0.1, 10.0)), 0.02, 0.02, 1.0),
+        "sphere": _setting("sphere", "Spherical", LinearRegression(5, 20, Sphere()), 5.0, 0.1, 0.1),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much one reading of a claim computes.
+
+    Attributes:
+        settings: names of the settings it covers.
+        steps: horizon T.
+        seeds: judging seeds 0, 1, ...
+        batch: fresh prompts per step.
+        blocks: blocks of 1000 prompts behind a typical loss.
+        seconds: what it may take on two cores.
+    """
+
+    settings: tuple[str, ...]
+    steps: int
+    seeds: int
+    batch: int
+    blocks: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class TuningBudget(Budget):
+    """How each optimizer's best rate is found, and whether it is then judged.
+
+    Attributes:
+        rates: the grid.
+        clips: gradient-norm clips crossed with it; infinite for none.
+        tuning_seeds: never used to judge.
+        screening: steps of the whole grid.
+        finalists: (rate, clip) pairs an optimizer takes on to the horizon; 0 ends after the screening, and the
+            reading stays *not measurable here*.
+        tuning_blocks: blocks behind the losses that tuning compares.
+    """
+
+    rates: tuple[float, ...]
+    clips: tuple[float, ...]
+    tuning_seeds: tuple[int, ...]
+    screening: int
+    finalists: int
+    tuning_blocks: int
+
+
+INF = float("inf")
+_THREE = ("1", "2", "3")
+
+PROTOCOL: MappingProxyType[str, Budget] = MappingProxyType(
+    {
+        "published": Budget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240),
+        "tuned": TuningBudget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, RATES, (1.0, INF), TUNING_SEEDS, 1000, 3, 100),
+    }
+)
+"""What the rules of judgement ask of claim C1; a page prints where its scale falls short of it."""
+
+SCALES: MappingProxyType[str, MappingProxyType[str, Budget]] = MappingProxyType(
+    {
+        "paper": MappingProxyType(
+            {
+                # The reference engine needs some 2 ms a run and step: a tenth of the horizon, and a grid in Setting 1.
+                "published": Budget(_THREE, 1000, PAPER_SEEDS, 1000, 100, 240),
+                "tuned": TuningBudget(("1",), 500, 2, 1000, 100, 120, RATES, (1.0,), TUNING_SEEDS[:2], 500, 0, 100),
+            }
+        ),
+        "quick": MappingProxyType(
+            {
+                "published": Budget(_THREE, 60, 3, 250, 5, 15),
+                "tuned": TuningBudget(("1",), 40, 2, 250, 5, 15, RATES, (1.0,), TUNING_SEEDS[:1], 40, 0, 5),
+            }
+        ),
+    }
+)
+"""Steps, seeds, batch and grid of each reading at each scale: the one place to change them."""
+
+
+def scale(name: str) -> MappingProxyType[str, Budget]:
+    """The budgets of a scale.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return SCALES[choice("scale", name, SCALE_NAMES)]

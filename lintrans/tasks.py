@@ -1,0 +1,291 @@
+r"""Random linear regression in context: covariate laws, teachers, prompts as tokens or as second moments.
+
+A prompt is n examples (x_i, y_i) and a query x_{n+1}; its teacher w ~ N(0, I_d) gives y_i = <w, x_i>
+(Ahn et al. 2024, section 2). Whatever draws prompts takes them from :mod:`lintrans.random`, keyed by seed and step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from .errors import real, whole
+from .random import Source, Stream
+
+
+@runtime_checkable
+class Covariates(Protocol):
+    """A law of covariates: isotropic, hence a law of the length times a uniform direction."""
+
+    def draw(self, normals: Tensor, source: Source) -> Tensor:
+        """Turn standard normals [..., tokens, d, batch] into covariates of the same shape."""
+
+    def squared_norm(self, d: int) -> float:
+        """E ||x||^2, which is also the loss of the zero predictor."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """x ~ N(0, std^2 I_d)."""
+
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("std", self.std, above=0)
+
+    def draw(self, normals: Tensor, source: Source) -> Tensor:
+        """See :class:`Covariates`."""
+        return normals if self.std == 1.0 else self.std * normals
+
+    def squared_norm(self, d: int) -> float:
+        """E ||x||^2 = d std^2."""
+        return d * self.std**2
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """x uniform on the sphere of the given radius in R^d."""
+
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("radius", self.radius, above=0)
+
+    def draw(self, normals: Tensor, source: Source) -> Tensor:
+        """See :class:`Covariates`."""
+        return self.radius * unit(normals)
+
+    def squared_norm(self, d: int) -> float:
+        """||x||^2 = radius^2, always."""
+        return self.radius**2
+
+
+@dataclass(frozen=True)
+class GammaScaled:
+    """x = sqrt(g) u with g ~ Gamma(shape, scale) and u uniform on the unit sphere.
+
+    Shape 0.1 and scale 10 are the paper's heavy-tailed Setting 3; shape d/2 and scale 2 give N(0, I_d) exactly.
+    """
+
+    shape: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        real("shape", self.shape, above=0)
+        real("scale", self.scale, above=0)
+
+    def draw(self, normals: Tensor, source: Source) -> Tensor:
+        """See :class:`Covariates`."""
+        log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, normals.shape[-3])
+        return torch.exp(0.5 * log_squared_length).unsqueeze(-2) * unit(normals)
+
+    def squared_norm(self, d: int) -> float:
+        """E ||x||^2 = shape scale."""
+        return self.shape * self.scale
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Directions of vectors [..., d, batch]."""
+    return vectors / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as tokens.
+
+    Attributes:
+        covariates: [..., batch, n + 1, d]; the last one is the query.
+        responses: [..., batch, n + 1]; the last one is the target, which no model sees.
+    """
+
+    covariates: Tensor
+    responses: Tensor
+
+    def __post_init__(self) -> None:
+        if self.covariates.ndim < 3 or self.covariates.shape[-2] < 2 or self.responses.shape != self.covariates.shape[:-1]:
+            raise ValueError(
+                f"prompts need covariates [..., batch, n + 1, d] with n >= 1 and responses [..., batch, n + 1], "
+                f"not {list(self.covariates.shape)} and {list(self.responses.shape)}"
+            )
+
+    @property
+    def n(self) -> int:
+        """Context length."""
+        return self.covariates.shape[-2] - 1
+
+    @property
+    def d(self) -> int:
+        """Dimension of the covariates."""
+        return self.covariates.shape[-1]
+
+    @property
+    def batch(self) -> int:
+        """Number of prompts."""
+        return self.covariates.shape[-3]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers."""
+        return self.covariates.dtype
+
+    @property
+    def target(self) -> Tensor:
+        """Response at the query, [..., batch]."""
+        return self.responses[..., -1]
+
+    def to(self, *args: torch.dtype | torch.device | str) -> Prompts:
+        """The same prompts in another dtype or on another device, as ``Tensor.to``."""
+        return Prompts(self.covariates.to(*args), self.responses.to(*args))
+
+    def moments(self) -> Moments:
+        """All that linear attention sees of these prompts: :class:`Moments`."""
+        x, y = self.covariates[..., :-1, :], self.responses[..., :-1]
+        xx = torch.einsum("...bki,...bkj->...ijb", x, x) / self.n
+        xy = torch.einsum("...bki,...bk->...ib", x, y) / self.n
+        return Moments(xx, xy, (y * y).mean(-1), self.covariates[..., -1, :].transpose(-1, -2), self.target)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Prompts as second moments of their context, prompts last; linear attention needs no more.
+
+    Attributes:
+        xx: (1/n) sum_i x_i x_i^T, [..., d, d, batch].
+        xy: (1/n) sum_i x_i y_i, [..., d, batch].
+        yy: (1/n) sum_i y_i^2, [..., batch].
+        query: x_{n+1}, [..., d, batch].
+        target: y_{n+1}, [..., batch].
+    """
+
+    xx: Tensor
+    xy: Tensor
+    yy: Tensor
+    query: Tensor
+    target: Tensor
+
+    @property
+    def d(self) -> int:
+        """Dimension of the covariates."""
+        return self.query.shape[-2]
+
+    @property
+    def batch(self) -> int:
+        """Number of prompts."""
+        return self.target.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers."""
+        return self.target.dtype
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.xx, self.xy, self.yy, self.query, self.target))
+
+    def to(self, *args: torch.dtype | torch.device | str) -> Moments:
+        """The same moments in another dtype or on another device, as ``Tensor.to``."""
+        return Moments(*(part.to(*args) for part in self))
+
+    def __getitem__(self, index: Tensor | slice | int) -> Moments:
+        """Select along the first axis, for moments of several seeds."""
+        return Moments(*(part[index] for part in self))
+
+
+@dataclass(frozen=True)
+class LinearRegression:
+    """In-context linear regression: y = <w, x>, w ~ N(0, I_d), covariates i.i.d.
+
+    Args:
+        d: dimension of the covariates, at least 1.
+        n: context length, at least 1.
+        covariates: their law: :class:`Gaussian`, :class:`Sphere` or :class:`GammaScaled`.
+
+    Example:
+        >>> import lintrans as lt
+        >>> task = lt.LinearRegression(d=5, n=20)
+        >>> task.sample(batch=1000, seed=0, step=0).covariates.shape
+        torch.Size([1000, 21, 5])
+    """
+
+    d: int = 5
+    n: int = 20
+    covariates: Covariates = Gaussian()
+
+    def __post_init__(self) -> None:
+        whole("d", self.d, 1)
+        whole("n", self.n, 1)
+        if not isinstance(self.covariates, Covariates) or isinstance(self.covariates, type):
+            raise TypeError(
+                f"covariates = {self.covariates!r} is no law of covariates: give lintrans.Gaussian(), Sphere() or "
+                f"GammaScaled(shape=..., scale=...)"
+            )
+
+    @property
+    def zero_loss(self) -> float:
+        """Loss of the zero predictor, f0 = E||x||^2."""
+        return self.covariates.squared_norm(self.d)
+
+    def _draw(self, source: Source) -> tuple[Tensor, Tensor]:
+        """Covariates [*seeds, n + 1, d, batch] and teachers [*seeds, d, batch], float64."""
+        tokens = (self.n + 1) * self.d
+        normals = source.normals(tokens + self.d)
+        x = normals[..., :tokens, :].reshape(*source.lead, self.n + 1, self.d, source.batch)
+        return self.covariates.draw(x, source), normals[..., tokens:, :]
+
+    def sample(
+        self,
+        batch: int,
+        seed: int | Sequence[int] = 0,
+        step: int = 0,
+        *,
+        stream: Stream = Stream.TRAINING,
+        first: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Prompts:
+        """Draw prompts as tokens.
+
+        Args:
+            batch: number of prompts.
+            seed: a whole number below 2^32, or a sequence of them (adds a leading axis).
+            step: training step, or index of a block.
+            stream: role of these prompts; roles share no numbers.
+            first: index of the first prompt: ``sample(10, first=5)`` is the second half of ``sample(15)`` from 5 on.
+            dtype: of the result (torch's default where None); drawn in float64 in any case.
+            device: where to draw.
+
+        Returns:
+            Prompts with covariates [*seeds, batch, n + 1, d].
+        """
+        source = Source(seed, step, stream, batch, first=first, device=device)
+        x, w = self._draw(source)
+        y = (x * w.unsqueeze(-3)).sum(-2)  # [*seeds, n + 1, batch]
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        return Prompts(x.movedim(-1, -3).contiguous().to(kind), y.movedim(-1, -2).contiguous().to(kind))
+
+    def sample_moments(
+        self,
+        batch: int,
+        seed: int | Sequence[int] = 0,
+        step: int = 0,
+        *,
+        stream: Stream = Stream.TRAINING,
+        first: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Moments:
+        """Draw the same prompts directly as second moments, without building tokens; see :meth:`sample`.
+
+        Noiseless labels give xy = xx w and yy = w^T xx w. The draw is in float64, the moments in `dtype`.
+        """
+        source = Source(seed, step, stream, batch, first=first, device=device)
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        x, w = (part.to(kind) for part in self._draw(source))
+        context, query = x[..., :-1, :, :], x[..., -1, :, :]
+        xx = torch.stack([(context * context[..., i : i + 1, :]).sum(-3) for i in range(self.d)], dim=-3) / self.n
+        xy = (xx * w.unsqueeze(-3)).sum(-2)
+        return Moments(xx, xy, (w * xy).sum(-2), query, (query * w).sum(-2))

@@ -1,0 +1,168 @@
+"""Training an ensemble: steps, probes, snapshots, divergence, progress.
+
+**Step k** means the parameters after k updates. Everything between two probes happens inside the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .devices import resolve_device, resolve_dtype
+from .engines import Plan, State, choose
+from .errors import real, whole
+from .history import COLUMNS, History
+from .models import LinearTransformer
+from .probes import Probe, TestLoss
+from .progress import bar
+from .runs import Runs
+from .tasks import LinearRegression
+
+__all__ = ["plan_training", "resolve_device", "train"]
+
+GRAIN_SECONDS = 0.3
+"""Time an engine works before Ctrl-C and the progress bar get their turn."""
+
+
+def plan_training(
+    model: LinearTransformer,
+    task: LinearRegression,
+    runs: Runs,
+    *,
+    steps: int,
+    cooldown: int = 0,
+    batch: int = 1000,
+    clip: float | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | str | None = None,
+) -> Plan:
+    """Check the arguments of :func:`train` and resolve its defaults, before anything is computed."""
+    if not isinstance(model, LinearTransformer):
+        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
+    if not isinstance(task, LinearRegression):
+        raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
+    if not isinstance(runs, Runs) or not len(runs):
+        raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
+    if model.d != task.d:
+        raise ValueError(f"the model has d = {model.d} and the task d = {task.d}: make them equal")
+    if clip is not None:
+        real("clip", clip, above=0)
+    kind = resolve_dtype(dtype, model.default_dtype)
+    return Plan(
+        model=model,
+        task=task,
+        runs=runs.with_clip(clip),
+        steps=whole("steps", steps, 0),
+        cooldown=whole("cooldown", cooldown, 0),
+        batch=whole("batch", batch, 1),
+        dtype=kind,
+        device=resolve_device(device, kind),
+    )
+
+
+def train(
+    model: LinearTransformer,
+    task: LinearRegression,
+    runs: Runs,
+    *,
+    steps: int,
+    batch: int = 1000,
+    clip: float | None = None,
+    probes: Sequence[Probe] = (TestLoss(),),
+    snapshots: Iterable[int] = (),
+    cooldown: int = 0,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | str | None = None,
+    engine: str = "auto",
+    progress: bool | None = None,
+    title: str = "training",
+) -> History:
+    """Train all runs together; runs of one seed share their initial parameters and every prompt.
+
+    Args:
+        model: what is trained.
+        task: where its prompts come from.
+        runs: the ensemble, from :func:`lintrans.grid`.
+        steps: updates at the constant learning rate.
+        batch: fresh prompts per step.
+        clip: global gradient-norm clip of the runs that name none; None for no clipping.
+        probes: what is measured on the way; see :mod:`lintrans.probes`.
+        snapshots: steps at which parameters are kept; those of the end always are.
+        cooldown: further updates with the rate falling linearly to zero.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", or any torch device.
+        dtype: torch.float32 or torch.float64; None: float32 to four layers, float64 beyond.
+        engine: "auto" or "reference".
+        progress: show a progress bar; None: in a terminal or notebook.
+        title: its label.
+
+    Returns:
+        The :class:`~lintrans.history.History`. The same arguments give the same numbers: for a run alone or in an
+        ensemble (to rounding), on any day.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named, before anything is computed.
+
+    Example:
+        >>> import lintrans as lt
+        >>> runs = lt.grid(optimizer=[lt.SGD(), lt.Adam()], lr=0.02, seed=range(2))
+        >>> task = lt.LinearRegression(d=2, n=4)
+        >>> history = lt.train(lt.LinearTransformer(layers=1, d=2), task, runs, steps=4, batch=10, clip=1.0)
+        >>> history.parameters(4).shape
+        torch.Size([4, 1, 1, 2, 2, 2])
+    """
+    plan = plan_training(model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype)
+    kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
+    due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes]
+    worker = choose(engine, plan)
+    started = time.perf_counter()
+    state = worker.start()
+    rows: list[pd.DataFrame] = []
+    taken: dict[int, Tensor] = {}
+    with bar(plan.total, title, progress) as shown:
+        for event in sorted(kept.union(*(times for _, times in due))):
+            _advance(worker.advance, state, event, shown.update)
+            for probe, times in due:
+                if event in times:
+                    for metric, values in probe.measure(worker, plan, state.parameters, event).items():
+                        rows.append(_rows(plan, state, metric, values))
+                        if metric == "test_loss":
+                            shown.set_postfix_str(f"median test loss {rows[-1]['value'].median():.2e}", refresh=False)
+            if event in kept:
+                taken[event] = state.parameters.detach().to("cpu", copy=True)
+    rows += [_rows(plan, state, f"{name}_steps", getattr(state, name)) for name in ("skipped", "clipped")]
+    table = plan.runs.frame.assign(
+        skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
+    )
+    info = {
+        "device": str(plan.device) if plan.device.type == "cpu" else f"{plan.device} ({torch.cuda.get_device_name(plan.device)})",
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "engine": worker.name,
+        "seconds": time.perf_counter() - started,
+    }
+    return History(pd.concat(rows, ignore_index=True), table, taken, plan.steps, info)
+
+
+def _advance(advance, state: State, until: int, report) -> None:  # type: ignore[no-untyped-def]
+    """Bring the state to step `until` in grains short enough for Ctrl-C and the progress bar."""
+    grain = 1
+    while state.step < until:
+        size = min(grain, until - state.step)
+        began = time.perf_counter()
+        advance(state, size)
+        report(size)
+        spent = time.perf_counter() - began
+        grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
+
+
+def _rows(plan: Plan, state: State, metric: str, values: Tensor) -> pd.DataFrame:
+    """Tidy rows of one metric at the state's step; a diverged run's loss is infinite."""
+    values = values.detach().to("cpu", torch.float64)
+    if metric.endswith("loss"):
+        lost = (state.diverged >= 0).cpu() | values.isnan()
+        values = torch.where(lost, torch.inf, values)
+    frame = plan.runs.frame.assign(step=state.step, metric=metric, value=values.numpy())
+    return frame[list(COLUMNS)]
