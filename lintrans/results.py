@@ -73,18 +73,23 @@ def canonical(value: Any) -> Any:
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stored experiment: give a frozen dataclass of plain values")
 
 
-@cache
-def numerics_digest() -> str:
-    """Digest of the syntax of the numerical modules, without comments and docstrings."""
+def digest_of(sources: Iterable[Path]) -> str:
+    """Digest of the syntax of Python files, without comments and docstrings."""
     digest = hashlib.sha256()
-    for name in NUMERICAL:
-        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+    for source in sources:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 body[0].value.value = ""  # a docstring
         digest.update(ast.unparse(tree).encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def numerics_digest() -> str:
+    """Digest of the numerical modules."""
+    return digest_of(PACKAGE / f"{name}.py" for name in NUMERICAL)
 
 
 @dataclass(frozen=True)
