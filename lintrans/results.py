@@ -187,10 +187,10 @@ class Store:
         Raises:
             KeyError: there is none of that hash.
         """
-        folder = self._experiments / key
-        if not key or Path(key).name != key or not folder.is_dir():
+        names = {folder.name: folder for folder in self._experiments.glob("*")}  # so that no key leads out of here
+        if key not in names:
             raise KeyError(f"no experiment {key!r} in {self.path}")
-        shutil.rmtree(folder)
+        shutil.rmtree(names[key])
 
     def load(self, key: str) -> tuple[Entry, History] | None:
         """An experiment, or None where there is none or it cannot be read."""
