@@ -71,7 +71,8 @@ def describe_agreement(agreement: pd.DataFrame) -> str:
     """Whether both forms agree, in a sentence."""
     worst = float(agreement[["prediction", "gradient"]].max().max())
     answer = "agree to rounding" if worst < TOLERANCE else f"differ by more than {TOLERANCE:g}"
-    return f"The two forms **{answer}**: the largest relative difference is {worst:.1e}, over {len(agreement)} comparisons."
+    count = len(agreement)
+    return f"The two forms **{answer}**: the largest relative difference is {worst:.1e}, over {count} comparisons."
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def one_layer(
         ValueError: covariates that are not standard normal, for which the formula does not hold.
     """
     if task.covariates != Gaussian():
-        raise ValueError(f"covariates = {task.covariates} are not standard normal: the exact loss is known for lintrans.Gaussian()")
+        raise ValueError(
+            f"covariates = {task.covariates} are not standard normal: the exact loss is known for lintrans.Gaussian()"
+        )
     model = LinearTransformer(layers=1, d=task.d)
     place = resolve_device(device, torch.float64)
     scales = torch.linspace(-1.5, 0.5, 21, dtype=torch.float64, device=place)
@@ -114,7 +117,9 @@ def one_layer(
     q = scales.reshape(-1, 1, 1) * eye
     parameters = torch.zeros(len(scales), *model.parameter_shape, dtype=torch.float64, device=place)
     parameters[:, 0, 0, 1] = q
-    measured = [model.loss(parameters, task.sample_moments(batch, seed, dtype=torch.float64, device=place)) for seed in seeds]
+    measured = [
+        model.loss(parameters, task.sample_moments(batch, seed, dtype=torch.float64, device=place)) for seed in seeds
+    ]
     return OneLayer(
         scales.cpu().numpy(),
         one_layer_loss(q, task.n).cpu().numpy(),
@@ -129,7 +134,7 @@ def describe_one_layer(curve: OneLayer) -> str:
     best = int(means.argmin())
     off = float(np.abs(means / curve.exact - 1).max())
     return (
-        f"Of the values tried the sampled loss is least at q = {curve.scales[best]:.2f}, where it is {means[best]:.3f} and the exact loss "
-        f"{curve.exact[best]:.3f}; the least possible is {curve.least:.3f}. Averaged over {len(curve.measured)} seeds, the sampled losses are within "
-        f"{off:.1%} of the exact ones everywhere."
+        f"Of the values tried the sampled loss is least at q = {curve.scales[best]:.2f}, where it is {means[best]:.3f} "
+        f"and the exact loss {curve.exact[best]:.3f}; the least possible is {curve.least:.3f}. Averaged over "
+        f"{len(curve.measured)} seeds, the sampled losses are within {off:.1%} of the exact ones everywhere."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -57,7 +56,7 @@ def use() -> None:
     if get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
+        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
 
 
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -97,8 +96,14 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
             axes.plot(steps, values.mean(-1), color=colour, linewidth=1.8, dashes=DASHES[optimizer])
             axes.plot(steps, np.median(values, -1), color=colour, linewidth=1.2, dashes=(1.0, 1.6))
             if axes is panels[0]:
-                handles.append(Line2D([], [], color=colour, linewidth=1.8, dashes=DASHES[optimizer], label=LABELS[optimizer]))
-        axes.set(title=f"{SETTINGS[name].title}\nn = {SETTINGS[name].task.n}, {SETTINGS[name].law}", xlabel="step", yscale="log")
+                handles.append(
+                    Line2D([], [], color=colour, linewidth=1.8, dashes=DASHES[optimizer], label=LABELS[optimizer])
+                )
+        axes.set(
+            title=f"{SETTINGS[name].title}\nn = {SETTINGS[name].task.n}, {SETTINGS[name].law}",
+            xlabel="step",
+            yscale="log",
+        )
         axes.set_xlim(0, history.steps)
     panels[0].set_ylabel("test loss (mean squared error)")
     grey = "#555555"
@@ -152,10 +157,17 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             axes.plot(median.index, median, color=colour, linewidth=1.6, dashes=DASHES[str(optimizer)])
             if axes is panels[0]:
                 text = "no clip" if np.isinf(clip) else f"clip {clip:g}"
-                style = {"color": colour, "marker": marker, "markersize": 4, "dashes": DASHES[str(optimizer)]}
+                style: dict[str, Any] = {
+                    "color": colour,
+                    "marker": marker,
+                    "markersize": 4,
+                    "dashes": DASHES[str(optimizer)],
+                }
                 handles.append(Line2D([], [], label=f"{LABELS[str(optimizer)]}, {text}", **style))
         for optimizer, best in tuning.best.items():
-            axes.plot(best.lr, min(best.loss, top), "*", color=COLOURS[optimizer], markersize=15, markeredgecolor="white")
+            axes.plot(
+                best.lr, min(best.loss, top), "*", color=COLOURS[optimizer], markersize=15, markeredgecolor="white"
+            )
         for index, (optimizer, lr) in enumerate(setting.lr.items()):
             # the two published rates may coincide: the dashes alternate
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)

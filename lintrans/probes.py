@@ -115,7 +115,9 @@ class TypicalLoss:
         """See :class:`Probe`; memory does not grow with the number of blocks but for one number a run and block."""
         losses = []
         for block in range(self.blocks):
-            prompts = plan.task.sample_moments(BLOCK, step=block, stream=Stream.EVALUATION, dtype=plan.dtype, device=plan.device)
+            prompts = plan.task.sample_moments(
+                BLOCK, step=block, stream=Stream.EVALUATION, dtype=plan.dtype, device=plan.device
+            )
             losses.append(engine.loss(parameters, prompts))
         # the midpoint median, numpy's convention
         return {self.metric: torch.quantile(torch.stack(losses).double(), 0.5, dim=0)}

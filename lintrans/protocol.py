@@ -130,7 +130,7 @@ def _rates_and_clips(pairs: list[tuple[Optimizer, float, float]], seeds: tuple[i
 
 def _medians(losses: pd.DataFrame) -> pd.DataFrame:
     """Median end value over tuning seeds per optimizer, rate and clip, best first; ties go to the lower rate."""
-    medians = losses.groupby(["optimizer", "lr", "clip"], as_index=False)["loss"].median()
+    medians: pd.DataFrame = losses.groupby(["optimizer", "lr", "clip"], as_index=False)[["loss"]].median()
     return medians.sort_values(["loss", "lr", "clip"], ignore_index=True)
 
 
@@ -200,7 +200,9 @@ def tuned(tunings: dict[str, Tuning], budget: TuningBudget, device: str = "auto"
         if tuning.complete:
             runs = sum(
                 (
-                    grid(optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=range(budget.seeds))
+                    grid(
+                        optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=range(budget.seeds)
+                    )
                     for o in OPTIMIZERS
                 ),
                 start=Runs(()),

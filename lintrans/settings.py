@@ -56,7 +56,9 @@ class Setting:
 
 
 def _setting(name: str, title: str, task: LinearRegression, sgd: float, adam: float, clip: float) -> Setting:
-    return Setting(name, title, task, LinearTransformer(layers=3, d=5), MappingProxyType({"sgd": sgd, "adam": adam}), clip)
+    return Setting(
+        name, title, task, LinearTransformer(layers=3, d=5), MappingProxyType({"sgd": sgd, "adam": adam}), clip
+    )
 
 
 SETTINGS: MappingProxyType[str, Setting] = MappingProxyType(
@@ -138,7 +140,9 @@ _THREE = ("1", "2", "3")
 PROTOCOL: MappingProxyType[str, Budget] = MappingProxyType(
     {
         "published": Budget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, 50),
-        "tuned": TuningBudget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, 50, RATES, (1.0, INF), TUNING_SEEDS, 1000, 3, 100),
+        "tuned": TuningBudget(
+            _THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, 50, RATES, (1.0, INF), TUNING_SEEDS, 1000, 3, 100
+        ),
     }
 )
 """What the rules of judgement ask of claim C1; a page prints where its scale falls short of it."""
@@ -171,7 +175,9 @@ class CheckBudget:
     batch: int
 
 
-CHECKS: MappingProxyType[str, CheckBudget] = MappingProxyType({"paper": CheckBudget(8, 1000), "quick": CheckBudget(3, 200)})
+CHECKS: MappingProxyType[str, CheckBudget] = MappingProxyType(
+    {"paper": CheckBudget(8, 1000), "quick": CheckBudget(3, 200)}
+)
 
 
 def scale(name: str) -> MappingProxyType[str, Budget]:

@@ -1,4 +1,4 @@
-"""The token form against the paper's formula in plain loops, the moment form against the token form, both against autograd."""
+"""The token form against the paper's formula in plain loops, the moment form against the token form."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def test_one_layer_population_loss(d: int, n: int, form: str) -> None:
     if form == "full":
         parameters = sparse.full_parameters(parameters)
     task = lt.LinearRegression(d, n)
-    losses = torch.stack([model.loss(parameters, task.sample_moments(5000, 5, k, dtype=torch.float64)) for k in range(50)])
+    losses = torch.stack(
+        [model.loss(parameters, task.sample_moments(5000, 5, k, dtype=torch.float64)) for k in range(50)]
+    )
     error = losses.std(0) / 50**0.5
     assert ((losses.mean(0) - exact).abs() < 5 * error).all()
 

@@ -23,7 +23,14 @@ RUNS = lt.grid(optimizer=["sgd", "adam"], lr=0.1, seed=range(2))
 
 
 def ask(store: Store, **change: Any) -> lt.History:
-    options: dict[str, Any] = {"steps": 4, "batch": 5, "probes": [lt.TestLoss(every=2)], "snapshots": [2], "title": "one", **change}
+    options: dict[str, Any] = {
+        "steps": 4,
+        "batch": 5,
+        "probes": [lt.TestLoss(every=2)],
+        "snapshots": [2],
+        "title": "one",
+        **change,
+    }
     return lt.experiment(MODEL, TASK, options.pop("runs", RUNS), store=store, **options)
 
 
@@ -62,7 +69,9 @@ def test_stored_results_come_back_equal(store: Store, capsys: pytest.CaptureFixt
         ({"clip": 1.0}, "runs changed"),
     ],
 )
-def test_says_why_it_computes(store: Store, capsys: pytest.CaptureFixture[str], change: dict[str, Any], why: str) -> None:
+def test_says_why_it_computes(
+    store: Store, capsys: pytest.CaptureFixture[str], change: dict[str, Any], why: str
+) -> None:
     ask(store)
     assert "because the store is empty" in capsys.readouterr().out
     ask(store, **change)
@@ -118,7 +127,7 @@ def test_an_interrupt_leaves_nothing_half_written_and_keeps_what_was_finished(
     monkeypatch.setattr(results, "train", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ask(store, steps=6)
-    monkeypatch.setattr(results.safetensors.torch, "save_file", interrupt)
+    monkeypatch.setattr("safetensors.torch.save_file", interrupt)
     monkeypatch.setattr(results, "train", lt.train)
     with pytest.raises(KeyboardInterrupt):
         ask(store, steps=7)
@@ -140,11 +149,13 @@ def test_a_store_that_cannot_be_written_costs_no_result(tmp_path: Path, capsys: 
 def test_two_processes_asking_at_once_compute_once(tmp_path: Path) -> None:
     script = (
         "import lintrans as lt\n"
-        "lt.experiment(lt.LinearTransformer(2, 2), lt.LinearRegression(2, 3), lt.grid(optimizer='sgd', lr=0.1), steps=1500, batch=50, probes=[])\n"
+        "model, task = lt.LinearTransformer(2, 2), lt.LinearRegression(2, 3)\n"
+        "lt.experiment(model, task, lt.grid(optimizer='sgd', lr=0.1), steps=1500, batch=50, probes=[])\n"
     )
     environment = {**os.environ, results.VARIABLE: str(tmp_path), "OMP_NUM_THREADS": "1"}
     processes = [
-        subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
     lines = [process.communicate(timeout=120)[0] for process in processes]
     assert all(process.returncode == 0 for process in processes), lines
@@ -178,7 +189,12 @@ def test_place_of_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_records_say_what_made_them(store: Store) -> None:
     ask(store)
     record = json.loads((store.entries()[0].path / "record.json").read_text())
-    assert record["spec"]["task"] == {"is": "LinearRegression", "d": 2, "n": 3, "covariates": {"is": "Gaussian", "std": 1.0}}
+    assert record["spec"]["task"] == {
+        "is": "LinearRegression",
+        "d": 2,
+        "n": 3,
+        "covariates": {"is": "Gaussian", "std": 1.0},
+    }
     assert record["versions"]["torch"] == torch.__version__
     assert record["info"]["engine"] in ("reference", "cpu")
 

@@ -31,7 +31,8 @@ def by_torch(model: Any, task: Any, run: Any, steps: int, batch: int, clip: floa
         if clip is not None:
             torch.nn.utils.clip_grad_norm_([leaf], clip)
         optimizer.step()
-    return leaf.detach()
+    end: Tensor = leaf.detach()
+    return end
 
 
 @pytest.mark.parametrize("form", ["sparse", "full"])
@@ -40,7 +41,9 @@ def by_torch(model: Any, task: Any, run: Any, steps: int, batch: int, clip: floa
 def test_equals_plain_training_with_torch(form: str, clip: float | None, engine: str) -> None:
     model = lt.LinearTransformer(layers=2, d=2, heads=2, form=form, init_std=0.1)
     runs = lt.grid(optimizer=BOTH, lr=0.002, seed=[3, 8])
-    history = lt.train(model, TASK, runs, steps=25, batch=100, clip=clip, probes=[], dtype=torch.float64, engine=engine, snapshots=[0])
+    history = lt.train(
+        model, TASK, runs, steps=25, batch=100, clip=clip, probes=[], dtype=torch.float64, engine=engine, snapshots=[0]
+    )
     for index, run in enumerate(runs):
         expected = by_torch(model, TASK, run.optimizer, 25, 100, clip, run.seed)
         assert (history.parameters(25)[index] - history.parameters(0)[index]).abs().max() > 1e-3
@@ -51,7 +54,11 @@ def test_equals_plain_training_with_torch(form: str, clip: float | None, engine:
 def test_a_run_alone_equals_itself_in_an_ensemble(engine: str) -> None:
     runs = lt.grid(optimizer=BOTH, lr=[0.02, 0.1], clip=[1.0, None], seed=[0, 5])
     options: dict[str, Any] = {
-        "steps": 20, "batch": 30, "dtype": torch.float64, "probes": [lt.TestLoss(every=5, batch=50)], "engine": engine,
+        "steps": 20,
+        "batch": 30,
+        "dtype": torch.float64,
+        "probes": [lt.TestLoss(every=5, batch=50)],
+        "engine": engine,
     }
     together = lt.train(MODEL, TASK, runs, **options)
     for index in (0, 7, 11):
@@ -71,7 +78,16 @@ def test_order_of_runs_does_not_matter() -> None:
 
 def test_step_k_means_after_k_updates() -> None:
     runs = lt.grid(optimizer="sgd", lr=0.05)
-    history = lt.train(MODEL, TASK, runs, steps=7, batch=10, probes=[lt.TestLoss(every=3, batch=40)], snapshots=[0, 3], dtype=torch.float64)
+    history = lt.train(
+        MODEL,
+        TASK,
+        runs,
+        steps=7,
+        batch=10,
+        probes=[lt.TestLoss(every=3, batch=40)],
+        snapshots=[0, 3],
+        dtype=torch.float64,
+    )
     assert sorted(history.metric("test_loss")["step"]) == [0, 3, 6, 7]
     assert torch.equal(history.parameters(0)[0], MODEL.init(0, dtype=torch.float64))
     shorter = lt.train(MODEL, TASK, runs, steps=3, batch=10, probes=[], dtype=torch.float64)
@@ -109,7 +125,9 @@ def test_cooldown_continues_with_a_rate_falling_to_zero() -> None:
 
 def test_typical_loss_is_the_median_over_the_same_fresh_blocks() -> None:
     runs = lt.grid(optimizer=BOTH, lr=0.05)
-    history = lt.train(MODEL, TASK, runs, steps=2, batch=10, probes=[lt.TypicalLoss(blocks=5, at=[2])], dtype=torch.float64)
+    history = lt.train(
+        MODEL, TASK, runs, steps=2, batch=10, probes=[lt.TypicalLoss(blocks=5, at=(2,))], dtype=torch.float64
+    )
     blocks = [TASK.sample(1000, step=k, stream=lt.Stream.EVALUATION, dtype=torch.float64) for k in range(5)]
     losses = torch.stack([MODEL.loss(history.parameters(), block) for block in blocks])
     expected = losses.median(0).values.tolist()
@@ -141,15 +159,24 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing(engine: str) -> Non
 @pytest.mark.parametrize("engine", ENGINES)
 def test_diverged_runs_stay_and_rank_last(engine: str) -> None:
     runs = lt.grid(optimizer=lt.SGD(), lr=[0.01, 1e30], clip=0.1, seed=[0, 1])
-    history = lt.train(lt.LinearTransformer(3, 2), TASK, runs, steps=20, batch=10, probes=[lt.TestLoss(every=20)], engine=engine)
+    history = lt.train(
+        lt.LinearTransformer(3, 2), TASK, runs, steps=20, batch=10, probes=[lt.TestLoss(every=20)], engine=engine
+    )
     last = history.metric("test_loss").query("step == 20").set_index("run")["value"]
     assert [math.isinf(value) for value in last.sort_index()] == [False, False, True, True]
     assert (history.runs.set_index("run")["diverged"].loc[[2, 3]] > 0).all()
     alone = lt.train(
-        lt.LinearTransformer(3, 2), TASK, lt.grid(optimizer=lt.SGD(), lr=0.01, clip=0.1, seed=[0, 1]), steps=20, batch=10,
-        probes=[lt.TestLoss(every=20)], engine=engine,
+        lt.LinearTransformer(3, 2),
+        TASK,
+        lt.grid(optimizer=lt.SGD(), lr=0.01, clip=0.1, seed=[0, 1]),
+        steps=20,
+        batch=10,
+        probes=[lt.TestLoss(every=20)],
+        engine=engine,
     )
-    assert alone.metric("test_loss").query("step == 20")["value"].tolist() == pytest.approx(last.sort_index().tolist()[:2], rel=1e-5)
+    assert alone.metric("test_loss").query("step == 20")["value"].tolist() == pytest.approx(
+        last.sort_index().tolist()[:2], rel=1e-5
+    )
 
 
 def test_clipped_steps_are_counted() -> None:
@@ -168,7 +195,7 @@ def test_same_seed_same_numbers() -> None:
 
 @pytest.mark.parametrize("form", ["sparse", "full"])
 def test_averaged_iterates_of_one_layer_reach_the_least_loss(form: str) -> None:
-    """d (d + 1)/(n + d + 1) to 1e-3; the excess is measured against the known optimum on the same prompts.
+    """D (d + 1)/(n + d + 1) to 1e-3; the excess is measured against the known optimum on the same prompts.
 
     In the full form the seed matters: from seed 1 Adam ends in a worse basin, with a loss near 1.3.
     """
@@ -177,7 +204,14 @@ def test_averaged_iterates_of_one_layer_reach_the_least_loss(form: str) -> None:
     task = lt.LinearRegression(d, n)
     times = range(500, 1501, 10)
     history = lt.train(
-        model, task, lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=[2]), steps=1500, batch=200, probes=[], snapshots=times, dtype=torch.float64
+        model,
+        task,
+        lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=[2]),
+        steps=1500,
+        batch=200,
+        probes=[],
+        snapshots=times,
+        dtype=torch.float64,
     )
     averaged = torch.stack([history.parameters(step)[0] for step in times]).mean(0)
     best = lt.LinearTransformer(1, d)
@@ -212,7 +246,7 @@ def good() -> dict[str, Any]:
         ({"device": "gpu"}, "device = 'gpu' is not one of"),
         ({"engine": "refrence"}, "engine = 'refrence' .*did you mean 'reference'"),
         ({"snapshots": [3]}, "a step of snapshots = 3 is not allowed"),
-        ({"probes": [lt.TestLoss(every=None, at=[9])]}, "asks for step 9, but training ends at step 2"),
+        ({"probes": [lt.TestLoss(every=None, at=(9,))]}, "asks for step 9, but training ends at step 2"),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_computed(
@@ -226,7 +260,9 @@ def test_bad_arguments_are_named_before_anything_is_computed(
         lt.train(**{**good(), **change})
 
 
-@pytest.mark.parametrize("make", [lambda: lt.TestLoss(every=0), lambda: lt.TestLoss(every=None), lambda: lt.TypicalLoss(blocks=0, every=1)])
+@pytest.mark.parametrize(
+    "make", [lambda: lt.TestLoss(every=0), lambda: lt.TestLoss(every=None), lambda: lt.TypicalLoss(blocks=0, every=1)]
+)
 def test_bad_probes_are_named(make: Any) -> None:
     with pytest.raises(ValueError, match=r"every|blocks"):
         make()

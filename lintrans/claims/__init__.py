@@ -43,5 +43,13 @@ def overview(scale: str) -> pd.DataFrame:
             if before := old.get((name, reading)):
                 verdict += f" (under earlier rules: {before})"
             chapter = f"[{claim.CHAPTER}]({claim.CHAPTER})"
-            rows.append({"claim": name, "in a sentence": claim.SENTENCE, "reading": reading, "verdict": verdict, "chapter": chapter})
+            rows.append(
+                {
+                    "claim": name,
+                    "in a sentence": claim.SENTENCE,
+                    "reading": reading,
+                    "verdict": verdict,
+                    "chapter": chapter,
+                }
+            )
     return pd.DataFrame(rows)

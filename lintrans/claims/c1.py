@@ -33,14 +33,14 @@ def floor(history: History) -> float:
 
 
 def judged_losses(history: History, zero_loss: float) -> pd.DataFrame:
-    """The runs' table with ``loss``, and ``counted_as_zero`` where a run that diverged or does worse counts as the zero predictor."""
+    """The runs' table with ``loss``; a run that diverged or does worse counts as the zero predictor, and is marked."""
     table = end_values(history)
     lost = ~(table["loss"] <= zero_loss) | (table["diverged"] >= 0)
     return table.assign(loss=table["loss"].where(~lost, zero_loss), counted_as_zero=lost)
 
 
 def steps_to(history: History, target: float, metric: str = COARSE_LOSS) -> pd.DataFrame:
-    """The runs' table with ``steps``, the first measured step up to the horizon at which the metric is below the target.
+    """The runs' table with ``steps``: the first measured step at which the metric is below the target.
 
     Runs that diverged or never reach it stand at the horizon, marked ``censored``.
     """
@@ -68,9 +68,10 @@ class Comparison:
 
     @property
     def log_gaps(self) -> np.ndarray:
-        """log l_SGD - log l_Adam per seed."""
+        """Log l_SGD - log l_Adam per seed."""
         sgd, adam = _arms(self.losses, "loss")
-        return np.log(sgd) - np.log(adam)
+        gaps: np.ndarray = np.log(sgd) - np.log(adam)
+        return gaps
 
     @property
     def censored(self) -> bool:

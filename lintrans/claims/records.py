@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..results import Store
 from ..statistics import Interval
-from .rules import Ruling, State, Unit
+from .rules import Ruling, Unit
 
 COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
 
@@ -68,7 +68,14 @@ class Verdict:
         nothing = dict.fromkeys(("estimate", "low", "high", "state"))
         statistic = next((unit.statistic for unit in self.units if unit.decides), None)
         rows.append(
-            {**common, "case": "all", "statistic": statistic, **nothing, "verdict": str(self.ruling), "chapter": self.chapter}
+            {
+                **common,
+                "case": "all",
+                "statistic": statistic,
+                **nothing,
+                "verdict": str(self.ruling),
+                "chapter": self.chapter,
+            }
         )
         return rows
 
