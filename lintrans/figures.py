@@ -24,7 +24,7 @@ from .statistics import band
 
 COLOURS = {"sgd": "#d55e00", "adam": "#0072b2"}  # Okabe and Ito's vermilion and blue
 DASHES = {"sgd": (4.0, 1.5), "adam": (1.0, 0.0)}
-WIDTH = 9.0
+WIDTH = 7.6
 """Width of a figure in inches, that of a page's text."""
 
 STYLE: dict[str, Any] = {
@@ -67,7 +67,7 @@ def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def _legend_below(figure: Figure, handles: list[Any]) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
 
 
 def _values(history: History, metric: str, optimizer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
     handles += [
         Line2D([], [], color=grey, linewidth=1.2, dashes=(1.0, 1.6), label="median"),
         Patch(color=grey, alpha=0.22, linewidth=0, label="95% interval of the geometric mean"),
-        Line2D([], [], color=grey, linewidth=0.5, alpha=0.6, label=f"seeds 0 to {PAPER_SEEDS - 1}, as in the paper"),
+        Line2D([], [], color=grey, linewidth=0.5, alpha=0.6, label=f"single seeds, the first {PAPER_SEEDS} at most"),
     ]
     _legend_below(figure, handles)
     return figure

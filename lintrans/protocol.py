@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from .probes import Probe, TestLoss, TypicalLoss
 from .results import experiment
 from .runs import Runs, grid
 from .settings import SETTINGS, Budget, Setting, TuningBudget
+
+AnyBudget = TypeVar("AnyBudget", bound=Budget)
 
 OPTIMIZERS: tuple[Optimizer, ...] = (SGD(), Adam())
 LOSS = "typical_loss"
@@ -193,6 +196,11 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     return Tuning(name, losses, best, complete=all(choice.interior for choice in best.values()))
 
 
+def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
+    """:func:`tune` for every setting of the budget."""
+    return {name: tune(name, budget, device) for name in budget.settings}
+
+
 def tuned(tunings: dict[str, Tuning], budget: TuningBudget, device: str = "auto") -> dict[str, History]:
     """The tuned reading: every completely tuned setting at each optimizer's best rate and clip, on judging seeds."""
     histories = {}
@@ -212,6 +220,6 @@ def tuned(tunings: dict[str, Tuning], budget: TuningBudget, device: str = "auto"
     return histories
 
 
-def with_seeds_and_steps(budget: Budget, seeds: int = 0, steps: int = 0) -> Budget:
+def with_seeds_and_steps(budget: AnyBudget, seeds: int = 0, steps: int = 0) -> AnyBudget:
     """A budget with other judging seeds or another horizon; 0 keeps the scale's own."""
     return replace(budget, seeds=seeds or budget.seeds, steps=steps or budget.steps)

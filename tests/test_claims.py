@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans import claims
-from lintrans.claims import State, Unit, Verdict, Word, c1, ratio_state, rule
+from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, ratio_state, rule
 from lintrans.claims.records import COLUMNS, interval_text
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
 from lintrans.results import Store
@@ -153,11 +153,13 @@ def test_target_lies_between_zero_predictor_and_floor() -> None:
 
 
 def test_summary_says_not_reached() -> None:
-    table = c1.summary({"1": made_up([0.2, 0.2], [0.02, 0.02])})
-    row = table.set_index("optimizer").loc["sgd"]
-    assert row["steps to 1"] == "75"
-    assert row["steps to 0.1"] == "not reached"
-    assert table.set_index("optimizer").loc["adam"]["steps to 0.03"] == "175"
+    table = c1_page.summary({"1": made_up([0.2, 0.2], [0.02, 0.02])})
+    column = table.set_index("median over seeds")["Setting 1, SGD"]
+    assert column["steps to 1"] == "75"
+    assert column["steps to 0.1"] == "not reached"
+    assert column["typical loss at T = 1,000"] == "2.00e-01"
+    assert column["runs diverged"] == "0 of 2"
+    assert table.set_index("median over seeds")["Setting 1, Adam"]["steps to 0.03"] == "175"
 
 
 def test_deviations_are_named() -> None:
@@ -171,7 +173,7 @@ def test_deviations_are_named() -> None:
 @pytest.mark.parametrize("state", State)
 def test_every_state_has_words(state: State) -> None:
     unit = Unit("setting 1", c1.LOSS_RATIO, None if state is MISSING else interval(1, 2, 3), state)
-    text = c1.describe(Verdict("C1", "published", "quick", "adam_vs_sgd", (unit,), rule([unit])))
+    text = c1_page.describe(Verdict("C1", "published", "quick", "adam_vs_sgd", (unit,), rule([unit])))
     assert text.startswith("- Setting 1: ")
     assert state in claims.RULES
     assert ("2 [1, 3]" in text) == (state is not MISSING)

@@ -38,7 +38,13 @@ def test_loss_curves() -> None:
         mean = losses[(losses["optimizer"] == "adam") & (losses["step"] <= 20)].groupby("step")["value"].mean()
         assert any(np.array_equal(np.asarray(line.get_ydata()), mean) for line in axes.lines)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["SGD", "Adam", "median", "95% interval of the geometric mean", "seeds 0 to 5, as in the paper"]
+    assert legend == [
+        "SGD",
+        "Adam",
+        "median",
+        "95% interval of the geometric mean",
+        "single seeds, the first 6 at most",
+    ]
     assert svg(figure) == svg(figures.loss_curves(histories))
 
 

@@ -14,7 +14,14 @@ from scipy import stats
 
 import lintrans as lt
 
-LAWS = [lt.Gaussian(), lt.Gaussian(0.5), lt.Sphere(), lt.Sphere(2.0), lt.GammaScaled(0.1, 10.0), lt.GammaScaled(2.5, 2.0)]
+LAWS = [
+    lt.Gaussian(),
+    lt.Gaussian(0.5),
+    lt.Sphere(),
+    lt.Sphere(2.0),
+    lt.GammaScaled(0.1, 10.0),
+    lt.GammaScaled(2.5, 2.0),
+]
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
@@ -107,7 +114,12 @@ def test_bad_tasks_are_named(arguments: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_bad_laws_are_named(bad: float) -> None:
-    for make in (lt.Gaussian, lt.Sphere, lambda value: lt.GammaScaled(value, 1.0), lambda value: lt.GammaScaled(1.0, value)):
+    for make in (
+        lt.Gaussian,
+        lt.Sphere,
+        lambda value: lt.GammaScaled(value, 1.0),
+        lambda value: lt.GammaScaled(1.0, value),
+    ):
         with pytest.raises(ValueError, match="is not allowed: give a finite number > 0"):
             make(bad)
 

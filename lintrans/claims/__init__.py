@@ -1,10 +1,13 @@
-"""A claim, its statistic, its verdict: :mod:`.rules` judges, :mod:`.records` keeps, one module per claim measures."""
+"""A claim, its statistic, its verdict.
+
+:mod:`.rules` judges, :mod:`.records` keeps; one module per claim measures and judges, one says what its page says.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from . import c1
+from . import c1, c1_page
 from .records import Verdict, earlier_verdicts, record, verdict_frame, verdicts_digest
 from .rules import RULES, Ruling, State, Unit, Word, ratio_state, rule
 
@@ -20,6 +23,7 @@ __all__ = [
     "Verdict",
     "Word",
     "c1",
+    "c1_page",
     "earlier_verdicts",
     "overview",
     "ratio_state",
@@ -42,7 +46,7 @@ def overview(scale: str) -> pd.DataFrame:
             verdict = words.get((name, reading)) or "not judged yet"
             if before := old.get((name, reading)):
                 verdict += f" (under earlier rules: {before})"
-            chapter = f"[{claim.CHAPTER}]({claim.CHAPTER})"
+            chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
             rows.append(
                 {
                     "claim": name,
