@@ -43,7 +43,10 @@ from .training import plan_training, train
 
 VARIABLE = "LINTRANS_STORE"
 PACKAGE = Path(__file__).parent
-NUMERICAL = ("random", "tasks", "models", "optimizers", "runs", "probes", "training", "engines/base", "engines/reference")
+NUMERICAL = (
+    "random", "tasks", "models", "optimizers", "runs", "probes", "training", "engines/base", "engines/reference",
+    "engines/algebra", "engines/vector", "engines/draw", "engines/kernels", "engines/loops", "engines/cpu",
+)  # fmt: skip
 """Modules whose code decides the numbers of an experiment."""
 
 
