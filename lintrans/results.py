@@ -45,7 +45,7 @@ VARIABLE = "LINTRANS_STORE"
 PACKAGE = Path(__file__).parent
 NUMERICAL = (
     "random", "tasks", "models", "optimizers", "runs", "probes", "training", "engines/base", "engines/reference",
-    "engines/algebra", "engines/vector", "engines/draw", "engines/kernels", "engines/loops", "engines/cpu",
+    "engines/products", "engines/algebra", "engines/vector", "engines/draw", "engines/kernels", "engines/loops", "engines/cpu",
 )  # fmt: skip
 """Modules whose code decides the numbers of an experiment."""
 

@@ -39,7 +39,9 @@ def _make(name: str, plan: Plan) -> Engine:
         return ReferenceEngine(plan)
     from .cpu import CpuEngine  # needs numba
 
-    return CpuEngine(plan)
+    engine = CpuEngine(plan)
+    engine.prepare()
+    return engine
 
 
 def choose(name: str, plan: Plan) -> Engine:
@@ -60,7 +62,7 @@ def choose(name: str, plan: Plan) -> Engine:
         try:
             return _make("cpu", plan)
         except Exception as error:  # an odd processor, a broken compiler: whatever it is, the reference engine works
-            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            why = compiling.brief(error)
     if plan.device.type == "cpu":
         compiling.say_once(f"using the reference engine, which is slower: {why}")
     return _make("reference", plan)

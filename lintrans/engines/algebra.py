@@ -18,10 +18,8 @@ the last row of P_h, the sum over h of p.(S' Q_h x'), where S' = (I + A) S (I + 
 **Reverse.** ``Z_bar`` is the derivative of the loss with respect to Z. S is symmetric, and only the symmetric part of
 its adjoint matters: ``S_bar`` here is the adjoint plus its transpose, which spares factors 1/2 and half the products.
 
-**Memory.** A matrix is (elements, row step, column step), so that a transpose is a swap; a vector is its elements.
-Elements are pointer-like: index them, or move on by :func:`offset`. Parameters lie as in
-``[layers, heads, (P, Q), D, D]``. ``layers`` may vary at run time for free; ``size`` (D), ``heads``, ``sparse`` and the
-tile's shape should be constants where this is compiled.
+**Memory.** Parameters and gradients lie as in ``[layers, heads, (P, Q), D, D]``; ``size`` is D. Matrices and vectors
+are those of :mod:`~lintrans.engines.products`.
 """
 
 from __future__ import annotations
@@ -30,32 +28,27 @@ from collections.abc import Callable
 from types import FunctionType, SimpleNamespace
 from typing import Any, TypeAlias
 
-Elements: TypeAlias = Any
-"""Something indexed by whole numbers that holds numbers of one kind."""
-
-Matrix: TypeAlias = tuple[Elements, int, int]
-Tile: TypeAlias = tuple[Elements, int, int]
-"""Accumulators of a matrix product, held in registers: (elements, rows, columns)."""
+from . import products
+from .products import (
+    Elements,
+    Matrix,
+    Tile,
+    apply,
+    apply_plus,
+    dot,
+    matrix,
+    multiply,
+    multiply_plus,
+    multiply_symmetric,
+    multiply_to,
+    offset,
+    outer,
+    transpose,
+)
 
 Kept: TypeAlias = tuple[Elements, ...]
-
-
-# Memory
-
-
-def offset(elements: Elements, count: int) -> Elements:
-    """The elements from `count` on."""
-    return elements[count:]
-
-
-def matrix(elements: Elements, index: int, size: int) -> Matrix:
-    """Number `index` of consecutive size x size matrices, by rows."""
-    return offset(elements, index * size * size), size, 1
-
-
-def transpose(a: Matrix) -> Matrix:
-    """A^T, the same memory."""
-    return a[0], a[2], a[1]
+Shape: TypeAlias = tuple[int, int, int, bool]
+"""(layers, size, heads, sparse); all but layers should be constants where this is compiled."""
 
 
 def weight(parameters: Elements, layer: int, head: int, which: int, heads: int, size: int) -> Matrix:
@@ -88,86 +81,6 @@ def carve(work: Elements, layers: int, size: int, heads: int) -> Kept:
     return kept_s, kept_t, kept_a, kept_x, kept_sv, kept_g, kept_u, last, spare
 
 
-# Products. `size` is the number of rows and columns.
-
-
-def multiply(c: Matrix, a: Matrix, b: Matrix, tile: Tile, size: int) -> None:
-    """C = A B."""
-    _product(c, a, b, c, False, tile, size)
-
-
-def multiply_plus(c: Matrix, base: Matrix, a: Matrix, b: Matrix, tile: Tile, size: int) -> None:
-    """C = base + A B; base may be C."""
-    _product(c, a, b, base, True, tile, size)
-
-
-def _product(c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, tile: Tile, size: int) -> None:
-    """C = A B, plus `base` if `plus`, a tile of entries at a time; its rows and columns divide `size`."""
-    sums, rows, columns = tile
-    for i in range(0, size, rows):
-        for j in range(0, size, columns):
-            for p in range(rows):
-                for q in range(columns):
-                    sums[p * columns + q] = a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
-                    if plus:
-                        sums[p * columns + q] = sums[p * columns + q] + base[0][(i + p) * base[1] + (j + q) * base[2]]
-            for k in range(1, size):
-                for p in range(rows):
-                    for q in range(columns):
-                        term = a[0][(i + p) * a[1] + k * a[2]] * b[0][k * b[1] + (j + q) * b[2]]
-                        sums[p * columns + q] = sums[p * columns + q] + term
-            for p in range(rows):
-                for q in range(columns):
-                    c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
-
-
-def multiply_symmetric(c: Matrix, base: Matrix, a: Matrix, b: Matrix, size: int) -> None:
-    """C = base + A B where the result is known to be symmetric: the upper triangle is computed, and copied."""
-    for i in range(size):
-        for j in range(i, size):
-            total = base[0][i * base[1] + j * base[2]] + a[0][i * a[1]] * b[0][j * b[2]]
-            for k in range(1, size):
-                total = total + a[0][i * a[1] + k * a[2]] * b[0][k * b[1] + j * b[2]]
-            c[0][i * c[1] + j * c[2]] = total
-            c[0][j * c[1] + i * c[2]] = total
-
-
-def apply(out: Elements, a: Matrix, x: Elements, size: int) -> None:
-    """Out = A x."""
-    for i in range(size):
-        total = a[0][i * a[1]] * x[0]
-        for k in range(1, size):
-            total = total + a[0][i * a[1] + k * a[2]] * x[k]
-        out[i] = total
-
-
-def apply_plus(out: Elements, base: Elements, a: Matrix, x: Elements, size: int) -> None:
-    """Out = base + A x; base may be out, x may not."""
-    for i in range(size):
-        total = base[i] + a[0][i * a[1]] * x[0]
-        for k in range(1, size):
-            total = total + a[0][i * a[1] + k * a[2]] * x[k]
-        out[i] = total
-
-
-def dot(a: Elements, b: Elements, size: int) -> Any:
-    """a.b."""
-    total = a[0] * b[0]
-    for k in range(1, size):
-        total = total + a[k] * b[k]
-    return total
-
-
-def outer(c: Matrix, a: Elements, b: Elements, plus: bool, size: int) -> None:
-    """C = a b^T, or C += a b^T if `plus`."""
-    for i in range(size):
-        for j in range(size):
-            term = a[i] * b[j]
-            if plus:
-                term = term + c[0][i * c[1] + j * c[2]]
-            c[0][i * c[1] + j * c[2]] = term
-
-
 # One layer after the other
 
 
@@ -189,10 +102,9 @@ def read(data: Elements, kept: Kept, size: int, sparse: bool) -> None:
     last[0] = data[place + size]  # y = 0, so e starts at t
 
 
-def forward(
-    data: Elements, parameters: Elements, kept: Kept, tile: Tile, layers: int, size: int, heads: int, sparse: bool
-) -> Any:
-    """The error e = t - prediction; what the reverse pass needs stays in `kept`."""
+def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape: Shape) -> Any:
+    """Return the error e = t - prediction; what the reverse pass needs stays in `kept`."""
+    layers, size, heads, sparse = shape
     all_s, all_t, all_a, all_x, all_sv, all_g, all_u, last, spare = kept
     read(data, kept, size, sparse)
     w = matrix(spare, 0, size)
@@ -204,7 +116,7 @@ def forward(
             p = weight(parameters, layer, head, 0, heads, size)
             q = weight(parameters, layer, head, 1, heads, size)
             multiply(t, s_matrix, q, tile, size)  # T_h = S Q_h
-            _product(a, p, t, a, head > 0, tile, size)  # A = sum P_h T_h
+            multiply_to(a, p, t, a, head > 0, tile, size)  # A = sum P_h T_h
         apply_plus(offset(x, size), x, a, x, size)  # x' = x + A x
         if sparse:
             s, g, u = offset(all_sv, layer * size), offset(all_g, layer * size), offset(all_u, layer * size)
@@ -219,8 +131,8 @@ def forward(
         for i in range(size * size):
             all_a[i] = 0.0
     if sparse:
-        return last[0] + _last_sparse(parameters, kept, layers, size, heads)
-    return last[0] + _last_full(parameters, kept, layers, size, heads)
+        return last[0] + _last_sparse(parameters, kept, shape)
+    return last[0] + _last_full(parameters, kept, shape)
 
 
 def gather(g: Elements, parameters: Elements, layer: int, s: Elements, size: int, heads: int) -> None:
@@ -230,15 +142,18 @@ def gather(g: Elements, parameters: Elements, layer: int, s: Elements, size: int
         apply_plus(g, g, transpose(weight(parameters, layer, head, 1, heads, size)), s, size)
 
 
-def _last_sparse(parameters: Elements, kept: Kept, layers: int, size: int, heads: int) -> Any:
+def _last_sparse(parameters: Elements, kept: Kept, shape: Shape) -> Any:
     """g.x of the last layer."""
-    x, s, g = (offset(kept[3], (layers - 1) * size), offset(kept[4], (layers - 1) * size), offset(kept[5], (layers - 1) * size))
+    layers, size, heads, _ = shape
+    start = (layers - 1) * size
+    x, s, g = offset(kept[3], start), offset(kept[4], start), offset(kept[5], start)
     gather(g, parameters, layers - 1, s, size, heads)
     return dot(g, x, size)
 
 
-def _last_full(parameters: Elements, kept: Kept, layers: int, size: int, heads: int) -> Any:
+def _last_full(parameters: Elements, kept: Kept, shape: Shape) -> Any:
     """Last entry of x' = x + sum P_h S Q_h x, with S = (I + A) S_before (I + A)^T applied factor by factor."""
+    layers, size, heads, _ = shape
     before = max(layers - 2, 0)
     s_matrix, a = matrix(kept[0], before, size), matrix(kept[2], before, size)
     x = offset(kept[3], (layers - 1) * size)
@@ -254,7 +169,7 @@ def _last_full(parameters: Elements, kept: Kept, layers: int, size: int, heads: 
 
 
 def _last_vectors(last: Elements, head: int, size: int) -> tuple[Elements, Elements, Elements, Elements]:
-    """The vectors m, r, w, v that a head of the full form's last layer keeps."""
+    """Return the vectors m, r, w, v that a head of the full form's last layer keeps."""
     m = offset(last, 1 + 4 * head * size)
     return m, offset(m, size), offset(m, 2 * size), offset(m, 3 * size)
 
@@ -265,21 +180,13 @@ def _last_row(parameters: Elements, layers: int, head: int, heads: int, size: in
 
 
 def gradient(
-    data: Elements,
-    parameters: Elements,
-    result: Elements,
-    scale: Any,
-    work: Elements,
-    tile: Tile,
-    layers: int,
-    size: int,
-    heads: int,
-    sparse: bool,
+    data: Elements, parameters: Elements, result: Elements, scale: Any, work: Elements, tile: Tile, shape: Shape
 ) -> None:
     """Add a prompt's gradient of (scale / 2) e^2 to `result`, and e^2 itself to the element after it."""
+    layers, size, heads, sparse = shape
     kept = carve(work, layers, size, heads)
-    all_s, all_t, all_a, all_x, all_sv, all_g, all_u, last, spare = kept
-    error = forward(data, parameters, kept, tile, layers, size, heads, sparse)
+    all_s, all_t, all_a, all_x, all_sv, all_g, all_u, _, spare = kept
+    error = forward(data, parameters, kept, tile, shape)
     count = 2 * layers * heads * size * size
     result[count] = result[count] + error * error
     y_bar = error * scale
@@ -291,9 +198,9 @@ def gradient(
     h, t = offset(vectors, 3 * size), offset(vectors, 4 * size)
 
     if sparse:
-        _reverse_last_sparse(parameters, result, kept, y_bar, x_bar, sv_bar, h, a_bar, layers, size, heads)
+        _reverse_last_sparse(parameters, result, kept, y_bar, (x_bar, sv_bar, h), a_bar, shape)
     else:
-        _reverse_last_full(parameters, result, kept, y_bar, x_bar, u_bar, a_bar, w_bar, layers, size, heads)
+        _reverse_last_full(parameters, result, kept, y_bar, (x_bar, u_bar), a_bar, w_bar, shape)
     outer(a_bar, x_bar, offset(all_x, max(layers - 2, 0) * size), True, size)  # A_bar += x'_bar x^T
 
     for layer in range(layers - 2, -1, -1):
@@ -321,7 +228,7 @@ def gradient(
             if sparse:
                 outer(q_bar, s, h, True, size)  # Q_bar += s h^T
             if layer > 0:
-                _product(sum_bar, t_bar, transpose(q), sum_bar, head > 0, tile, size)  # sum over h of T_bar Q^T
+                multiply_to(sum_bar, t_bar, transpose(q), sum_bar, head > 0, tile, size)  # sum over h of T_bar Q^T
         if layer > 0:  # the first layer's own state has no use for adjoints
             if sparse:
                 scatter(sv_bar, u_bar, parameters, layer, h, size, heads)  # s_bar = u_bar + sum Q_h h
@@ -339,7 +246,9 @@ def gradient(
                     s_bar[0][i] = w[0][i]
 
 
-def scatter(out: Elements, base: Elements, parameters: Elements, layer: int, h: Elements, size: int, heads: int) -> None:
+def scatter(
+    out: Elements, base: Elements, parameters: Elements, layer: int, h: Elements, size: int, heads: int
+) -> None:
     """Out = base + sum over heads of Q_h h."""
     apply_plus(out, base, weight(parameters, layer, 0, 1, heads, size), h, size)
     for head in range(1, heads):
@@ -362,19 +271,11 @@ def _symmetrise(
 
 
 def _reverse_last_sparse(
-    parameters: Elements,
-    result: Elements,
-    kept: Kept,
-    y_bar: Any,
-    x_bar: Elements,
-    sv_bar: Elements,
-    h: Elements,
-    a_bar: Matrix,
-    layers: int,
-    size: int,
-    heads: int,
+    parameters: Elements, result: Elements, kept: Kept, y_bar: Any, vectors: Kept, a_bar: Matrix, shape: Shape
 ) -> None:
     """Reverse of y = ... + sum_h (Q_h^T s).x, to x_bar, s_bar, Q_bar, and A_bar of the layer before."""
+    layers, size, heads, _ = shape
+    x_bar, sv_bar, h = vectors
     layer = layers - 1
     x, s, g = offset(kept[3], layer * size), offset(kept[4], layer * size), offset(kept[5], layer * size)
     for i in range(size):
@@ -393,15 +294,14 @@ def _reverse_last_full(
     result: Elements,
     kept: Kept,
     y_bar: Any,
-    x_bar: Elements,
-    spare: Elements,
+    vectors: Kept,
     a_bar: Matrix,
     w_bar: Matrix,
-    layers: int,
-    size: int,
-    heads: int,
+    shape: Shape,
 ) -> None:
-    """Reverse of :func:`_last_full`, to x_bar, P_bar, Q_bar, A_bar of the layer before and W_bar (its share of S_bar)."""
+    """Reverse of :func:`_last_full`, to x_bar, P_bar, Q_bar, A_bar of the layer before and W_bar (share of S_bar)."""
+    layers, size, heads, _ = shape
+    x_bar, spare = vectors  # room for four vectors after `spare`
     before = max(layers - 2, 0)
     s_matrix, a = matrix(kept[0], before, size), matrix(kept[2], before, size)
     x = offset(kept[3], (layers - 1) * size)
@@ -430,15 +330,20 @@ def _reverse_last_full(
 
 
 def specialise(decorate: Callable[[FunctionType], Any], **replaced: Any) -> SimpleNamespace:
-    """The functions of this module, each compiled by `decorate`, calling one another's compiled form.
+    """Compile the functions of this module and of ``products`` by `decorate`; they call one another's compiled form.
 
     Args:
         decorate: such as ``numba.njit(...)`` or ``numba.cuda.jit(device=True)``.
-        **replaced: functions to use instead of those of this module, by name.
+        **replaced: functions to use instead of some of them, by name.
     """
     namespace: dict[str, Any] = {"__name__": __name__, "__builtins__": __builtins__}
     skipped = {"specialise", *replaced}
-    functions = {name: f for name, f in globals().items() if isinstance(f, FunctionType) and f.__module__ == __name__}
+    owners = {__name__, products.__name__}
+    functions = {
+        name: function
+        for name, function in {**vars(products), **globals()}.items()
+        if isinstance(function, FunctionType) and function.__module__ in owners
+    }
     for name, function in functions.items():
         if name not in skipped:
             namespace[name] = decorate(FunctionType(function.__code__, namespace, name, function.__defaults__))

@@ -28,11 +28,16 @@ import platformdirs
 from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("algebra", "vector", "draw", "kernels")
+SOURCES = ("products", "algebra", "vector", "draw", "kernels")
 SECONDS = {"training": 20, "gradients": 10, "losses": 12}
 """About how long a compile takes on one core."""
 
 _lock = threading.RLock()
+
+
+def brief(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
 
 
 @cache
@@ -43,7 +48,7 @@ def problem() -> str | None:
     try:
         from . import kernels
     except Exception as error:  # numba missing, or broken in whatever way
-        return f"numba cannot be used ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
+        return f"numba cannot be used ({brief(error)})"
     del kernels
     return None
 
@@ -72,7 +77,11 @@ def describe() -> str:
 
     place = folder()
     kept = sum(1 for _ in place.glob(f"{digest()}/*/**/*.nbi"))
-    where = f"{kept} kernels kept in {place}" if _writable(place) else f"{place} cannot be written, so every process compiles"
+    where = (
+        f"{kept} kernels kept in {place}"
+        if _writable(place)
+        else f"{place} cannot be written, so every process compiles"
+    )
     return f"numba {numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
 
 
@@ -128,7 +137,7 @@ class Kernel:
     """
 
     def __init__(self, kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> None:
-        from . import kernels
+        from . import kernels, vector
 
         form = "sparse" if sparse else "full"
         self.name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
@@ -143,7 +152,7 @@ class Kernel:
             def jit(function: Any) -> Any:
                 import numba
 
-                return numba.njit(parallel=True, **kernels.OPTIONS, **options)(function)
+                return numba.njit(parallel=True, **vector.OPTIONS, **options)(function)
 
             self.function = kernels.KERNELS[kind](jit, size, heads, sparse, kernels.lanes_of(dtype), tangents)
 

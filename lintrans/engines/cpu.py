@@ -8,7 +8,6 @@ user's own optimizer or law of covariates, goes step by step through torch, with
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..random import Stream
@@ -38,9 +37,17 @@ class CpuEngine(ReferenceEngine):
         self.whole = self.law is not None and all(rule is not None for rule in rules)
         """Whether whole steps are compiled."""
         if self.whole:
-            self._prepare([rule for rule in rules if rule is not None])
+            self._arrange([rule for rule in rules if rule is not None])
 
-    def _prepare(self, rules: list[tuple[int, tuple[float, float, float]]]) -> None:
+    def prepare(self) -> None:
+        """Compile now what a training step needs, so that a failure shows before anything is trained."""
+        if self.whole:
+            self.advance(self.start(), 0)
+        else:
+            state = self.start()
+            self.gradient(state.parameters[:1], self.plan.task.sample_moments(1))
+
+    def _arrange(self, rules: list[tuple[int, tuple[float, float, float]]]) -> None:
         runs, loops = list(self.plan.runs), self.loops
         place = self.seed_of_run.tolist()
         order = sorted(range(len(runs)), key=lambda run: (place[run], run))
@@ -86,8 +93,8 @@ class CpuEngine(ReferenceEngine):
         runs = len(plan.runs)
         loops.kernel("training")(
             state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(), state.count.numpy(),
-            state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order, self._starts, self._seeds,
-            self._lr, self._clip, self._rule, self._hyper, rates, SKIPPED_SHARE * plan.total, record, *self.law,
-            plan.task.n, plan.task.d, np.uint32(stream), state.step, plan.batch, plan.model.layers, self._partial,
-            self._result, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
+            state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order, self._starts,
+            self._seeds, self._lr, self._clip, self._rule, self._hyper, rates, SKIPPED_SHARE * plan.total, record,
+            *self.law, plan.task.n, plan.task.d, np.uint32(stream), state.step, plan.batch, plan.model.layers,
+            self._partial, self._result, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
         )  # fmt: skip

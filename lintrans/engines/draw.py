@@ -20,7 +20,7 @@ from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.extending import overload
 
 from ..random import MULTIPLIERS, WEYL
-from .algebra import offset
+from .products import offset
 from .vector import INLINE, OPTIONS
 
 inline = njit(**INLINE)
@@ -139,14 +139,14 @@ def _log_uniform(word, like):
 
 @inline
 def log_positive(u):
-    """log u of a positive normal float64."""
+    """Log u of a positive normal float64."""
     m, e = split64(u)
     return e * math.log(2) + 2.0 * artanh64((m - 1.0) / (m + 1.0))
 
 
 @inline
 def exponential(x):
-    """exp x in float64, 0 below LOWEST_EXPONENT; for x < 700."""
+    """Exp x in float64, 0 below LOWEST_EXPONENT; for x < 700."""
     y = max(x, LOWEST_EXPONENT)
     k = int32(math.floor(y * (1 / math.log(2)) + 0.5))
     r = (y - float64(k) * 0.6931471803691238) - float64(k) * 1.9082149292705877e-10  # ln 2 in two parts

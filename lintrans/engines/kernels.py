@@ -21,7 +21,7 @@ import numpy as np
 from numba import get_thread_id, njit, prange, uint32
 
 from . import algebra, draw
-from .algebra import offset
+from .products import offset
 from .vector import INLINE, OPTIONS, scratch, view
 
 CHUNK = 120
@@ -171,9 +171,11 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
                             uint32(step + k), stream, n, d, law, number1, number2,
                         )  # fmt: skip
                         for j in range(min(TILE // lanes, blocks - b)):
-                            moments(offset(own, (b + j) * numbers), offset(token, j), TILE // lanes, n, d, size, inverse)
+                            moments(
+                                offset(own, (b + j) * numbers), offset(token, j), TILE // lanes, n, d, size, inverse
+                            )
                     space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
-                    tile = (scratch(space, held), rows, columns)
+                    tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
                     for place in range(starts[s], starts[s + 1]):
                         r = order[place]
                         if diverged[r] < 0:
@@ -182,9 +184,7 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
                                 sums[i] = 0.0
                             parameters = offset(view(theta, 0, 0), r * wide)
                             for b in range(blocks):
-                                gradient(
-                                    offset(own, b * numbers), parameters, sums, scale, space, tile, layers, size, heads, sparse
-                                )
+                                gradient(offset(own, b * numbers), parameters, sums, scale, space, tile, shape)
             for r in prange(runs):
                 if diverged[r] < 0:
                     reduce(partial[r * chunks : (r + 1) * chunks], result[r])
@@ -201,7 +201,9 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
                             if factor < 1.0:
                                 clipped[r] += 1
                             count[r] += 1
-                            update(theta[r], first[r], second[r], g, factor, rates[k] * lr[r], rule[r], hyper[r], count[r])
+                            update(
+                                theta[r], first[r], second[r], g, factor, rates[k] * lr[r], rule[r], hyper[r], count[r]
+                            )
                         broken = skipped[r] > limit
                         for i in range(wide):
                             broken = broken or not np.isfinite(theta[r, i])
@@ -240,11 +242,11 @@ def gradients(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, la
             parameters = offset(view(theta, 0, tangents), r * wide)
             sums = offset(view(partial, lanes, tangents), item * (wide + 1))
             space = offset(view(work, lanes, tangents), get_thread_id() * (work.shape[1] // (lanes * components)))
-            tile = (scratch(space, held), rows, columns)
+            tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
             for i in range(wide + 1):
                 sums[i] = 0.0
             for b in range(chunk * per, min(all_blocks, (chunk + 1) * per)):
-                gradient(offset(prompts, b * numbers), parameters, sums, scale, space, tile, layers, size, heads, sparse)
+                gradient(offset(prompts, b * numbers), parameters, sums, scale, space, tile, shape)
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
 
@@ -286,20 +288,20 @@ def losses(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes
                 token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (TILE // lanes))
                 for b in range(0, blocks, TILE // lanes):
                     draw_prompts(
-                        tokens[thread], norms[thread], lengths[thread], begin + b * lanes, batch, seed, uint32(step + s),
-                        stream, n, d, law, number1, number2,
+                        tokens[thread], norms[thread], lengths[thread], begin + b * lanes, batch, seed,
+                        uint32(step + s), stream, n, d, law, number1, number2,
                     )  # fmt: skip
                     for j in range(min(TILE // lanes, blocks - b)):
                         moments(offset(own, (b + j) * numbers), offset(token, j), TILE // lanes, n, d, size, inverse)
             space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
-            tile = (scratch(space, held), rows, columns)
+            tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
             kept = carve(space, layers, size, heads)
             sums = offset(view(partial, lanes, 0), item * runs)
             for r in range(runs):
                 parameters = offset(view(theta, 0, 0), r * wide)
                 sums[r] = 0.0
                 for b in range(blocks):
-                    error = forward(offset(own, b * numbers), parameters, kept, tile, layers, size, heads, sparse)
+                    error = forward(offset(own, b * numbers), parameters, kept, tile, shape)
                     sums[r] = sums[r] + error * error
         for s in prange(sets):
             reduce(partial[s * chunks : (s + 1) * chunks], result[s])

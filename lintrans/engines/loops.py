@@ -137,7 +137,9 @@ class Loops:
         table = torch.cat(rows, dim=-2)
         batch = table.shape[-1]
         blocks = -(-batch // self.lanes)
-        full = torch.nn.functional.pad(table, (0, blocks * self.lanes - batch)).reshape(-1, self.numbers, blocks, self.lanes)
+        full = torch.nn.functional.pad(table, (0, blocks * self.lanes - batch)).reshape(
+            -1, self.numbers, blocks, self.lanes
+        )
         data = aligned((full.shape[0], blocks, self.numbers, self.lanes), self.kind)
         data[...] = full.transpose(1, 2).numpy()
         return data
@@ -156,7 +158,7 @@ class Loops:
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or with a leading axis of runs."""
+        """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
         points = self.flat(parameters)[..., None]
         data = self.pack(prompts)
         shared = prompts.target.ndim == 1
@@ -195,12 +197,21 @@ class Loops:
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.pack(prompts), self.flat(parameters)
         memory = self.memory(1)
-        return self._losses(data, theta, 1, (draw.GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
+        return self._losses(data, theta, 1, (draw.GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[
+            :, 0
+        ]
 
     def drawn_losses(
-        self, parameters: Tensor, task: LinearRegression, blocks: int, stream: Stream, batch: int, seed: int = 0, first: int = 0
+        self,
+        parameters: Tensor,
+        task: LinearRegression,
+        blocks: int,
+        stream: Stream,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
     ) -> Tensor:
-        """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream, drawn here."""
+        """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
         law = law_of(task)
         if law is None:
             raise ValueError(f"covariates = {task.covariates!r} cannot be drawn by the CPU engine")
@@ -220,7 +231,7 @@ class Loops:
         result = np.zeros((sets, len(theta)), self.kind)
         partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
         self.kernel("losses")(
-            data, theta, result, *law, n, self.model.d, np.uint32(stream), np.uint32(seed), step, batch, self.model.layers,
-            partial, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
+            data, theta, result, *law, n, self.model.d, np.uint32(stream), np.uint32(seed), step, batch,
+            self.model.layers, partial, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
         )  # fmt: skip
         return torch.from_numpy(result.T.copy())

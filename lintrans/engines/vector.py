@@ -25,7 +25,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 
-from . import algebra
+from . import products
 
 FLAGS = ("contract", "nsz", "arcp")
 OPTIONS: dict[str, Any] = {"fastmath": set(FLAGS), "error_model": "numpy", "boundscheck": False}
@@ -222,7 +222,7 @@ def _advance(typing, pointer, count):
     return pointer(pointer, types.intp), generate
 
 
-@overload(algebra.offset, jit_options=INLINE)
+@overload(products.offset, jit_options=INLINE)
 def _offset(elements, count):
     if isinstance(elements, Pointer):
         return lambda elements, count: _advance(elements, count)
