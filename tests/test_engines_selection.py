@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_training_by_either_engine() -> None:
     """The same history to rounding, every engine under its name."""
     pytest.importorskip("numba")
-    model, task = lt.LinearTransformer(layers=2, d=2, heads=2, form="full"), lt.LinearRegression(d=2, n=3)
+    model, task = lt.LinearTransformer(layers=2, d=5), lt.LinearRegression(d=5, n=3)
     runs = lt.grid(optimizer=["sgd", "adam"], lr=0.01, seed=range(2))
     histories = []
     for engine in ("cpu", "reference", "auto"):

@@ -24,6 +24,9 @@ from .compiling import Kernel, kernel
 MEMORY = 2**26
 """Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
 
+PROMPTS = 2**22
+"""Prompts that one call of the recording kernel goes through, times runs: well under a second."""
+
 Array = NDArray[Any]
 
 
@@ -37,6 +40,20 @@ def law_of(task: LinearRegression) -> tuple[int, float, float] | None:
     if type(law) is GammaScaled:
         return draw.GAMMA, float(law.shape), float(law.scale)
     return None
+
+
+def known_law(task: LinearRegression) -> tuple[int, float, float]:
+    """:func:`law_of` a task whose law kernels know.
+
+    Raises:
+        ValueError: another law.
+    """
+    law = law_of(task)
+    if law is None:
+        raise ValueError(
+            f"covariates = {task.covariates!r} cannot be drawn by compiled loops: sample prompts from the task"
+        )
+    return law
 
 
 def rule_of(optimizer: Optimizer) -> tuple[int, tuple[float, float, float]] | None:
@@ -193,6 +210,41 @@ class Loops:
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
         return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
 
+    def drawn_gradients(
+        self,
+        parameters: Tensor,
+        task: LinearRegression,
+        steps: int,
+        stream: Stream,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
+
+        The prompts are drawn in the kernel, and shared by all runs.
+        """
+        law = known_law(task)
+        theta = np.ascontiguousarray(self.flat(parameters))
+        runs, kind, memory = len(theta), self.kind, self.memory(task.n)
+        partial = aligned((runs * self.chunks(batch), self.wide + 1, self.lanes), kind)
+        record = np.zeros((steps, runs, self.wide + 1), kind)
+        unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
+        nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)
+        order, starts, seeds = np.arange(runs), np.array([0, runs]), np.array([seed], np.uint32)
+        rule, hyper, result = np.zeros(runs, np.int64), np.zeros((runs, 3)), aligned((runs, self.wide + 1), kind)
+        group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
+        for start in range(0, steps, group):
+            part = record[start : start + group]
+            self.kernel("training")(
+                theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule, hyper,
+                np.ones(len(part)), 0.0, part, *law, task.n, task.d, np.uint32(stream), first + start, batch,
+                self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
+                memory.lengths,
+            )  # fmt: skip
+        whole = torch.from_numpy(record).transpose(0, 1)
+        return whole[..., -1] / batch, whole[..., :-1].reshape(runs, steps, *self.model.parameter_shape)
+
     def losses(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.pack(prompts), self.flat(parameters)
@@ -212,9 +264,7 @@ class Loops:
         first: int = 0,
     ) -> Tensor:
         """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
-        law = law_of(task)
-        if law is None:
-            raise ValueError(f"covariates = {task.covariates!r} cannot be drawn by the CPU engine")
+        law = known_law(task)
         data, theta = np.zeros((0, 0, self.numbers, self.lanes), self.kind), self.flat(parameters)
         group = max(1, MEMORY // (self.chunks(batch) * len(theta) * self.lanes * self.kind.itemsize))
         memory = self.memory(task.n)
