@@ -79,8 +79,7 @@ class TestLoss:
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         """See :class:`Probe`."""
-        prompts = plan.task.sample_moments(self.batch, stream=Stream.TEST, dtype=plan.dtype, device=plan.device)
-        return {"test_loss": engine.loss(parameters, prompts)}
+        return {"test_loss": engine.block_losses(parameters, 1, Stream.TEST, self.batch)[:, 0]}
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,6 @@ class TypicalLoss:
         return schedule(self.every, self.at, steps, total)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`Probe`; memory does not grow with the number of blocks but for one number a run and block."""
-        losses = []
-        for block in range(self.blocks):
-            prompts = plan.task.sample_moments(
-                BLOCK, step=block, stream=Stream.EVALUATION, dtype=plan.dtype, device=plan.device
-            )
-            losses.append(engine.loss(parameters, prompts))
-        # the midpoint median, numpy's convention
-        return {self.metric: torch.quantile(torch.stack(losses).double(), 0.5, dim=0)}
+        """See :class:`Probe`."""
+        losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, BLOCK)
+        return {self.metric: torch.quantile(losses.double(), 0.5, dim=-1)}  # the midpoint median, numpy's convention

@@ -53,6 +53,13 @@ NUMERICAL = (
     "training",
     "engines/base",
     "engines/reference",
+    "engines/products",
+    "engines/algebra",
+    "engines/vector",
+    "engines/draw",
+    "engines/kernels",
+    "engines/loops",
+    "engines/cpu",
 )
 """Modules whose code decides the numbers of an experiment."""
 

@@ -1,26 +1,79 @@
 """How the losses and gradients of all runs of a step are computed.
 
-An engine is one class with ``gradient`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is trained, a
-:class:`State` holds all that changes. :func:`choose` picks the engine.
+An engine is one class with ``gradient``, ``loss`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is
+trained, a :class:`State` holds all that changes. :func:`choose` picks the engine: compiled loops where they can do the
+plan (:mod:`~lintrans.engines.cpu`), torch everywhere else (:mod:`~lintrans.engines.reference`).
 """
 
 from __future__ import annotations
 
 from ..errors import choice
+from . import compiling
 from .base import Engine, Plan, State
 from .reference import ReferenceEngine
 
-ENGINES: dict[str, type[ReferenceEngine]] = {"reference": ReferenceEngine}
-NAMES = ("auto", *ENGINES)
+NAMES = ("auto", "cpu", "reference")
 
-__all__ = ["ENGINES", "NAMES", "Engine", "Plan", "ReferenceEngine", "State", "choose"]
+LARGEST = 32
+"""Largest d of the compiled loops."""
+
+__all__ = ["LARGEST", "NAMES", "Engine", "Plan", "ReferenceEngine", "State", "choose", "status", "unable"]
+
+
+def unable(name: str, plan: Plan) -> str | None:
+    """Why an engine cannot do a plan, in words; None where it can."""
+    model, device = plan.model, plan.device.type
+    if name == "reference":
+        return None
+    if model.attention != "linear":
+        return f"{model.attention} attention has no moment form"
+    if model.d > LARGEST:
+        return f"d = {model.d} is larger than {LARGEST}"
+    if device != "cpu":
+        return f"the CPU engine does not run on device {device!r}"
+    return compiling.problem()
+
+
+def _make(name: str, plan: Plan) -> Engine:
+    if name == "reference":
+        return ReferenceEngine(plan)
+    from .cpu import CpuEngine  # needs numba
+
+    engine = CpuEngine(plan)
+    engine.prepare()
+    return engine
 
 
 def choose(name: str, plan: Plan) -> Engine:
-    """The engine for a plan; ``"auto"`` takes the fastest that can do it.
+    """The engine for a plan.
+
+    ``"auto"`` takes the fastest that can do it, and says why where that is the reference engine on a CPU.
 
     Raises:
-        ValueError: an unknown engine.
+        ValueError: an unknown engine, or one that cannot do the plan.
     """
     kind = choice("engine", name, NAMES)
-    return ENGINES["reference" if kind == "auto" else kind](plan)
+    if kind != "auto":
+        if (why := unable(kind, plan)) is not None:
+            raise ValueError(f"engine = {kind!r} cannot do this ({why}): use engine='auto' or 'reference'")
+        return _make(kind, plan)
+    why = unable("cpu", plan)
+    if why is None:
+        try:
+            return _make("cpu", plan)
+        except Exception as error:  # an odd processor, a broken compiler: whatever it is, the reference engine works
+            why = compiling.brief(error)
+    if plan.device.type == "cpu":
+        compiling.say_once(f"using the reference engine, which is slower: {why}")
+    return _make("reference", plan)
+
+
+def status() -> str:
+    """Which engines work here, and why not the others; for ``lintrans doctor``."""
+    lines = ["reference: torch, always available"]
+    why = compiling.problem()
+    if why is not None:
+        lines.append(f"cpu: not available: {why}")
+    else:
+        lines.append(f"cpu: {compiling.describe()}")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models import LinearTransformer
+from ..random import Stream
 from ..runs import Runs
 from ..tasks import LinearRegression, Moments, Prompts
 
@@ -85,6 +86,9 @@ class Engine(Protocol):
 
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients, shaped like the parameters; prompts shared or one batch a run."""
+
+    def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
+        """Losses ``[runs, blocks]`` on the batches of seed 0 and steps 0, 1, ... of a stream, the same for all runs."""
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place: draw, gradient, finite check, clip, optimizer."""

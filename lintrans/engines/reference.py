@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..optimizers import Optimizer, clip_factor, gradient_norm
+from ..random import Stream
 from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
 
@@ -65,6 +66,15 @@ class ReferenceEngine:
         with torch.no_grad():
             groups = torch.split(parameters, self.group(prompts.batch))
             return torch.cat([self.plan.model.loss(group, prompts) for group in groups])
+
+    def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
+        """Losses ``[runs, blocks]``; memory does not grow with the number of blocks but for these numbers."""
+        plan = self.plan
+        losses = []
+        for block in range(blocks):
+            prompts = plan.task.sample_moments(batch, step=block, stream=stream, dtype=plan.dtype, device=plan.device)
+            losses.append(self.loss(parameters, prompts))
+        return torch.stack(losses, dim=-1)
 
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients by autograd; prompts shared by all runs, or with a leading axis of runs."""

@@ -1,0 +1,188 @@
+"""Kernels on demand: compiled once per shape, kept on disk, and never a silent pause.
+
+A kernel's machine code is kept under ``DIGEST/NAME/`` of the cache folder (``$LINTRANS_KERNELS``, or the user's cache
+folder), where DIGEST covers the source of every module that goes into kernels and the versions of numba and Python:
+numba itself looks only at the file of the outermost function, and would serve old code after a change in another one.
+A lock per kernel makes a second process wait and then load what the first one compiled. A folder that cannot be written
+costs the compile in every process, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import platformdirs
+
+from .. import progress
+
+VARIABLE = "LINTRANS_KERNELS"
+SOURCES = ("products", "algebra", "vector", "draw", "kernels")
+SECONDS = {"training": 20, "gradients": 10, "losses": 12}
+"""About how long a compile takes on one core."""
+
+_lock = threading.RLock()
+
+
+def brief(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+
+
+@cache
+def problem() -> str | None:
+    """Why kernels cannot be compiled here; None where they can."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set"
+    try:
+        from . import kernels
+    except Exception as error:  # numba missing, or broken in whatever way
+        return f"numba cannot be used ({brief(error)})"
+    del kernels
+    return None
+
+
+@cache
+def digest() -> str:
+    """What the machine code depends on, but for the processor, which numba looks at."""
+    import numba
+
+    total = hashlib.sha256(f"{numba.__version__} {platform.python_version()} {np.__version__}".encode())
+    for name in SOURCES:
+        total.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return total.hexdigest()[:16]
+
+
+def folder() -> Path:
+    """Where machine code is kept."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen).expanduser().resolve()
+    return Path(platformdirs.user_cache_dir("lintrans", appauthor=False)) / "kernels"
+
+
+def describe() -> str:
+    """What compiles, and where machine code is kept."""
+    import numba
+
+    place = folder()
+    kept = sum(1 for _ in place.glob(f"{digest()}/*/**/*.nbi"))
+    where = (
+        f"{kept} kernels kept in {place}"
+        if _writable(place)
+        else f"{place} cannot be written, so every process compiles"
+    )
+    return f"numba {numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
+
+
+def say(message: str, end: str = "\n") -> None:
+    """One line to the terminal, where progress bars go too."""
+    mode = os.environ.get(progress.VARIABLE, "auto")
+    stream = sys.__stderr__ if mode == "terminal" else sys.stderr
+    if mode != "off" and stream is not None:
+        print(message, end=end, file=stream, flush=True)
+
+
+@cache
+def say_once(message: str) -> None:
+    """Say it the first time only."""
+    say(message)
+
+
+@contextmanager
+def _kept_in(place: Path | None) -> Iterator[dict[str, Any]]:
+    """Options for numba.njit under which it keeps machine code in `place` (None: nowhere)."""
+    import numba
+
+    if place is None:
+        yield {}
+        return
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(place)
+    try:
+        yield {"cache": True}
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _writable(place: Path) -> bool:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        probe = place / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+class Kernel:
+    """A compiled loop for one shape; calling it compiles it first, if need be.
+
+    Args:
+        kind: "training", "gradients" or "losses"; see :mod:`lintrans.engines.kernels`.
+        size: D. heads, sparse: the model's.
+        dtype: float32 or float64.
+        tangents: of dual numbers.
+    """
+
+    def __init__(self, kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> None:
+        from . import kernels, vector
+
+        form = "sparse" if sparse else "full"
+        self.name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
+        self.label = f"{kind} kernel for d = {size if sparse else size - 1}, {form}, {dtype.name}"
+        self.seconds = SECONDS[kind]
+        place: Path | None = folder() / digest() / self.name
+        assert place is not None
+        self.place = place if _writable(place) else None
+        self.ready = False
+        with _kept_in(self.place) as options:
+
+            def jit(function: Any) -> Any:
+                import numba
+
+                return numba.njit(parallel=True, **vector.OPTIONS, **options)(function)
+
+            self.function = kernels.KERNELS[kind](jit, size, heads, sparse, kernels.lanes_of(dtype), tangents)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run it. One at a time: not every threading layer of numba bears two callers."""
+        with _lock:
+            if self.ready:
+                self.function(*arguments)
+            else:
+                self._first(*arguments)
+
+    def _first(self, *arguments: Any) -> None:
+        import numba
+
+        types = tuple(numba.typeof(argument) for argument in arguments)
+        guard = filelock.FileLock(self.place / "lock") if self.place is not None else nullcontext()
+        with guard:
+            kept = self.place is not None and any(self.place.rglob("*.nbc"))
+            began = time.perf_counter()
+            if not kept:
+                say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
+            self.function.compile(types)
+            if not kept:
+                say(f"done in {time.perf_counter() - began:.1f} s")
+        self.ready = True
+        self.function(*arguments)
+
+
+@cache
+def kernel(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
+    """The kernel of a shape, one object a process."""
+    with _lock:
+        return Kernel(kind, size, heads, sparse, dtype, tangents)

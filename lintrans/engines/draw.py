@@ -1,0 +1,337 @@
+r"""Drawing prompts inside a kernel: the law and the counters of :mod:`lintrans.random`, a row of prompts at a time.
+
+    key = (seed, step),   counter = (prompt, word, stream, attempt)
+
+Every loop over prompts is free of branches, so that LLVM turns it into SIMD: logarithm, sine and cosine are
+polynomials. A 32-bit word w means u = (w + 1/2) / 2^32 to the last bit, in float32 too: where u > 1/2 the logarithm is
+taken of 1 - h with h = 1 - u, which float32 holds to full relative precision. Gamma variates are in float64 and log
+space whatever the dtype: the first attempt of Marsaglia & Tsang for all prompts at once, later ones where it failed.
+
+Numbers of a prompt, as rows of a tile: n context tokens of d, the query token, the teacher w.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import float32, float64, int32, int64, njit, types, uint32, uint64
+from numba.extending import overload
+
+from ..random import MULTIPLIERS, WEYL
+from .products import offset
+from .vector import INLINE, OPTIONS
+
+inline = njit(**INLINE)
+
+GAUSSIAN, SPHERE, GAMMA = 0, 1, 2
+"""Laws of covariates; their two numbers are (std, -), (radius, -) and (shape, scale)."""
+
+M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+W0, W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
+HALF_WORD = np.uint64(32)
+TINY = 1e-300
+LOWEST_EXPONENT = -700.0  # exp of less is 0: lengths below 1e-304 are no different from none
+
+
+@inline
+def philox(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10 of a counter and a key, all uint32."""
+    for _ in range(10):
+        p0 = uint64(c0) * M0
+        p1 = uint64(c2) * M1
+        n0 = uint32(p1 >> HALF_WORD) ^ c1 ^ k0
+        n2 = uint32(p0 >> HALF_WORD) ^ c3 ^ k1
+        c1 = uint32(p1)
+        c3 = uint32(p0)
+        c0 = n0
+        c2 = n2
+        k0 = uint32(k0 + W0)
+        k1 = uint32(k1 + W1)
+    return c0, c1, c2, c3
+
+
+# log: u = 2^e m with m in [1/sqrt 2, sqrt 2), log m = 2 artanh t with t = (m - 1) / (m + 1), |t| < 0.172.
+# Angle: the nearest quarter turn is split off; sine and cosine of the rest, |z| <= 1/2 quarter turns, are Taylor sums.
+
+QUARTER = math.pi / 2
+SINE = tuple((-1) ** k * QUARTER ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(9))
+COSINE = tuple((-1) ** k * QUARTER ** (2 * k) / math.factorial(2 * k) for k in range(10))
+ARTANH = tuple(1 / (2 * k + 1) for k in range(12))
+
+
+def log_uniform(word: Any, like: Any) -> Any:
+    """log((word + 1/2) / 2^32) in the dtype of `like`, for kernels."""
+    raise NotImplementedError
+
+
+def sine_cosine(word: Any, like: Any) -> Any:
+    """Sine and cosine of 2 pi (word + 1/2) / 2^32 in the dtype of `like`, for kernels."""
+    raise NotImplementedError
+
+
+@inline
+def split32(u):
+    """(m, e) of a positive normal float32."""
+    bits = np.float32(u).view(np.int32)
+    e = float32(int32((bits >> int32(23)) - int32(127)))
+    m = np.int32((bits & int32(0x7FFFFF)) | int32(0x3F800000)).view(np.float32)
+    big = m > float32(math.sqrt(2))
+    return (m * float32(0.5) if big else m), (e + float32(1) if big else e)
+
+
+@inline
+def split64(u):
+    """(m, e) of a positive normal float64."""
+    bits = np.float64(u).view(np.int64)
+    e = float64(int32((int32(bits >> int64(32)) >> int32(20)) - int32(1023)))
+    m = np.int64((bits & int64(0xFFFFFFFFFFFFF)) | int64(0x3FF0000000000000)).view(np.float64)
+    big = m > math.sqrt(2)
+    return (m * 0.5 if big else m), (e + 1.0 if big else e)
+
+
+@inline
+def artanh32(t):
+    """Artanh of |t| < 0.172."""
+    s = t * t
+    a1, a2, a3, a4 = float32(ARTANH[1]), float32(ARTANH[2]), float32(ARTANH[3]), float32(ARTANH[4])
+    return t + t * (s * (a1 + s * (a2 + s * (a3 + s * a4))))
+
+
+@inline
+def artanh64(t):
+    """Artanh of |t| < 0.172."""
+    s = t * t
+    total = ARTANH[11]
+    for k in (10, 9, 8, 7, 6, 5, 4, 3, 2, 1):
+        total = ARTANH[k] + s * total
+    return t + t * (s * total)
+
+
+@inline
+def _fold(word):
+    """(min(w, ~w), whether that is ~w): so that a signed conversion is exact in range."""
+    high = int32(word) < int32(0)
+    return (int32(~word) if high else int32(word)), high
+
+
+@overload(log_uniform, jit_options=INLINE)
+def _log_uniform(word, like):
+    if like == types.float32:
+
+        def log32(word, like):
+            folded, high = _fold(word)
+            h = (float32(folded) + float32(0.5)) * float32(2.0**-32)
+            m, e = split32(float32(1) - h if high else h)
+            top = -h if (high and e == float32(0)) else m - float32(1)
+            return e * float32(math.log(2)) + float32(2) * artanh32(top / (m + float32(1)))
+
+        return log32
+
+    def log64(word, like):
+        folded, high = _fold(word)
+        h = (float64(folded) + 0.5) * 2.0**-32
+        return log_positive(1.0 - h if high else h)
+
+    return log64
+
+
+@inline
+def log_positive(u):
+    """Log u of a positive normal float64."""
+    m, e = split64(u)
+    return e * math.log(2) + 2.0 * artanh64((m - 1.0) / (m + 1.0))
+
+
+@inline
+def exponential(x):
+    """Exp x in float64, 0 below LOWEST_EXPONENT; for x < 700."""
+    y = max(x, LOWEST_EXPONENT)
+    k = int32(math.floor(y * (1 / math.log(2)) + 0.5))
+    r = (y - float64(k) * 0.6931471803691238) - float64(k) * 1.9082149292705877e-10  # ln 2 in two parts
+    total = 1 / 6227020800.0
+    for f in (479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0):
+        total = total * r + 1 / f
+    power = np.int64((int64(k) + int64(1023)) << int64(52)).view(np.float64)
+    return total * power if x > LOWEST_EXPONENT else 0.0
+
+
+@inline
+def _quarter(word):
+    """Nearest quarter turn (uint32; its last two bits count) and the rest (int32, in 2^-30 quarter turns)."""
+    shifted = uint32(word + uint32(1 << 29))
+    return shifted >> uint32(30), int32(shifted & uint32((1 << 30) - 1)) - int32(1 << 29)
+
+
+@overload(sine_cosine, jit_options=INLINE)
+def _sine_cosine(word, like):
+    if like == types.float32:
+        s0, s1, s2, s3, s4 = (np.float32(c) for c in SINE[:5])
+        c0, c1, c2, c3, c4 = (np.float32(c) for c in COSINE[:5])
+
+        def rest32(word, like):
+            quarter, rest = _quarter(word)
+            z = (float32(rest) + float32(0.5)) * float32(2.0**-30)
+            q = z * z
+            sine = z * (s0 + q * (s1 + q * (s2 + q * (s3 + q * s4))))
+            cosine = c0 + q * (c1 + q * (c2 + q * (c3 + q * c4)))
+            return _turn(quarter, sine, cosine)
+
+        return rest32
+
+    def rest64(word, like):
+        quarter, rest = _quarter(word)
+        z = (float64(rest) + 0.5) * 2.0**-30
+        q = z * z
+        sine = SINE[8]
+        for k in (7, 6, 5, 4, 3, 2, 1, 0):
+            sine = SINE[k] + q * sine
+        cosine = COSINE[9]
+        for k in (8, 7, 6, 5, 4, 3, 2, 1, 0):
+            cosine = COSINE[k] + q * cosine
+        return _turn(quarter, z * sine, cosine)
+
+    return rest64
+
+
+@inline
+def _turn(quarter, sine, cosine):
+    """Sine and cosine after so many quarter turns."""
+    odd = (quarter & uint32(1)) != uint32(0)
+    a = cosine if odd else sine
+    b = sine if odd else cosine
+    first = -a if (quarter & uint32(2)) != uint32(0) else a
+    second = -b if ((quarter + uint32(1)) & uint32(2)) != uint32(0) else b
+    return first, second
+
+
+@njit(**OPTIONS)
+def normals(out, first, seed, step, stream):
+    """Standard normals [4 calls, prompts] of the prompts `first`, `first` + 1, ..."""
+    zero = out[0, 0]
+    for call in range(out.shape[0] // 4):
+        row0 = out[4 * call]
+        row1 = out[4 * call + 1]
+        row2 = out[4 * call + 2]
+        row3 = out[4 * call + 3]
+        for lane in range(out.shape[1]):
+            a, b, c, d = philox(uint32(first + lane), uint32(call), stream, uint32(0), seed, step)
+            radius = math.sqrt(-(log_uniform(a, zero) + log_uniform(a, zero)))
+            sine, cosine = sine_cosine(b, zero)
+            row0[lane] = radius * sine
+            row1[lane] = radius * cosine
+            radius = math.sqrt(-(log_uniform(c, zero) + log_uniform(c, zero)))
+            sine, cosine = sine_cosine(d, zero)
+            row2[lane] = radius * sine
+            row3[lane] = radius * cosine
+
+
+@inline
+def _attempt(prompt, token, stream, attempt, seed, step, shape):
+    """One attempt at log Gamma(shape, 1): its value, NaN where rejected."""
+    boosted = shape + 1.0 if shape < 1.0 else shape
+    d = boosted - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    w0, w1, w2, w3 = philox(prompt, token, stream, attempt, seed, step)
+    sine, _ = sine_cosine(w1, 0.0)
+    x = math.sqrt(-2.0 * log_uniform(w0, 0.0)) * sine
+    root = 1.0 + c * x
+    log_v = 3.0 * log_positive(max(root, TINY))
+    accepted = (root > 0.0) & (log_uniform(w2, 0.0) < 0.5 * x * x + d - d * (root * root * root) + d * log_v)
+    value = log_positive(d) + log_v + (log_uniform(w3, 0.0) / shape if shape < 1.0 else 0.0)
+    return value if accepted else math.nan
+
+
+@njit(**OPTIONS)
+def gamma_lengths(lengths, first, token, stream, seed, step, shape, scale):
+    """sqrt(scale Gamma(shape, 1)) of one token of the prompts `first`, `first` + 1, ..., float64."""
+    for lane in range(lengths.shape[0]):
+        lengths[lane] = _attempt(uint32(first + lane), token, stream, uint32(1), seed, step, shape)
+    for lane in range(lengths.shape[0]):
+        attempt = uint32(1)
+        while math.isnan(lengths[lane]):
+            attempt = uint32(attempt + uint32(1))
+            lengths[lane] = _attempt(uint32(first + lane), token, stream, attempt, seed, step, shape)
+    for lane in range(lengths.shape[0]):
+        lengths[lane] = exponential(0.5 * (log_positive(scale) + lengths[lane]))
+
+
+@njit(**OPTIONS)
+def prompts(out, norms, lengths, first, count, seed, step, stream, n, d, law, number1, number2):
+    """Draw prompts `first`, `first` + 1, ... as tokens; those from `count` on are zero.
+
+    out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and up to three to spare; norms [prompts] of
+    its dtype and lengths [prompts] in float64 are scratch.
+    """
+    normals(out, first, seed, step, stream)
+    lanes = out.shape[1]
+    if law == GAUSSIAN and number1 != 1.0:
+        std = out.dtype.type(number1)
+        for row in range((n + 1) * d):
+            for lane in range(lanes):
+                out[row, lane] *= std
+    elif law != GAUSSIAN:
+        for token in range(n + 1):
+            if law == GAMMA:
+                gamma_lengths(lengths, first, uint32(token), stream, seed, step, number1, number2)
+            for lane in range(lanes):
+                norms[lane] = 0
+            for i in range(d):
+                row = out[token * d + i]
+                for lane in range(lanes):
+                    norms[lane] += row[lane] * row[lane]
+            if law == GAMMA:
+                for lane in range(lanes):
+                    norms[lane] = out.dtype.type(lengths[lane]) / math.sqrt(norms[lane])
+            else:
+                for lane in range(lanes):
+                    norms[lane] = out.dtype.type(number1) / math.sqrt(norms[lane])
+            for i in range(d):
+                row = out[token * d + i]
+                for lane in range(lanes):
+                    row[lane] *= norms[lane]
+    if count < first + lanes:
+        for row in range(out.shape[0]):
+            for lane in range(max(0, count - first), lanes):
+                out[row, lane] = 0
+
+
+@inline
+def upper(i, j, size):
+    """Place of entry (i, j), i <= j, in an upper triangle stored by rows."""
+    return i * size - i * (i - 1) // 2 + j - i
+
+
+@inline
+def moments(data, x, step, n, d, size, inverse):
+    """The numbers a prompt is given by (see ``algebra.data_size``), from its tokens x[component * step].
+
+    size is d (sparse form) or d + 1 (full form); noiseless labels give S_xy = S_xx w and S_yy = w.S_xy.
+    """
+    for i in range(d):
+        for j in range(i, d):
+            total = x[i * step] * x[j * step]
+            for k in range(1, n):
+                total = total + x[(k * d + i) * step] * x[(k * d + j) * step]
+            data[upper(i, j, size)] = total * inverse
+    query = offset(x, n * d * step)
+    w = offset(query, d * step)
+    triangle = size * (size + 1) // 2
+    place = triangle + (d if size == d else 0)  # of the query
+    for i in range(d):
+        total = w[0] * data[upper(0, i, size)]
+        for j in range(1, d):
+            total = total + w[j * step] * data[upper(min(i, j), max(i, j), size)]
+        data[triangle + i if size == d else upper(i, d, size)] = total  # S_xy
+        data[place + i] = query[i * step]
+    target = query[0] * w[0]
+    for i in range(1, d):
+        target = target + query[i * step] * w[i * step]
+    data[place + size] = target
+    if size > d:
+        total = w[0] * data[upper(0, d, size)]
+        for i in range(1, d):
+            total = total + w[i * step] * data[upper(i, d, size)]
+        data[upper(d, d, size)] = total  # S_yy
+        data[place + d] = 0.0  # the query's response is not shown

@@ -1,0 +1,287 @@
+"""The compiled loops of one model, called with torch tensors: gradients, losses, Hessian-vector products, draws.
+
+:class:`Loops` needs no training plan; :class:`~lintrans.engines.cpu.CpuEngine` and the instruments both stand on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models import LinearTransformer
+from ..optimizers import SGD, Adam, Optimizer
+from ..random import Stream
+from ..tasks import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
+from . import algebra, draw, kernels
+from .compiling import Kernel, kernel
+
+MEMORY = 2**26
+"""Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
+
+PROMPTS = 2**22
+"""Prompts that one call of the recording kernel goes through, times runs: well under a second."""
+
+Array = NDArray[Any]
+
+
+def law_of(task: LinearRegression) -> tuple[int, float, float] | None:
+    """How kernels know the task's covariates: a law and two numbers; None for a law they do not know."""
+    law = task.covariates
+    if type(law) is Gaussian:
+        return draw.GAUSSIAN, float(law.std), 0.0
+    if type(law) is Sphere:
+        return draw.SPHERE, float(law.radius), 0.0
+    if type(law) is GammaScaled:
+        return draw.GAMMA, float(law.shape), float(law.scale)
+    return None
+
+
+def known_law(task: LinearRegression) -> tuple[int, float, float]:
+    """:func:`law_of` a task whose law kernels know.
+
+    Raises:
+        ValueError: another law.
+    """
+    law = law_of(task)
+    if law is None:
+        raise ValueError(
+            f"covariates = {task.covariates!r} cannot be drawn by compiled loops: sample prompts from the task"
+        )
+    return law
+
+
+def rule_of(optimizer: Optimizer) -> tuple[int, tuple[float, float, float]] | None:
+    """How kernels know an optimizer: a rule and three numbers; None for one they do not know."""
+    if type(optimizer) is SGD:
+        return kernels.SGD, (float(optimizer.momentum), float(optimizer.dampening), 0.0)
+    if type(optimizer) is Adam:
+        return kernels.ADAM, (float(optimizer.betas[0]), float(optimizer.betas[1]), float(optimizer.eps))
+    return None
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Zeros whose memory starts at a multiple of 64 bytes: faster, never required."""
+    count = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(count + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + count].view(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What each thread works in; first axis: threads.
+
+    Attributes:
+        work: the algebra's values.
+        data: moments of a chunk of prompts.
+        tokens, norms, lengths: prompts being drawn.
+    """
+
+    work: Array
+    data: Array
+    tokens: Array
+    norms: Array
+    lengths: Array
+
+
+class Loops:
+    """Compiled loops for a model with linear attention, in one dtype, on the CPU.
+
+    Args:
+        model: any depth; one compile for each d, number of heads and form.
+        dtype: torch.float32 or torch.float64.
+    """
+
+    def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
+        self.model, self.dtype = model, dtype
+        self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
+        self.lanes = kernels.lanes_of(self.kind)
+        self.sparse = model.form == "sparse"
+        self.numbers = algebra.data_size(model.block, self.sparse)
+        self.wide = torch.Size(model.parameter_shape).numel()
+
+    def kernel(self, name: str, tangents: int = 0) -> Kernel:
+        """One of :data:`~lintrans.engines.kernels.KERNELS` for this model."""
+        return kernel(name, self.model.block, self.model.heads, self.sparse, self.kind, tangents)
+
+    def work(self, tangents: int = 0) -> Array:
+        """The algebra's memory, ``[threads, values]``; a page apart, so that threads do not share cache lines."""
+        size = algebra.work_size(self.model.layers, self.model.block, self.model.heads)
+        padded = (size + 15) // 16 * 16
+        return aligned((numba.config.NUMBA_NUM_THREADS, padded * self.lanes * (1 + tangents)), self.kind)
+
+    def memory(self, n: int) -> Memory:
+        """Memory for a kernel that draws prompts of n examples."""
+        threads, d = numba.config.NUMBA_NUM_THREADS, self.model.d
+        rows = -(-(n + 2) * d // 4) * 4
+        return Memory(
+            work=self.work(),
+            data=aligned((threads, kernels.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
+            tokens=aligned((threads, rows, kernels.TILE), self.kind),
+            norms=aligned((threads, kernels.TILE), self.kind),
+            lengths=aligned((threads, kernels.TILE), np.dtype(np.float64)),
+        )
+
+    def chunks(self, batch: int) -> int:
+        """Chunks in a batch."""
+        return -(-batch // kernels.CHUNK)
+
+    def flat(self, parameters: Tensor) -> Array:
+        """Parameters ``[runs, *model.parameter_shape]`` as an array ``[runs, parameters]``."""
+        array: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide).contiguous().numpy()
+        return array
+
+    def pack(self, prompts: Prompts | Moments) -> Array:
+        """Prompts as kernels read them, ``[sets, blocks, numbers, lanes]``; sets are the prompts' leading axis, or one.
+
+        Prompts that fill up the last block are zero.
+        """
+        moments = prompts.moments() if isinstance(prompts, Prompts) else prompts
+        xx, xy, yy, query, target = (part.detach().to("cpu", self.dtype) for part in moments)
+        if not self.sparse:  # the moments of (x, y), and the query's token (x, 0)
+            top = torch.cat([xx, xy.unsqueeze(-2)], dim=-2)
+            bottom = torch.cat([xy, yy.unsqueeze(-2)], dim=-2)
+            xx = torch.cat([top, bottom.unsqueeze(-3)], dim=-3)
+            query = torch.cat([query, torch.zeros_like(yy).unsqueeze(-2)], dim=-2)
+        i, j = torch.triu_indices(self.model.block, self.model.block)
+        rows = [xx[..., i, j, :], *([xy] if self.sparse else []), query, target.unsqueeze(-2)]
+        table = torch.cat(rows, dim=-2)
+        batch = table.shape[-1]
+        blocks = -(-batch // self.lanes)
+        full = torch.nn.functional.pad(table, (0, blocks * self.lanes - batch)).reshape(
+            -1, self.numbers, blocks, self.lanes
+        )
+        data = aligned((full.shape[0], blocks, self.numbers, self.lanes), self.kind)
+        data[...] = full.transpose(1, 2).numpy()
+        return data
+
+    def _differentiate(self, points: Array, data: Array, chosen: Array, batch: int, tangents: int) -> Array:
+        """The gradients kernel on points [runs, wide, 1 + tangents]: [runs, wide + 1, 1 + tangents]."""
+        chunks = self.chunks(data.shape[1] * self.lanes)
+        each = (self.wide + 1) * (1 + tangents)
+        group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
+        run, work = self.kernel("gradients", tangents), self.work(tangents)
+        result = np.zeros((len(points), each), self.kind)
+        partial = aligned((min(group, len(points)) * chunks, each, self.lanes), self.kind)
+        for start in range(0, len(points), group):
+            part = slice(start, start + group)
+            run(data, chosen[part], points[part], batch, self.model.layers, partial, work, result[part])
+        return result.reshape(len(points), self.wide + 1, 1 + tangents)
+
+    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
+        points = self.flat(parameters)[..., None]
+        data = self.pack(prompts)
+        shared = prompts.target.ndim == 1
+        chosen = np.zeros(len(points), np.int64) if shared else np.arange(len(points), dtype=np.int64)
+        batch = prompts.target.shape[-1]
+        result = torch.from_numpy(self._differentiate(points, data, chosen, batch, 0)[..., 0])
+        return result[:, -1] / batch, result[:, :-1].reshape(parameters.shape)
+
+    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Exact Hessian-vector products, by dual numbers: the derivative of each gradient entry along a direction.
+
+        Args:
+            parameters: ``[runs, *model.parameter_shape]``.
+            directions: ``[runs, count, *model.parameter_shape]``.
+            prompts: shared by all runs, or with a leading axis of runs.
+
+        Returns:
+            ``[runs, count, *model.parameter_shape]``.
+        """
+        runs, count = directions.shape[:2]
+        tangents = 2 if count > 1 else 1
+        groups = -(-count // tangents)
+        along = np.zeros((runs, groups * tangents, self.wide), self.kind)
+        along[:, :count] = self.flat(directions).reshape(runs, count, self.wide)
+        points = aligned((runs, groups, self.wide, 1 + tangents), self.kind)
+        points[..., 0] = self.flat(parameters)[:, None]
+        points[..., 1:] = along.reshape(runs, groups, tangents, self.wide).transpose(0, 1, 3, 2)
+        data = self.pack(prompts)
+        owner = np.zeros(runs, np.int64) if prompts.target.ndim == 1 else np.arange(runs, dtype=np.int64)
+        flat = points.reshape(runs * groups, self.wide, 1 + tangents)
+        result = self._differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents)
+        products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
+        return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
+
+    def drawn_gradients(
+        self,
+        parameters: Tensor,
+        task: LinearRegression,
+        steps: int,
+        stream: Stream,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
+
+        The prompts are drawn in the kernel, and shared by all runs.
+        """
+        law = known_law(task)
+        theta = np.ascontiguousarray(self.flat(parameters))
+        runs, kind, memory = len(theta), self.kind, self.memory(task.n)
+        partial = aligned((runs * self.chunks(batch), self.wide + 1, self.lanes), kind)
+        record = np.zeros((steps, runs, self.wide + 1), kind)
+        unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
+        nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)
+        order, starts, seeds = np.arange(runs), np.array([0, runs]), np.array([seed], np.uint32)
+        rule, hyper, result = np.zeros(runs, np.int64), np.zeros((runs, 3)), aligned((runs, self.wide + 1), kind)
+        group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
+        for start in range(0, steps, group):
+            part = record[start : start + group]
+            self.kernel("training")(
+                theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule, hyper,
+                np.ones(len(part)), 0.0, part, *law, task.n, task.d, np.uint32(stream), first + start, batch,
+                self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
+                memory.lengths,
+            )  # fmt: skip
+        whole = torch.from_numpy(record).transpose(0, 1)
+        return whole[..., -1] / batch, whole[..., :-1].reshape(runs, steps, *self.model.parameter_shape)
+
+    def losses(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Losses ``[runs]`` on prompts that all runs share."""
+        data, theta = self.pack(prompts), self.flat(parameters)
+        memory = self.memory(1)
+        return self._losses(data, theta, 1, (draw.GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[
+            :, 0
+        ]
+
+    def drawn_losses(
+        self,
+        parameters: Tensor,
+        task: LinearRegression,
+        blocks: int,
+        stream: Stream,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
+    ) -> Tensor:
+        """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
+        law = known_law(task)
+        data, theta = np.zeros((0, 0, self.numbers, self.lanes), self.kind), self.flat(parameters)
+        group = max(1, MEMORY // (self.chunks(batch) * len(theta) * self.lanes * self.kind.itemsize))
+        memory = self.memory(task.n)
+        parts = []
+        for start in range(0, blocks, group):
+            size = min(group, blocks - start)
+            parts.append(self._losses(data, theta, size, law, task.n, int(stream), seed, first + start, batch, memory))
+        return torch.cat(parts, dim=1)
+
+    def _losses(
+        self, data: Array, theta: Array, sets: int, law: tuple[int, float, float], n: int, stream: int, seed: int,
+        step: int, batch: int, memory: Memory,
+    ) -> Tensor:  # fmt: skip
+        result = np.zeros((sets, len(theta)), self.kind)
+        partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
+        self.kernel("losses")(
+            data, theta, result, *law, n, self.model.d, np.uint32(stream), np.uint32(seed), step, batch,
+            self.model.layers, partial, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
+        )  # fmt: skip
+        return torch.from_numpy(result.T.copy())

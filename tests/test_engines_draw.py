@@ -1,0 +1,110 @@
+"""Prompts drawn by compiled code: the generator's known answers, the reference's prompts, and the laws themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+import lintrans as lt
+
+draw = pytest.importorskip("lintrans.engines.draw")
+
+LAWS = [
+    (lt.Gaussian(1.5), 0, 1.5, 0.0),
+    (lt.Sphere(2.0), 1, 2.0, 0.0),
+    (lt.GammaScaled(0.1, 10.0), 2, 0.1, 10.0),
+    (lt.GammaScaled(2.5, 2.0), 2, 2.5, 2.0),
+]
+
+
+def tile(
+    dtype: Any, *, first: int = 0, lanes: int = 40, count: int = 10**9, law: tuple[int, float, float] = (0, 1.0, 0.0)
+) -> np.ndarray[Any, Any]:
+    """Prompts of seed 3, step 7, n = 4, d = 3 as rows [tokens and teacher, prompts]."""
+    seed, step, n, d = 3, 7, 4, 3
+    rows = -(-(n + 2) * d // 4) * 4
+    out, norms, lengths = np.zeros((rows, lanes), dtype), np.zeros(lanes, dtype), np.zeros(lanes)
+    draw.prompts(out, norms, lengths, first, count, np.uint32(seed), np.uint32(step), np.uint32(0), n, d, *law)
+    return out[: (n + 2) * d]
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
+    ],
+)
+def test_philox_known_answers(counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]) -> None:
+    """The three vectors published with Random123."""
+    import numba
+
+    call = numba.njit(lambda c0, c1, c2, c3, k0, k1: draw.philox(c0, c1, c2, c3, k0, k1))
+    assert tuple(int(word) for word in call(*(np.uint32(value) for value in (*counter, *key)))) == words
+
+
+@pytest.mark.parametrize(("law", "code", "first", "second"), LAWS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])
+def test_prompts_are_the_reference_ones(
+    dtype: Any, tolerance: float, law: Any, code: int, first: float, second: float
+) -> None:
+    """To rounding, the rejections of the Gamma law included."""
+    n, d, batch = 4, 3, 40_000
+    task = lt.LinearRegression(d=d, n=n, covariates=law)
+    expected = task.sample(batch, seed=3, step=7, dtype=torch.float64)
+    rows = tile(dtype, lanes=batch, law=(code, first, second))
+    x = rows[: (n + 1) * d].reshape(n + 1, d, batch).transpose(2, 0, 1).astype(np.float64)
+    w = rows[(n + 1) * d :].T.astype(np.float64)
+    size = np.linalg.norm(expected.covariates.numpy(), axis=-1, keepdims=True) + 1e-30
+    np.testing.assert_array_less(np.abs(x - expected.covariates.numpy()) / size, tolerance)
+    y = (x * w[:, None]).sum(-1)
+    scale = np.linalg.norm(x, axis=-1) * np.linalg.norm(w, axis=-1)[:, None] + 1e-30
+    np.testing.assert_array_less(np.abs(y - expected.responses.numpy()) / scale, 2 * tolerance)
+
+
+def test_a_prompt_depends_on_its_own_index_only() -> None:
+    for law, code, first, second in LAWS:
+        del law
+        whole = tile(np.float32, lanes=80, law=(code, first, second))
+        np.testing.assert_array_equal(tile(np.float32, first=40, lanes=40, law=(code, first, second)), whole[:, 40:])
+        np.testing.assert_array_equal(
+            tile(np.float32, lanes=80, count=33, law=(code, first, second))[:, :33], whole[:, :33]
+        )
+        assert not tile(np.float32, lanes=80, count=33, law=(code, first, second))[:, 33:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normals_have_their_law(dtype: Any) -> None:
+    values = np.sort(tile(dtype, lanes=20_000).reshape(-1).astype(np.float64))
+    assert scipy.stats.kstest(values, "norm").pvalue > 0.01
+    assert abs(values.mean()) < 4 / np.sqrt(values.size)
+    for power, moment in ((2, 1), (4, 3), (6, 15)):
+        error = np.sqrt((values ** (2 * power)).mean() / values.size)
+        assert abs((values**power).mean() - moment) < 4 * error
+
+
+@pytest.mark.parametrize(("shape", "scale"), [(0.1, 10.0), (1.0, 2.0), (2.5, 2.0), (30.0, 0.1)])
+def test_squared_lengths_are_gamma(shape: float, scale: float) -> None:
+    rows = tile(np.float64, lanes=40_000, law=(2, shape, scale))
+    squares = (rows[:3] ** 2).sum(0)
+    assert scipy.stats.kstest(squares, "gamma", args=(shape, 0, scale)).pvalue > 0.01
+
+
+def test_uniforms_use_all_bits() -> None:
+    """Words at both ends of the range give the logarithm to full relative precision in float32."""
+    import numba
+
+    call = numba.njit(lambda word, like: draw.log_uniform(word, like))
+    for word in (0, 1, 2, 2**31 - 1, 2**31, 2**32 - 2**20, 2**32 - 2, 2**32 - 1, 3037000499, 3037000500):
+        exact = float(np.log1p(-(2**32 - word - 0.5) / 2**32)) if word >= 2**31 else float(np.log((word + 0.5) / 2**32))
+        assert call(np.uint32(word), np.float64(0)) == pytest.approx(exact, rel=1e-13)
+        assert float(call(np.uint32(word), np.float32(0))) == pytest.approx(exact, rel=3e-7)

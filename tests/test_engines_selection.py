@@ -1,0 +1,169 @@
+"""Which engine is taken, what is said about it, and that one always works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lintrans as lt
+from lintrans import engines
+from lintrans.engines import compiling
+from lintrans.training import plan_training
+
+SMALL = """
+import lintrans as lt
+runs = lt.grid(optimizer="adam", lr=0.01, seed=range(2))
+model, task = lt.LinearTransformer(layers=2, d=2, form="full"), lt.LinearRegression(d=2, n=3)
+history = lt.train(model, task, runs, steps=3, batch=50)
+print(history.info["engine"], history.parameters(3).double().sum().item())
+"""
+
+
+def plan_of(d: int = 2, device: str = "cpu", **model: Any) -> engines.Plan:
+    """A small plan."""
+    runs = lt.grid(optimizer="sgd", lr=0.01)
+    return plan_training(
+        lt.LinearTransformer(layers=1, d=d, **model), lt.LinearRegression(d=d, n=2), runs, steps=2, device=device
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    compiling.say_once.cache_clear()
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    variables = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+
+
+def test_auto_falls_back_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(
+        compiling, "problem", lambda: "numba cannot be used (ModuleNotFoundError: No module named 'numba')"
+    )
+    for _ in range(2):
+        assert engines.choose("auto", plan_of()).name == "reference"
+    said = capsys.readouterr().err
+    assert said == (
+        "using the reference engine, which is slower: "
+        "numba cannot be used (ModuleNotFoundError: No module named 'numba')\n"
+    )
+    with pytest.raises(ValueError, match=r"engine = 'cpu' cannot do this \(numba cannot be used.*use engine='auto'"):
+        engines.choose("cpu", plan_of())
+    assert "cpu: not available: numba cannot" in engines.status()
+
+
+def test_auto_falls_back_where_compiling_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("numba")
+
+    def broken(self: Any, *arguments: Any) -> None:
+        raise RuntimeError("LLVM ERROR: an odd processor\nand more")
+
+    monkeypatch.setattr(compiling.Kernel, "__call__", broken)
+    assert engines.choose("auto", plan_of()).name == "reference"
+    assert (
+        capsys.readouterr().err
+        == "using the reference engine, which is slower: RuntimeError: LLVM ERROR: an odd processor\n"
+    )
+    with pytest.raises(RuntimeError, match="LLVM ERROR"):
+        engines.choose("cpu", plan_of())
+
+
+def test_what_the_cpu_engine_cannot_do() -> None:
+    assert engines.unable("reference", plan_of()) is None
+    assert engines.unable("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
+    assert engines.choose("auto", plan_of(d=33)).name == "reference"
+    with pytest.raises(ValueError, match="'auto', 'cpu'"):
+        engines.choose("gpu", plan_of())
+
+
+def test_without_numba() -> None:
+    """In a process that cannot import it."""
+    ran = python("import sys; sys.modules['numba'] = None\n" + SMALL, LINTRANS_PROGRESS="auto")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("reference ")
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith("using the reference engine, which is slower: numba cannot be used (")
+
+
+def test_status_names_numba_and_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    numba = pytest.importorskip("numba")
+    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    assert f"cpu: numba {numba.__version__}, " in engines.status()
+    assert f"0 kernels kept in {tmp_path}" in engines.status()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path / "file"))
+    assert "cannot be written" in engines.status()
+
+
+def test_the_digest_covers_every_source_of_a_kernel() -> None:
+    """A module that kernels are made of and the digest forgets would be served stale."""
+    folder = Path(compiling.__file__).parent
+    for name in compiling.SOURCES:
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        for other in folder.glob("*.py"):
+            imported = f"from .{other.stem} import" in text or f"from . import {other.stem}" in text
+            assert not imported or other.stem in compiling.SOURCES, f"{name} imports {other.stem}"
+
+
+@pytest.mark.slow
+def test_two_processes_compile_at_once(tmp_path: Path) -> None:
+    """The second waits for the first, loads what it compiled, and gets the same numbers; so does a third, silently."""
+    pytest.importorskip("numba")
+    variables = {**os.environ, compiling.VARIABLE: str(tmp_path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SMALL], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ended = [process.communicate() for process in started]
+    outputs = {out for out, _ in ended}
+    assert len(outputs) == 1
+    assert outputs.pop().startswith("cpu ")
+    assert "".join(err for _, err in ended).count("compiling the training kernel for d = 2, full, float32, once") == 1
+    third = python(SMALL, **{compiling.VARIABLE: str(tmp_path)})
+    assert (third.stdout, third.stderr) == (ended[0][0], "")
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    (tmp_path / "file").touch()
+    ran = python(SMALL, **{compiling.VARIABLE: str(tmp_path / "file")})
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("cpu ")
+    assert np.isfinite(float(ran.stdout.split()[1]))
+
+
+def test_training_by_either_engine() -> None:
+    """The same history to rounding, every engine under its name."""
+    pytest.importorskip("numba")
+    model, task = lt.LinearTransformer(layers=2, d=5), lt.LinearRegression(d=5, n=3)
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.01, seed=range(2))
+    histories = []
+    for engine in ("cpu", "reference", "auto"):
+        probes = [lt.TestLoss(every=2, batch=100), lt.TypicalLoss(blocks=3, at=(4,))]
+        options: dict[str, Any] = {
+            "steps": 4,
+            "batch": 50,
+            "probes": probes,
+            "engine": engine,
+            "dtype": torch.float64,
+            "device": "cpu",
+        }
+        histories.append(lt.train(model, task, runs, **options))
+    assert [history.info["engine"] for history in histories] == ["cpu", "reference", "cpu"]
+    first, second, third = (history.frame for history in histories)
+    np.testing.assert_allclose(first["value"], second["value"], rtol=1e-10)
+    assert first.equals(third)
