@@ -139,9 +139,9 @@ _THREE = ("1", "2", "3")
 
 PROTOCOL: MappingProxyType[str, Budget] = MappingProxyType(
     {
-        "published": Budget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, 50),
+        "published": Budget(_THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 200, 50),
         "tuned": TuningBudget(
-            _THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 240, 50, RATES, (1.0, INF), TUNING_SEEDS, 1000, 3, 100
+            _THREE, 10_000, JUDGING_SEEDS, 1000, 1000, 280, 50, RATES, (1.0, INF), TUNING_SEEDS, 1000, 3, 100
         ),
     }
 )
@@ -149,17 +149,11 @@ PROTOCOL: MappingProxyType[str, Budget] = MappingProxyType(
 
 SCALES: MappingProxyType[str, MappingProxyType[str, Budget]] = MappingProxyType(
     {
-        "paper": MappingProxyType(
-            {
-                # The reference engine needs some 2 ms a run and step: a tenth of the horizon, and a grid in Setting 1.
-                "published": Budget(_THREE, 1000, PAPER_SEEDS, 1000, 100, 240, 50),
-                "tuned": TuningBudget(("1",), 500, 2, 1000, 100, 120, 50, RATES, (1.0,), TUNING_SEEDS[:2], 500, 0, 100),
-            }
-        ),
+        "paper": PROTOCOL,
         "quick": MappingProxyType(
             {
-                "published": Budget(_THREE, 60, 3, 250, 5, 15, 5),
-                "tuned": TuningBudget(("1",), 40, 2, 250, 5, 15, 5, RATES, (1.0,), TUNING_SEEDS[:1], 40, 0, 5),
+                "published": Budget(_THREE, 200, 4, 500, 20, 10, 10),
+                "tuned": TuningBudget(_THREE, 200, 4, 500, 20, 20, 10, RATES, (1.0, INF), TUNING_SEEDS[:1], 60, 2, 10),
             }
         ),
     }

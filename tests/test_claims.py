@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,16 @@ def test_summary_says_not_reached() -> None:
 
 
 def test_deviations_are_named() -> None:
-    texts = c1.deviations(SCALES["quick"]["tuned"], PROTOCOL["tuned"])
-    assert "settings not run: 2, 3" in texts
-    assert any(text.startswith("horizon T of 40 steps instead of 10,000") for text in texts)
-    assert any("the grid alone" in text for text in texts)
-    assert c1.deviations(PROTOCOL["tuned"], PROTOCOL["tuned"]) == ()
+    asked = PROTOCOL["tuned"]
+    small = replace(asked, settings=("1",), steps=40, clips=(1.0,), finalists=0)
+    assert c1.deviations(small, asked) == (
+        "settings not run: 2, 3",
+        "horizon T of 40 steps instead of 10,000",
+        "1 choice of clip instead of 2",
+        "the grid alone: no rate is run to the horizon, and none is judged",
+    )
+    assert c1.deviations(asked, asked) == ()
+    assert all(c1.deviations(SCALES["quick"][reading], PROTOCOL[reading]) for reading in PROTOCOL)
 
 
 @pytest.mark.parametrize("state", State)

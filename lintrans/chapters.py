@@ -1,0 +1,342 @@
+"""Finds the book's chapters and executes them with papermill, each once for what it depends on (``reuse.py``).
+
+A copy appears under its name, ``build/SCALE/src/book/X.ipynb``, only when every cell ran without an error and without a
+warning; what a failed run left lies in ``build/SCALE/failed``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import progress, reuse
+from .errors import nearest
+from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
+from .parameters import Declared, convert, declared, unknown
+
+KERNEL_ENVIRONMENT = {
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads would spin while they wait: dear on a busy machine
+}
+KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
+
+
+class BookError(Exception):
+    """A book command cannot do what it was asked; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Chapter(Pair):
+    """A page of the table of contents that executes."""
+
+    @property
+    def title(self) -> str:
+        """Its first heading."""
+        lines = self.text.read_text("utf-8").splitlines()
+        return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+
+    def parameters(self) -> dict[str, Declared]:
+        """What its parameters cell declares."""
+        notebook = json.loads(self.notebook.read_text("utf-8"))
+        for cell in notebook["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                return declared("".join(cell["source"]))
+        return {}
+
+
+@dataclass
+class Outcome:
+    """What became of a chapter: its executed copy, or the reason why there is none."""
+
+    chapter: Chapter
+    path: Path | None = None
+    error: str = ""
+    cell: str = ""
+    reused: bool = False
+    seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """The outcomes of all chapters that were asked for."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Those without an executed copy."""
+        return [outcome for outcome in self.outcomes if outcome.path is None]
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The book's folder: the nearest one upward that has a ``_toc.yml``, else the checkout this package runs from.
+
+    Raises:
+        BookError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in [here, *here.parents, Path(__file__).resolve().parents[1]]:
+        if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
+            return folder
+    raise BookError(
+        f"no book here: {here} is in no checkout of the project (a folder with _toc.yml and book/); "
+        "change into one, or use the library alone, which needs none"
+    )
+
+
+def pages(root: Path) -> list[str]:
+    """The pages of ``_toc.yml`` in reading order, such as "book/intro"."""
+    import yaml
+
+    def walk(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key in ("root", "file"):
+                if key in node:
+                    yield str(node[key])
+            for key in ("parts", "chapters", "sections"):
+                yield from walk(node.get(key, []))
+        elif isinstance(node, list):
+            for item in node:
+                yield from walk(item)
+
+    return list(walk(yaml.safe_load((root / "_toc.yml").read_text("utf-8"))))
+
+
+def chapters(root: Path) -> list[Chapter]:
+    """The pages that execute, in the order of execution: that of the table of contents, then the summing up."""
+    found = []
+    for page in pages(root):
+        chapter = Chapter(root, Path(page).name)
+        text = chapter.text.read_text("utf-8") if chapter.text.exists() else ""
+        if chapter.notebook.exists() or is_notebook_text(text):
+            found.append(chapter)
+    return sorted(found, key=lambda chapter: reuse.LAST.index(chapter.name) + 1 if chapter.name in reuse.LAST else 0)
+
+
+def select(root: Path, names: tuple[str, ...]) -> list[Chapter]:
+    """The chapters of these names (all, if none is named), in the order of execution.
+
+    Raises:
+        BookError: a name that no chapter has.
+    """
+    known = chapters(root)
+    allowed = [chapter.name for chapter in known]
+    wanted = {Path(name).stem for name in names}
+    for name in sorted(wanted - set(allowed)):
+        raise BookError(f"there is no chapter {name!r}: there are {', '.join(allowed)}{nearest(name, allowed)}")
+    return [chapter for chapter in known if not wanted or chapter.name in wanted]
+
+
+def given(chapter: Chapter, texts: dict[str, str]) -> dict[str, Any]:
+    """Parameters typed on the command line, checked against the chapter's parameters cell.
+
+    Raises:
+        ParameterError: an unknown name, a wrong type or a value that is not allowed.
+    """
+    cell = chapter.parameters()
+    values = {}
+    for name, text in texts.items():
+        if name not in cell:
+            raise unknown(name, text, list(cell), chapter.name)
+        values[name] = convert(name, text, cell[name].kind or "str")
+    return values
+
+
+def execute(
+    root: Path,
+    scale: str = "paper",
+    names: tuple[str, ...] = (),
+    values: dict[str, str] | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Execute chapters, or use their executed copies again where nothing has changed.
+
+    Args:
+        root: the book's folder.
+        scale: "paper" or "quick".
+        names: chapters; all if empty.
+        values: other parameters, as text. Such a run never enters the book: it goes to ``build/SCALE/custom``.
+        force: execute even if nothing has changed.
+        say: where the lines about progress go.
+
+    Raises:
+        BookError: an unknown chapter, or halves of a chapter that differ.
+        ParameterError: a parameter that a chapter does not take.
+    """
+    wanted = select(root, names)
+    changed = {chapter.name: given(chapter, values or {}) for chapter in wanted}
+    for chapter in wanted:
+        _refuse_drift(chapter)
+    report = Report()
+    start = time.monotonic()
+    for number, chapter in enumerate(wanted, 1):
+        own = changed[chapter.name]
+        parameters = ({"scale": scale} if "scale" in chapter.parameters() else {}) | own
+        target = _target(chapter, scale, own)
+        head = f"[{number}/{len(wanted)}] {chapter.name}"
+        digests = reuse.digests_of(chapter, parameters)
+        why, when = ("asked to", "") if force else reuse.why_not(target, reuse.note(target, scale), digests)
+        if not why:
+            say(f"{head}: reused (unchanged since {when})")
+            report.outcomes.append(Outcome(chapter, target, reused=True))
+            continue
+        say(f"{head}: executing: {why}")
+        outcome = _execute(chapter, target, parameters, digests, scale, head)
+        report.outcomes.append(outcome)
+        if outcome.path is None:
+            say(f"{head}: FAILED in {outcome.cell}: {outcome.error}")
+        else:
+            total = time.monotonic() - start
+            say(f"{head}: done in {_duration(outcome.seconds)} ({_duration(total)} since the start)")
+    return report
+
+
+def executed(root: Path, scale: str) -> Path:
+    """The folder of a scale's executed copies."""
+    return root / "build" / scale / "src" / "book"
+
+
+def _execute(
+    chapter: Chapter, target: Path, parameters: dict[str, Any], digests: dict[str, Any], scale: str, head: str
+) -> Outcome:
+    """Run one chapter in its own kernel; only a clean run reaches `target`."""
+    import nbformat
+
+    part = chapter.root / "build" / scale / "running" / f"{chapter.name}.ipynb"
+    failed = chapter.root / "build" / scale / "failed" / f"{chapter.name}.ipynb"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    outcome = Outcome(chapter)
+    try:
+        _papermill(chapter, part, parameters, head)
+    except KeyboardInterrupt:
+        part.unlink(missing_ok=True)
+        raise
+    except Exception as error:  # a failing cell, a dead kernel, a notebook that papermill cannot read
+        outcome.error = _last_line(error)
+    notebook: Any = nbformat.read(part, as_version=4) if part.exists() else None
+    if notebook is not None:
+        outcome.cell, message = _fault(notebook, bool(outcome.error))
+        outcome.error = outcome.error or message
+    outcome.seconds = time.monotonic() - start
+    if outcome.error:
+        outcome.cell = outcome.cell or "its kernel"
+        if notebook is not None:
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(failed)
+        if target.parent == executed(chapter.root, scale):
+            target.unlink(missing_ok=True)  # a page that no longer holds
+        return outcome
+    failed.unlink(missing_ok=True)
+    _clean(notebook)
+    reuse.record(target, scale, nbformat.writes(notebook) + "\n", digests)
+    part.unlink()
+    outcome.path = target
+    return outcome
+
+
+def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: str) -> None:
+    quick_imports()
+    import papermill
+
+    live = sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
+    with _environment(KERNEL_ENVIRONMENT | {progress.VARIABLE: progress.terminal()}):
+        papermill.execute_notebook(
+            chapter.notebook,
+            part,
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=chapter.notebook.parent,
+            progress_bar={"desc": head, "leave": False} if live else False,
+            extra_arguments=KERNEL_ARGUMENTS,
+        )
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _fault(notebook: Any, raised: bool) -> tuple[str, str]:
+    """The cell where a run went wrong, counted as in the source notebook, and what it wrote to stderr."""
+    number, last = 0, ""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags or "papermill-error-cell-tag" in tags:
+            injected = "injected-parameters" in tags
+            name = "the injected parameters" if injected else ""
+        else:
+            number += 1
+            name = f"cell {number}"
+        outputs = cell.get("outputs", [])
+        status = cell.metadata.get("papermill", {}).get("status")
+        broken = any(output.output_type == "error" for output in outputs) or status in ("running", "failed")
+        streams = [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+        warned = "".join(output.text for output in streams)
+        first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
+        where = f"{name} ({first[:60]!r})" if first else name
+        if name and (broken if raised else bool(warned.strip())):
+            return where, "" if raised else f"it wrote to stderr: {_shown(warned)}"
+        last = where if name and cell.metadata.get("papermill", {}).get("start_time") else last
+    return last if raised else "", ""  # a kernel that died leaves no error: the last cell that it began
+
+
+def _last_line(error: Exception) -> str:
+    """A failure in one line: a cell's exception with its message, else the error's own last line."""
+    name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
+    if name:
+        return f"{name}: {value}".strip().splitlines()[0]
+    if type(error).__name__ == "DeadKernelError":
+        return "the kernel died (out of memory, or killed)"
+    return f"{type(error).__name__}: {_shown(str(error))}"
+
+
+def _shown(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    warnings = [line for line in lines if "Warning" in line or "Error" in line]
+    return (warnings or lines or [""])[0][:300]
+
+
+def _clean(notebook: Any) -> None:
+    """Drop papermill's notes: they name folders of this machine and change with every run."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+
+
+def _refuse_drift(chapter: Chapter) -> None:
+    try:
+        found = state(chapter)
+    except PairError as error:
+        raise BookError(str(error)) from error
+    if found.edited:
+        raise BookError(f"the two halves of {chapter.name} differ ({found.why}): run `lintrans pairs` first")
+
+
+def _target(chapter: Chapter, scale: str, own: dict[str, Any]) -> Path:
+    if not own:
+        return executed(chapter.root, scale) / f"{chapter.name}.ipynb"
+    short = reuse.digest(json.dumps(own, sort_keys=True))[:8]
+    return chapter.root / "build" / scale / "custom" / f"{chapter.name}-{short}.ipynb"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"

@@ -1,0 +1,104 @@
+"""Whether an executed copy of a chapter still holds: digests of all that it depends on, and words for what changed.
+
+``build/SCALE/digests/X.json`` notes them for the copy ``build/SCALE/src/book/X.ipynb``: the chapter's text, its
+parameters, the library's sources, the lock file and, for the pages that sum up, the stored verdicts.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from .notebooks import Pair, canonical, write
+
+LAST = ("intro", "scorecard")  # these show the verdicts of the others
+# No page runs these:
+OUTSIDE = {"book.py", "chapters.py", "cli.py", "lab.py", "lock.py", "notebooks.py", "reuse.py", "site.py"}
+
+
+def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:
+    """Write an executed copy, and beside it what it depends on."""
+    write(target, content)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    write(note(target, scale), json.dumps({"executed": now, "copy": digest(content), "digests": digests}, indent=1))
+
+
+def note(target: Path, scale: str) -> Path:
+    """Where the digests of an executed copy lie: beside it, so that a downloaded notebook is free of them."""
+    build = next(folder for folder in target.parents if folder.name == scale and folder.parent.name == "build")
+    return build / "digests" / f"{target.stem}.json"
+
+
+def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Digest what a chapter depends on, part by part."""
+    lock = chapter.root / "requirements.lock"
+    digests = {
+        "text": digest(canonical(chapter.text.read_text("utf-8"), chapter.root)),
+        "parameters": parameters,
+        "library": library_digests(),
+        "lock": digest(lock.read_text("utf-8")) if lock.exists() else "",
+    }
+    if chapter.name in LAST:
+        digests["verdicts"] = _verdicts()
+    return digests
+
+
+def library_digests() -> dict[str, str]:
+    """A digest of the syntax tree of each module that a page may run: comments and docstrings change nothing."""
+    package = Path(__file__).parent
+    files = [path for path in sorted(package.rglob("*.py")) if path.name not in OUTSIDE]
+    return {path.relative_to(package).as_posix(): digest(_tree(path))[:16] for path in files}
+
+
+def _tree(path: Path) -> str:
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = body[0].value if isinstance(body[0], ast.Expr) else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                del body[0]
+    return ast.dump(tree)
+
+
+def _verdicts() -> str:
+    from .claims import verdicts_digest
+
+    return str(verdicts_digest())
+
+
+def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str]:
+    """Why a chapter must be executed ("" if its copy still holds), and when the copy was made."""
+    try:
+        made = json.loads(note.read_text("utf-8"))
+        old: dict[str, Any] = made["digests"]
+        copy = digest(target.read_text("utf-8"))
+    except (OSError, ValueError, KeyError):
+        return "not executed before", ""
+    if copy != made["copy"]:
+        return "its executed copy was changed", ""
+    words = {
+        "text": "its text changed",
+        "parameters": "its parameters changed",
+        "library": "the library changed",
+        "lock": "the lock file changed",
+        "verdicts": "the stored verdicts changed",
+    }
+    reasons = [words[name] for name in words if old.get(name) != digests.get(name)]
+    if "the library changed" in reasons:
+        reasons[reasons.index("the library changed")] += f" ({_changed_modules(old['library'], digests['library'])})"
+    return ", ".join(reasons), str(made["executed"])
+
+
+def _changed_modules(old: dict[str, str], new: dict[str, str]) -> str:
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def digest(text: str) -> str:
+    """Hash a text."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
