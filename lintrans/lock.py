@@ -12,14 +12,15 @@ OWN = "lintrans (pyproject.toml)"
 def problems(root: Path) -> list[str]:
     """What is out of step, one line each; empty if nothing is.
 
-    Every requirement of the project and of its extras must be pinned to a version that satisfies it, and every pin
-    that the lock says comes from ``pyproject.toml`` must be asked for there.
+    Every requirement of the project and of the extras that are locked must be pinned to a version that satisfies it,
+    and every pin that the lock says comes from ``pyproject.toml`` must be asked for there.
     """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project.get("optional-dependencies", {}).values()
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    project, locked = settings["project"], settings.get("tool", {}).get("pip-tools", {}).get("extra", [])
+    extras = [lines for name, lines in project.get("optional-dependencies", {}).items() if name in locked]
     wanted = [Requirement(line) for line in [*project["dependencies"], *(line for extra in extras for line in extra)]]
     pins, direct = read(root / "requirements.lock")
     found = []

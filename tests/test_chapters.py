@@ -11,8 +11,8 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-
 from conftest import ROOT
+
 from lintrans.chapters import chapters
 
 NAMES = [chapter.name for chapter in chapters(ROOT)]
@@ -40,7 +40,9 @@ def texts(notebook: Any) -> str:
 def shown(name: str, folder: Path, *arguments: str) -> str:
     code, said, notebook = papermill(name, folder, "-p", "scale", "quick", *arguments)
     assert code == 0, said
-    streams = [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream"]
+    streams = [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream"
+    ]
     assert not [output for output in streams if output.name == "stderr"], "a warning, or a frame of a progress bar"
     text = texts(notebook)
     assert "How this page was made" in text

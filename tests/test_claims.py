@@ -20,7 +20,7 @@ from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, ratio_state
 from lintrans.claims.records import COLUMNS, interval_text
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
 from lintrans.results import Store
-from lintrans.settings import PROTOCOL, SCALES, SETTINGS
+from lintrans.settings import PROTOCOL, SCALES, SETTINGS, TuningBudget
 from lintrans.statistics import Interval
 
 
@@ -165,6 +165,7 @@ def test_summary_says_not_reached() -> None:
 
 def test_deviations_are_named() -> None:
     asked = PROTOCOL["tuned"]
+    assert isinstance(asked, TuningBudget)
     small = replace(asked, settings=("1",), steps=40, clips=(1.0,), finalists=0)
     assert c1.deviations(small, asked) == (
         "settings not run: 2, 3",

@@ -1,0 +1,120 @@
+"""The project around the code: lock, conda's file, README, settings that agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from lintrans import lock
+from lintrans.chapters import pages
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_lock_is_in_step() -> None:
+    assert lock.problems(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("numpy==2", "numpy==1", "numpy>=.* in pyproject.toml is not met by the locked 1"),
+        ("click==", "clock==", "click is in pyproject.toml and not in requirements.lock"),
+        ("# via lintrans (pyproject.toml)", "# via lintrans (pyproject.toml)", ""),
+        ("torch==2.13.0", "torch==2.13.0+cpu", r"torch is pinned to 2\.13\.0\+cpu"),
+    ],
+)
+def test_a_lock_out_of_step_is_found(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    content = (ROOT / "requirements.lock").read_text()
+    assert old in content
+    (tmp_path / "requirements.lock").write_text(content.replace(old, new))
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    found = "\n".join(lock.problems(tmp_path))
+    assert re.search(problem, found) if problem else found == ""
+
+
+def test_a_requirement_taken_out_of_the_project_is_found_in_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "requirements.lock").write_text((ROOT / "requirements.lock").read_text())
+    content = re.sub(r'\n *"scipy>=[^\n]*', "", (ROOT / "pyproject.toml").read_text())
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert "scipy is locked as a requirement of pyproject.toml, which does not name it" in lock.problems(tmp_path)
+
+
+def test_conda_gets_the_same_versions() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, rest = environment["dependencies"]
+    assert environment["name"] == PROJECT["name"]
+    assert pip == "pip"
+    assert rest == {"pip": ["-r requirements.lock", "-e ."]}  # no version is written twice
+    version = python.removeprefix("python=")
+    assert version == PROJECT["requires-python"].removeprefix(">=")
+    locked_for = re.search(r"pip-compile with Python (\S+)", (ROOT / "requirements.lock").read_text())
+    assert locked_for is not None
+    assert locked_for[1] == version
+
+
+def test_the_readmes_ten_lines_run(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- ten lines -->\n+```python\n(.*?)```", readme, flags=re.DOTALL)
+    assert block is not None
+    lines = [line for line in block[1].splitlines() if line.strip()]
+    assert len(lines) <= 10
+    (tmp_path / "ten.py").write_text(block[1])
+    command = [sys.executable, "-W", "error", "ten.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "optimizer" in done.stdout
+
+
+def test_make_help_lists_every_target() -> None:
+    done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    assert targets is not None
+    listed = {line.split()[0] for line in done.stdout.splitlines()}
+    assert set(targets[1].split()) <= listed
+
+
+def test_make_says_so_where_python_is_too_old(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    done = subprocess.run(["make", "setup", "PYTHON="], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "no Python 3.11 or newer found" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_make_clean_leaves_stored_results_alone(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for folder in ("build", "results"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
+    assert not (tmp_path / "build").exists()
+    assert (tmp_path / "results" / "file").exists()
+
+
+def test_every_page_of_the_contents_is_there() -> None:
+    for page in pages(ROOT):
+        assert (ROOT / f"{page}.md").is_file(), page
+    listed = {Path(page).name for page in pages(ROOT)}
+    assert {path.stem for path in (ROOT / "book").glob("*.md")} == listed
+
+
+def test_who_and_what_is_said_once_in_the_same_way() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert citation["authors"] == [{"name": "The lintrans authors"}]
+    assert PROJECT["authors"] == [{"name": "The lintrans authors"}]
+    assert "The lintrans authors" in (ROOT / "LICENSE").read_text()
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "_config.yml").read_text())["author"] == "The lintrans authors"
