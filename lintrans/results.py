@@ -11,7 +11,6 @@ frames and one safetensors file; it is written beside its place and renamed into
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
 import json
@@ -20,7 +19,6 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -38,6 +36,7 @@ from .history import History
 from .models import LinearTransformer
 from .probes import TestLoss
 from .runs import Runs
+from .sources import digest_of
 from .tasks import LinearRegression
 from .training import PLANNED, TrainOptions, plan_training, train
 
@@ -91,24 +90,6 @@ def canonical(value: Any) -> Any:
         f"{value!r} ({type(value).__name__}) cannot be part of a stored experiment: "
         "give a frozen dataclass of plain values"
     )
-
-
-def digest_of(sources: Iterable[Path]) -> str:
-    """Digest of the syntax of Python files, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for source in sources:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if (
-                isinstance(body, list)
-                and body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-            ):
-                body[0].value.value = ""  # a docstring
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()[:16]
 
 
 @cache

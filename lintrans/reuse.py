@@ -6,7 +6,6 @@ parameters, the library's sources, the lock file and, for the pages that sum up,
 
 from __future__ import annotations
 
-import ast
 import datetime
 import hashlib
 import json
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .notebooks import Pair, canonical, write
+from .sources import digest_of
 
 LAST = ("intro", "scorecard")  # these show the verdicts of the others
 # No page runs these:
@@ -51,18 +51,7 @@ def library_digests() -> dict[str, str]:
     """A digest of the syntax tree of each module that a page may run: comments and docstrings change nothing."""
     package = Path(__file__).parent
     files = [path for path in sorted(package.rglob("*.py")) if path.name not in OUTSIDE]
-    return {path.relative_to(package).as_posix(): digest(_tree(path))[:16] for path in files}
-
-
-def _tree(path: Path) -> str:
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = body[0].value if isinstance(body[0], ast.Expr) else None
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                del body[0]
-    return ast.dump(tree)
+    return {path.relative_to(package).as_posix(): digest_of([path]) for path in files}
 
 
 def _verdicts() -> str:

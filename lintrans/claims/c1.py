@@ -12,8 +12,8 @@ import pandas as pd
 
 from ..history import History
 from ..protocol import COARSE_LOSS, LOSS, end_values
-from ..results import digest_of
 from ..settings import PROTOCOL, SETTINGS, Budget
+from ..sources import digest_of
 from ..statistics import MeansTest, equal_means, geometric_ratio
 from .records import Verdict
 from .rules import State, Unit, ratio_state, rule
