@@ -24,6 +24,8 @@ help:  ## this list
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -qq $(PIP_FLAGS) -r requirements.lock
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@# so that any JupyterLab of this environment opens and saves chapters as pairs
+	@cp lintrans/lab.json .venv/etc/jupyter/jupyter_server_config.json
 	@touch $@
 
 setup: .venv/ready  ## the environment in .venv, from requirements.lock
