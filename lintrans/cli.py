@@ -298,6 +298,7 @@ def doctor_command() -> None:
 def _doctor() -> list[tuple[str, str]]:
     import torch
 
+    from . import engines
     from .devices import resolve_device
     from .results import store
 
@@ -312,7 +313,7 @@ def _doctor() -> list[tuple[str, str]]:
         ("torch", f"{torch.__version__} ({build}; {torch.get_num_threads()} threads)"),
         *((name, _version(name)) for name in ("numpy", "pandas", "scipy", "matplotlib")),
         ("device", f"auto takes {resolve_device('auto')} ({cuda})"),
-        ("engine", "auto takes " + _engine()),
+        *(("engine", line) for line in engines.status().splitlines()),
         ("store", f"{place.path}: {len(place.entries())} experiments, {_size(place.size())}"),
         ("book tools", f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else "installed"),
         ("chromium", browser() or "not found: browser tests are skipped"),
@@ -324,12 +325,6 @@ def browser() -> str | None:
     """The Chromium that the browser tests drive, if there is one."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for path in map(shutil.which, names) if path), None)
-
-
-def _engine() -> str:
-    from . import engines
-
-    return str(getattr(engines, "DEFAULT", "reference"))
 
 
 def _chosen(entries: list[Any], keys: tuple[str, ...]) -> list[Any]:

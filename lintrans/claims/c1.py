@@ -133,7 +133,9 @@ def judge(reading: str, scale: str, histories: Mapping[str, History], budget: Bu
         ratio = geometric_ratio(*_arms(found.losses, "loss"))
         units.append(Unit(case, LOSS_RATIO, ratio, ratio_state(ratio)))
         speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in _arms(found.steps, "steps")))
-        beside.append(Unit(case, STEP_RATIO, speed, ratio_state(speed, found.censored), decides=False))
+        beside.append(
+            Unit(f"{case}, steps to target", STEP_RATIO, speed, ratio_state(speed, found.censored), decides=False)
+        )
     here = Path(__file__).parent
     rules = digest_of([here / "rules.py", here / "c1.py", here.parent / "statistics.py", here.parent / "protocol.py"])
     return Verdict(
