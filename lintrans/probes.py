@@ -5,8 +5,7 @@ A probe names its steps and returns one number per run and metric. Training know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,85 +29,84 @@ class Probe(Protocol):
         """Metric names and their values ``[runs]``."""
 
 
-def schedule(every: int | None, at: Sequence[int], steps: int, total: int) -> set[int]:
-    """The steps 0, every, 2 every, ..., `steps`, and those of `at`.
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """When a probe measures.
 
-    Raises:
-        ValueError: a step of `at` beyond the training.
+    Args:
+        every: at 0, every, 2 every, ..., and at the end; None for no regular steps.
+        at: further steps.
     """
-    for step in at:
-        if step > total:
-            raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
-    regular = {*range(0, steps + 1, every), steps} if every is not None else set()
-    return regular | set(at)
+
+    every: int | None = None
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", tuple(self.at))
+        if self.every is not None:
+            whole("every", self.every, 1)
+        for step in self.at:
+            whole("a step of at", step, 0)
+        if self.every is None and not self.at:
+            raise ValueError("a probe needs every=... or at=[...]")
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`Probe`.
+
+        Raises:
+            ValueError: a step of `at` beyond the training.
+        """
+        for step in self.at:
+            if step > total:
+                raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
+        regular = {*range(0, steps + 1, self.every), steps} if self.every is not None else set()
+        return regular | set(self.at)
 
 
-def _check(every: int | None, at: Sequence[int]) -> None:
-    if every is not None:
-        whole("every", every, 1)
-    for step in at:
-        whole("a step of at", step, 0)
-    if every is None and not at:
-        raise ValueError("a probe needs every=... or at=[...]")
-
-
-@dataclass(frozen=True)
-class TestLoss:
+@dataclass(frozen=True, kw_only=True)
+class TestLoss(Scheduled):
     """Loss on one fixed batch of prompts, the same for all runs and seeds: the paper's curves. Metric ``test_loss``.
 
     Args:
-        every: measure at 0, every, 2 every, ..., and at the end.
-        batch: prompts in the batch.
+        every: at 0, every, 2 every, ..., and at the end.
         at: further steps.
+        batch: prompts in the batch.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
     every: int | None = 50
     batch: int = 1000
-    at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at", tuple(self.at))
-        _check(self.every, self.at)
+        super().__post_init__()
         whole("batch", self.batch, 1)
-
-    def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`Probe`."""
-        return schedule(self.every, self.at, steps, total)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         """See :class:`Probe`."""
         return {"test_loss": engine.block_losses(parameters, 1, Stream.TEST, self.batch)[:, 0]}
 
 
-@dataclass(frozen=True)
-class TypicalLoss:
+@dataclass(frozen=True, kw_only=True)
+class TypicalLoss(Scheduled):
     """Median over fresh blocks of the mean loss over a block's 1000 prompts; the same blocks for all runs.
 
     The mean loss of a deep model is ruled by events no sample contains, so runs are judged by the loss of a typical
     block instead.
 
     Args:
-        blocks: how many blocks; those of a smaller number are the first of a larger one.
-        every: measure at 0, every, 2 every, ..., and at the end.
+        every: at 0, every, 2 every, ..., and at the end.
         at: further steps.
+        blocks: how many blocks; those of a smaller number are the first of a larger one.
         metric: its name in the frame.
     """
 
     blocks: int = 1000
-    every: int | None = None
-    at: tuple[int, ...] = ()
-    metric: str = field(default="typical_loss")
+    metric: str = "typical_loss"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at", tuple(self.at))
-        _check(self.every, self.at)
+        super().__post_init__()
         whole("blocks", self.blocks, 1)
-
-    def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`Probe`."""
-        return schedule(self.every, self.at, steps, total)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         """See :class:`Probe`."""

@@ -44,8 +44,8 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
     marked = (MARKED_STEP,) if budget.steps >= MARKED_STEP else ()
     probes: list[Probe] = [
         TestLoss(every=budget.every),
-        TypicalLoss(COARSE_BLOCKS, every=budget.every, metric=COARSE_LOSS),
-        TypicalLoss(budget.blocks, at=(*end_steps(budget.steps), *marked, budget.steps + cooldown), metric=LOSS),
+        TypicalLoss(blocks=COARSE_BLOCKS, every=budget.every, metric=COARSE_LOSS),
+        TypicalLoss(blocks=budget.blocks, at=(*end_steps(budget.steps), *marked, budget.steps + cooldown), metric=LOSS),
     ]
     return experiment(
         setting.model,
@@ -161,7 +161,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
             _rates_and_clips(pairs, budget.tuning_seeds),
             steps=steps,
             batch=budget.batch,
-            probes=[TypicalLoss(budget.tuning_blocks, at=end_steps(steps), metric=LOSS)],
+            probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)],
             device=device,
             title=f"{setting.title}, {what}",
         )
