@@ -196,6 +196,10 @@ class LinearTransformer:
             raise TypeError(f"prompts are a {type(prompts).__name__}: give lintrans.Prompts or lintrans.Moments")
         if prompts.d != self.d:
             raise ValueError(f"the prompts have d = {prompts.d} and the model d = {self.d}: make them equal")
+        if parameters.device != prompts.target.device:
+            raise ValueError(
+                f"parameters lie on {parameters.device} and prompts on {prompts.target.device}: move one with .to(...)"
+            )
 
 
 def check_parameters(model: LinearTransformer, parameters: Tensor) -> None:

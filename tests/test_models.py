@@ -182,5 +182,7 @@ def test_bad_parameters_and_prompts_are_named() -> None:
         model.predict(torch.zeros(2, 1, 2, 3, 3, dtype=torch.int64), prompts)
     with pytest.raises(ValueError, match="prompts have d = 5 and the model d = 3"):
         model.predict(model.init(), lt.LinearRegression(5, 4).sample(2))
+    with pytest.raises(ValueError, match="parameters lie on meta and prompts on cpu"):
+        model.predict(model.init().to("meta"), prompts)
     with pytest.raises(TypeError, match="prompts are a str"):
         model.loss(model.init(), "prompts")  # type: ignore[arg-type]
