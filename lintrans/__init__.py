@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import settings
+from . import book, settings
 from .history import History
 from .models import LinearTransformer
 from .optimizers import SGD, Adam

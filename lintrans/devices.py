@@ -25,20 +25,28 @@ def resolve_device(device: str | torch.device = "auto", dtype: torch.dtype | Non
         chosen = torch.device(device)
     except (RuntimeError, TypeError):
         raise ValueError(
-            f"device = {device!r} is not one of {', '.join(map(repr, KNOWN))}, 'cuda:1', ...{nearest(str(device), KNOWN)}"
+            f"device = {device!r} is not one of {', '.join(map(repr, KNOWN))}, 'cuda:1', ..."
+            f"{nearest(str(device), KNOWN)}"
         ) from None
     try:
         torch.zeros(1, dtype=torch.float32, device=chosen)
     except Exception as error:  # torch raises AssertionError, RuntimeError, NotImplementedError, ... by device
         build = f"PyTorch {torch.__version__}"
-        why = f"{build} is built without CUDA" if chosen.type == "cuda" and torch.version.cuda is None else str(error).split("\n")[0]
-        raise ValueError(f"device = {str(chosen)!r} is not available here ({why}): use device='auto' or 'cpu'") from None
+        why = (
+            f"{build} is built without CUDA"
+            if chosen.type == "cuda" and torch.version.cuda is None
+            else str(error).split("\n")[0]
+        )
+        raise ValueError(
+            f"device = {str(chosen)!r} is not available here ({why}): use device='auto' or 'cpu'"
+        ) from None
     if dtype is not None:
         try:
             torch.zeros(1, dtype=dtype, device=chosen)
         except (TypeError, RuntimeError) as error:
             raise ValueError(
-                f"device = {str(chosen)!r} cannot hold {dtype} ({str(error).splitlines()[0]}): use device='cpu' or another dtype"
+                f"device = {str(chosen)!r} cannot hold {dtype} ({str(error).splitlines()[0]}): "
+                "use device='cpu' or another dtype"
             ) from None
     return chosen
 
@@ -53,6 +61,8 @@ def resolve_dtype(dtype: torch.dtype | str | None, default: torch.dtype) -> torc
         return default
     names = {"float32": torch.float32, "float64": torch.float64}
     chosen = names.get(dtype) if isinstance(dtype, str) else dtype
-    if chosen not in names.values():
-        raise ValueError(f"dtype = {dtype!r} is not allowed: give torch.float32, torch.float64 or None (the rule by depth)")
+    if chosen is None or chosen not in names.values():
+        raise ValueError(
+            f"dtype = {dtype!r} is not allowed: give torch.float32, torch.float64 or None (the rule by depth)"
+        )
     return chosen

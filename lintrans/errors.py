@@ -26,10 +26,11 @@ def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r} ({type(value).__name__}) is no whole number: give an int >= {least}")
-    if value < least or (most is not None and value > most):
+    number = int(value)
+    if number < least or (most is not None and number > most):
         allowed = f">= {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} = {value} is not allowed: give a whole number {allowed}")
-    return int(value)
+    return number
 
 
 def seed_number(value: Any, name: str = "seed") -> int:
@@ -37,7 +38,9 @@ def seed_number(value: Any, name: str = "seed") -> int:
     return whole(name, value, 0, UINT32 - 1)
 
 
-def real(name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None) -> float:
+def real(
+    name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None
+) -> float:
     """Return `value` as a finite float inside (above, below) or [least, below).
 
     Raises:

@@ -40,7 +40,9 @@ class History:
         chosen = max(self.snapshots) if step is None else step
         if chosen not in self.snapshots:
             kept = ", ".join(map(str, sorted(self.snapshots)))
-            raise KeyError(f"no parameters were kept at step {chosen}; there are those of {kept}: train with snapshots=[{chosen}]")
+            raise KeyError(
+                f"no parameters were kept at step {chosen}; there are those of {kept}: train with snapshots=[{chosen}]"
+            )
         return self.snapshots[chosen]
 
     def metric(self, name: str) -> pd.DataFrame:
@@ -51,5 +53,7 @@ class History:
         """
         rows = self.frame[self.frame["metric"] == name]
         if rows.empty:
-            raise KeyError(f"metric {name!r} was not measured; there are {', '.join(sorted(self.frame['metric'].unique()))}")
+            raise KeyError(
+                f"metric {name!r} was not measured; there are {', '.join(sorted(self.frame['metric'].unique()))}"
+            )
         return rows

@@ -160,7 +160,7 @@ class LinearTransformer:
         return self._full_moments(parameters, moments)
 
     def _sparse_moments(self, parameters: Tensor, moments: Moments) -> Tensor:
-        """d x d blocks: S = S_xx, s = S_xy, x the query, y its running response."""
+        """D x d blocks: S = S_xx, s = S_xy, x the query, y its running response."""
         s_xx, s_xy, x = moments.xx, moments.xy, moments.query
         y = torch.zeros((), dtype=x.dtype, device=x.device)
         for layer in range(self.layers):

@@ -28,7 +28,8 @@ class Optimizer(Protocol):
 
         Args:
             gradient: clipped gradients ``[runs, parameters]``.
-            first, second: moments before the step, same shape.
+            first: first moments before the step, same shape.
+            second: second moments before the step, same shape.
             count: ``[runs, 1]``, 1 at a run's first step.
 
         Returns:
@@ -118,7 +119,9 @@ def resolve(optimizer: Optimizer | str) -> Optimizer:
     if isinstance(optimizer, str):
         return BY_NAME[choice("optimizer", optimizer, BY_NAME)]()
     if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer = {optimizer!r} is no optimizer: give lintrans.SGD(...), lintrans.Adam(...), 'sgd' or 'adam'")
+        raise TypeError(
+            f"optimizer = {optimizer!r} is no optimizer: give lintrans.SGD(...), lintrans.Adam(...), 'sgd' or 'adam'"
+        )
     return optimizer
 
 

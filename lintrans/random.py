@@ -49,8 +49,12 @@ def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1:
     """Philox4x32-10 of a counter (c0, c1, c2, c3) and a key (k0, k1).
 
     Args:
-        c0, c1, c2, c3: int64 tensors holding 32-bit words; broadcast together.
-        k0, k1: the key, ints or int64 tensors that broadcast with the counter.
+        c0: first counter word; int64 tensors holding 32-bit words, broadcast together.
+        c1: second counter word.
+        c2: third counter word.
+        c3: fourth counter word.
+        k0: first key word, an int or an int64 tensor that broadcasts with the counter.
+        k1: second key word.
 
     Returns:
         Four int64 tensors of 32-bit words.

@@ -20,12 +20,12 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import filelock
 import numpy as np
@@ -36,17 +36,31 @@ import torch
 
 from .history import History
 from .models import LinearTransformer
-from .probes import Probe, TestLoss
+from .probes import TestLoss
 from .runs import Runs
 from .tasks import LinearRegression
-from .training import plan_training, train
+from .training import PLANNED, TrainOptions, plan_training, train
 
 VARIABLE = "LINTRANS_STORE"
 PACKAGE = Path(__file__).parent
 NUMERICAL = (
-    "random", "tasks", "models", "optimizers", "runs", "probes", "training", "engines/base", "engines/reference",
-    "engines/products", "engines/algebra", "engines/vector", "engines/draw", "engines/kernels", "engines/loops", "engines/cpu",
-)  # fmt: skip
+    "random",
+    "tasks",
+    "models",
+    "optimizers",
+    "runs",
+    "probes",
+    "training",
+    "engines/base",
+    "engines/reference",
+    "engines/products",
+    "engines/algebra",
+    "engines/vector",
+    "engines/draw",
+    "engines/kernels",
+    "engines/loops",
+    "engines/cpu",
+)
 """Modules whose code decides the numbers of an experiment."""
 
 
@@ -73,21 +87,34 @@ def canonical(value: Any) -> Any:
         return str(value).removeprefix("torch.")
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stored experiment: give a frozen dataclass of plain values")
+    raise TypeError(
+        f"{value!r} ({type(value).__name__}) cannot be part of a stored experiment: "
+        "give a frozen dataclass of plain values"
+    )
+
+
+def digest_of(sources: Iterable[Path]) -> str:
+    """Digest of the syntax of Python files, without comments and docstrings."""
+    digest = hashlib.sha256()
+    for source in sources:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if (
+                isinstance(body, list)
+                and body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+            ):
+                body[0].value.value = ""  # a docstring
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:16]
 
 
 @cache
 def numerics_digest() -> str:
-    """Digest of the syntax of the numerical modules, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in NUMERICAL:
-        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                body[0].value.value = ""  # a docstring
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()[:16]
+    """Digest of the numerical modules."""
+    return digest_of(PACKAGE / f"{name}.py" for name in NUMERICAL)
 
 
 @dataclass(frozen=True)
@@ -185,10 +212,10 @@ class Store:
         Raises:
             KeyError: there is none of that hash.
         """
-        folder = self._experiments / key
-        if not key or Path(key).name != key or not folder.is_dir():
+        names = {folder.name: folder for folder in self._experiments.glob("*")}  # so that no key leads out of here
+        if key not in names:
             raise KeyError(f"no experiment {key!r} in {self.path}")
-        shutil.rmtree(folder)
+        shutil.rmtree(names[key])
 
     def load(self, key: str) -> tuple[Entry, History] | None:
         """An experiment, or None where there is none or it cannot be read."""
@@ -201,7 +228,9 @@ class Store:
             history = History(
                 frame=pd.read_parquet(folder / "frame.parquet"),
                 runs=pd.read_parquet(folder / "runs.parquet"),
-                snapshots={int(step): tensor for step, tensor in sorted(tensors.items(), key=lambda item: int(item[0]))},
+                snapshots={
+                    int(step): tensor for step, tensor in sorted(tensors.items(), key=lambda item: int(item[0]))
+                },
                 steps=int(entry.record["steps"]),
                 info=entry.record["info"],
             )
@@ -310,18 +339,9 @@ def experiment(
     task: LinearRegression,
     runs: Runs,
     *,
-    steps: int,
-    batch: int = 1000,
-    clip: float | None = None,
-    probes: Sequence[Probe] = (TestLoss(),),
-    snapshots: Iterable[int] = (),
-    cooldown: int = 0,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype | str | None = None,
-    engine: str = "auto",
-    progress: bool | None = None,
     title: str = "experiment",
     store: Store | None = None,
+    **options: Unpack[TrainOptions],
 ) -> History:
     """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
 
@@ -330,11 +350,18 @@ def experiment(
     written, the result is computed and the line says that it was not kept.
 
     Args:
+        model: as for :func:`lintrans.train`.
+        task: as for :func:`lintrans.train`.
+        runs: as for :func:`lintrans.train`.
         title: a name for people; it does not enter the hash.
         store: where to look; None: :func:`store_path`.
+        **options: as for :func:`lintrans.train`: steps, batch, clip, probes, ...
     """
-    kept = tuple(snapshots)
-    plan = plan_training(model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype)
+    snapshots = tuple(options.get("snapshots", ()))
+    probes = tuple(options.get("probes", (TestLoss(),)))
+    options = {**options, "snapshots": snapshots, "probes": probes}
+    planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
+    plan = plan_training(model, task, runs, **planned)
     spec = {
         "task": canonical(task),
         "model": canonical(model),
@@ -342,71 +369,56 @@ def experiment(
         "steps": plan.steps,
         "cooldown": plan.cooldown,
         "batch": plan.batch,
-        "probes": canonical(list(probes)),
-        "snapshots": sorted(kept),
+        "probes": canonical(probes),
+        "snapshots": sorted(snapshots),
         "dtype": canonical(plan.dtype),
         "numerics": numerics_digest(),
     }
     key = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     place = store or Store()
 
-    def compute() -> History:
-        return train(
-            model,
-            task,
-            runs,
-            steps=steps,
-            batch=batch,
-            clip=clip,
-            probes=probes,
-            snapshots=kept,
-            cooldown=cooldown,
-            device=device,
-            dtype=dtype,
-            engine=engine,
-            progress=progress,
-            title=title,
-        )
-
     def reuse() -> History | None:
         found = place.load(key)
         if found is None:
             return None
         entry, history = found
-        print(f"{title}: reused {key[:8]}, computed {age(entry.created)} on {entry.device} in {entry.seconds:.0f} s", flush=True)
+        made = f"computed {age(entry.created)} on {entry.device} in {entry.seconds:.0f} s"
+        print(f"{title}: reused {key[:8]}, {made}", flush=True)
         _USED.append(Use(title, key, True, entry.device, entry.created, entry.seconds))
         return history
 
-    history = reuse()
-    if history is not None:
+    def compute(note: str) -> History:
+        print(f"{title}: computing {key[:8]}, {note}", flush=True)
+        history = train(model, task, runs, title=title, **options)
+        now = datetime.now(UTC)
+        _USED.append(Use(title, key, False, history.info["device"], now, history.info["seconds"]))
+        return history
+
+    if (history := reuse()) is not None:
         return history
     try:
         lock = place.lock(key)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
-        lock.acquire()
-        history = reuse()
-        if history is not None:
-            lock.release()
-            return history
+        if not _acquired(lock):
+            print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
+            lock.acquire()
     except OSError as error:
-        print(f"{title}: computing {key[:8]}, which will not be kept ({error.strerror or error}: {place.path})", flush=True)
-        history = compute()
-        _USED.append(_use(title, key, history))
-        return history
+        return compute(f"which will not be kept ({error.strerror or error}: {place.path})")
     try:
-        print(f"{title}: computing {key[:8]}, because {place.why(spec)}", flush=True)
-        history = compute()
-        try:
-            place.save(key, title, spec, history)
-        except OSError as error:
-            print(f"{title}: computed, but not kept ({error.strerror or error}: {place.path})", flush=True)
+        history = reuse()  # by whom we waited for
+        if history is None:
+            history = compute(f"because {place.why(spec)}")
+            try:
+                place.save(key, title, spec, history)
+            except OSError as error:
+                print(f"{title}: not kept ({error.strerror or error}: {place.path})", flush=True)
     finally:
         lock.release()
-    _USED.append(_use(title, key, history))
     return history
 
 
-def _use(title: str, key: str, history: History) -> Use:
-    return Use(title, key, False, history.info["device"], datetime.now(UTC), history.info["seconds"])
+def _acquired(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return False
+    return True

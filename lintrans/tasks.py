@@ -91,7 +91,8 @@ class GammaScaled:
 
 def unit(vectors: Tensor) -> Tensor:
     """Directions of vectors [..., d, batch]."""
-    return vectors / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
+    return vectors / lengths
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,11 @@ class Prompts:
     responses: Tensor
 
     def __post_init__(self) -> None:
-        if self.covariates.ndim < 3 or self.covariates.shape[-2] < 2 or self.responses.shape != self.covariates.shape[:-1]:
+        if (
+            self.covariates.ndim < 3
+            or self.covariates.shape[-2] < 2
+            or self.responses.shape != self.covariates.shape[:-1]
+        ):
             raise ValueError(
                 f"prompts need covariates [..., batch, n + 1, d] with n >= 1 and responses [..., batch, n + 1], "
                 f"not {list(self.covariates.shape)} and {list(self.responses.shape)}"
@@ -138,9 +143,9 @@ class Prompts:
         """Response at the query, [..., batch]."""
         return self.responses[..., -1]
 
-    def to(self, *args: torch.dtype | torch.device | str) -> Prompts:
+    def to(self, target: torch.dtype | torch.device | str) -> Prompts:
         """The same prompts in another dtype or on another device, as ``Tensor.to``."""
-        return Prompts(self.covariates.to(*args), self.responses.to(*args))
+        return Prompts(self.covariates.to(target), self.responses.to(target))
 
     def moments(self) -> Moments:
         """All that linear attention sees of these prompts: :class:`Moments`."""
@@ -186,9 +191,9 @@ class Moments:
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.xx, self.xy, self.yy, self.query, self.target))
 
-    def to(self, *args: torch.dtype | torch.device | str) -> Moments:
+    def to(self, target: torch.dtype | torch.device | str) -> Moments:
         """The same moments in another dtype or on another device, as ``Tensor.to``."""
-        return Moments(*(part.to(*args) for part in self))
+        return Moments(*(part.to(target) for part in self))
 
     def __getitem__(self, index: Tensor | slice | int) -> Moments:
         """Select along the first axis, for moments of several seeds."""

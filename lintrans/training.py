@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Required, TypedDict
 
 import pandas as pd
 import torch
@@ -22,10 +23,29 @@ from .progress import bar
 from .runs import Runs
 from .tasks import LinearRegression
 
-__all__ = ["plan_training", "resolve_device", "train"]
+__all__ = ["PLANNED", "TrainOptions", "plan_training", "resolve_device", "train"]
 
 GRAIN_SECONDS = 0.3
 """Time an engine works before Ctrl-C and the progress bar get their turn."""
+
+
+PLANNED = ("steps", "cooldown", "batch", "clip", "device", "dtype")
+"""Options that a :class:`~lintrans.engines.Plan` is made of."""
+
+
+class TrainOptions(TypedDict, total=False):
+    """Keyword arguments of :func:`train`, but for its title."""
+
+    steps: Required[int]
+    batch: int
+    clip: float | None
+    probes: Sequence[Probe]
+    snapshots: Iterable[int]
+    cooldown: int
+    device: str | torch.device
+    dtype: torch.dtype | str | None
+    engine: str
+    progress: bool | None
 
 
 def plan_training(
@@ -114,7 +134,9 @@ def train(
         >>> history.parameters(4).shape
         torch.Size([4, 1, 1, 2, 2, 2])
     """
-    plan = plan_training(model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype)
+    plan = plan_training(
+        model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
+    )
     kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
     due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes]
     worker = choose(engine, plan)
@@ -138,7 +160,9 @@ def train(
         skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
     )
     info = {
-        "device": str(plan.device) if plan.device.type == "cpu" else f"{plan.device} ({torch.cuda.get_device_name(plan.device)})",
+        "device": str(plan.device)
+        if plan.device.type == "cpu"
+        else f"{plan.device} ({torch.cuda.get_device_name(plan.device)})",
         "dtype": str(plan.dtype).removeprefix("torch."),
         "engine": worker.name,
         "seconds": time.perf_counter() - started,
@@ -146,7 +170,7 @@ def train(
     return History(pd.concat(rows, ignore_index=True), table, taken, plan.steps, info)
 
 
-def _advance(advance, state: State, until: int, report) -> None:  # type: ignore[no-untyped-def]
+def _advance(advance: Callable[[State, int], None], state: State, until: int, report: Callable[[int], object]) -> None:
     """Bring the state to step `until` in grains short enough for Ctrl-C and the progress bar."""
     grain = 1
     while state.step < until:

@@ -43,9 +43,17 @@ class ReferenceEngine:
         seeds = [run.seed for run in plan.runs]
         parameters = plan.model.init(seeds, dtype=plan.dtype, device=plan.device)
         flat = parameters.reshape(len(seeds), -1)
-        counts = [torch.zeros(len(seeds), dtype=torch.int64, device=plan.device) for _ in range(3)]
-        nowhere = torch.full_like(counts[0], -1)
-        return State(0, parameters, torch.zeros_like(flat), torch.zeros_like(flat), *counts, nowhere)
+        zero = torch.zeros(len(seeds), dtype=torch.int64, device=plan.device)
+        return State(
+            step=0,
+            parameters=parameters,
+            first=torch.zeros_like(flat),
+            second=torch.zeros_like(flat),
+            count=zero,
+            skipped=zero.clone(),
+            clipped=zero.clone(),
+            diverged=torch.full_like(zero, -1),
+        )
 
     def group(self, batch: int) -> int:
         """How many runs are taken at once."""
@@ -56,7 +64,7 @@ class ReferenceEngine:
     def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
         with torch.no_grad():
-            groups = parameters.split(self.group(prompts.batch))
+            groups = torch.split(parameters, self.group(prompts.batch))
             return torch.cat([self.plan.model.loss(group, prompts) for group in groups])
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:

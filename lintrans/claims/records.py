@@ -1,0 +1,185 @@
+"""Verdicts on disk: one file per scale, claim and reading, beside the experiments they come from.
+
+A verdict of one scale never overwrites that of another. When a claim's rule changes, the last verdict under the old
+rule stays beside the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..results import Store
+from ..statistics import Interval
+from .rules import Ruling, Unit
+
+COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged claim.
+
+    Attributes:
+        claim, reading, scale, chapter: what was judged, how, at which scale, and the page that shows it.
+        units: the cases, those that decide and those beside.
+        ruling: the verdict.
+        deviations: where the scale falls short of the rules' own numbers, in words.
+        rules: digest of the code that judged.
+    """
+
+    claim: str
+    reading: str
+    scale: str
+    chapter: str
+    units: tuple[Unit, ...]
+    ruling: Ruling
+    deviations: tuple[str, ...] = ()
+    rules: str = ""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per case, then case "all", which carries the verdict; numbers finite or None."""
+        common = {"claim": self.claim, "reading": self.reading, "scale": self.scale}
+        rows = []
+        for unit in self.units:
+            interval = unit.interval or Interval(math.nan, math.nan, math.nan, math.nan, 0)
+            rows.append(
+                {
+                    **common,
+                    "case": unit.case,
+                    "statistic": unit.statistic,
+                    **{name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")},
+                    "state": str(unit.state),
+                    "verdict": None,
+                    "chapter": self.chapter,
+                }
+            )
+        nothing = dict.fromkeys(("estimate", "low", "high", "state"))
+        statistic = next((unit.statistic for unit in self.units if unit.decides), None)
+        rows.append(
+            {
+                **common,
+                "case": "all",
+                "statistic": statistic,
+                **nothing,
+                "verdict": str(self.ruling),
+                "chapter": self.chapter,
+            }
+        )
+        return rows
+
+    def table(self) -> pd.DataFrame:
+        """The cases for a page."""
+        return pd.DataFrame(
+            [
+                {
+                    "case": unit.case,
+                    "statistic": unit.statistic,
+                    "ratio [95% interval]": interval_text(unit.interval),
+                    "seeds": unit.interval.n if unit.interval else 0,
+                    "state": str(unit.state) if unit.decides else f"({unit.state})",
+                }
+                for unit in self.units
+            ]
+        )
+
+    def markdown(self) -> str:
+        """The verdict and what qualifies it, as a quotation in Markdown."""
+        lines = [f"**{self.claim}, {self.reading} reading, scale *{self.scale}*: {self.ruling}.**"]
+        if self.deviations:
+            lines += ["", "This scale falls short of the rules of judgement:", ""]
+            lines += [f"- {text}" for text in self.deviations]
+        return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def finite(value: float) -> float | None:
+    """A finite number, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def interval_text(interval: Interval | None) -> str:
+    """``"3.21 [2.80, 3.67]"``."""
+    if interval is None:
+        return "not measured"
+    if math.isnan(interval.low):
+        return f"{interval.estimate:.3g} [no interval from one seed]"
+    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def _folder(store: Store | None) -> Path:
+    return (store or Store()).path / "verdicts"
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content["now"]["rows"], list) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record(verdict: Verdict, store: Store | None = None) -> None:
+    """Keep a verdict; the last one under other rules stays beside it."""
+    path = _folder(store) / verdict.scale / f"{verdict.claim}-{verdict.reading}.json"
+    now = {
+        "rules": verdict.rules,
+        "created": verdict.created,
+        "deviations": list(verdict.deviations),
+        "rows": verdict.rows(),
+    }
+    old = _read(path)
+    before = None
+    if old is not None:
+        before = old["now"] if old["now"]["rules"] != verdict.rules else old.get("before")
+    _write(path, {"now": now, "before": before})
+
+
+def _records(scale: str | None, store: Store | None) -> list[dict[str, Any]]:
+    paths: Iterable[Path] = sorted(_folder(store).glob(f"{scale or '*'}/*.json"))
+    return [content for path in paths if (content := _read(path)) is not None]
+
+
+def verdict_frame(scale: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """All kept verdicts: a row per claim, reading, scale and case; None where there is no number."""
+    rows = [row for content in _records(scale, store) for row in content["now"]["rows"]]
+    return _frame(rows)
+
+
+def earlier_verdicts(scale: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """Verdicts under earlier rules, in the same form."""
+    rows = [row for content in _records(scale, store) if content["before"] for row in content["before"]["rows"]]
+    return _frame(rows)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(object)
+    return frame.where(frame.notna(), None)
+
+
+def verdicts_digest(store: Store | None = None) -> str:
+    """A text that changes with any kept verdict, but not with the time it was computed."""
+    kept = [(content["now"]["rules"], content["now"]["rows"], content["before"]) for content in _records(None, store)]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

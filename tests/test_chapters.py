@@ -1,0 +1,99 @@
+"""Every chapter by plain papermill, from another folder, as a reader would run it; one in the default set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from conftest import ROOT
+from lintrans.chapters import chapters
+
+NAMES = [chapter.name for chapter in chapters(ROOT)]
+PAPERMILL = Path(sys.executable).with_name("papermill")
+
+
+def papermill(name: str, folder: Path, *arguments: str) -> tuple[int, str, Any]:
+    """Exit code, output and the executed notebook."""
+    target = folder / "out.ipynb"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [PAPERMILL, ROOT / "book" / f"{name}.ipynb", target, "--no-progress-bar", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    notebook = nbformat.read(target, as_version=4) if target.exists() else None
+    return done.returncode, done.stdout + done.stderr, notebook
+
+
+def texts(notebook: Any) -> str:
+    """All Markdown that the cells showed."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+
+
+def shown(name: str, folder: Path, *arguments: str) -> str:
+    code, said, notebook = papermill(name, folder, "-p", "scale", "quick", *arguments)
+    assert code == 0, said
+    streams = [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream"]
+    assert not [output for output in streams if output.name == "stderr"], "a warning, or a frame of a progress bar"
+    text = texts(notebook)
+    assert "How this page was made" in text
+    assert "scale: quick" in text
+    return text
+
+
+def test_model_chapter(tmp_path: Path) -> None:
+    text = shown("model", tmp_path, "-p", "layers", "2", "-p", "seeds", "2")
+    assert "The two forms **agree to rounding**" in text
+    assert "the least possible is 1.154" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("model", "adam_vs_sgd")])
+def test_other_chapters(name: str, tmp_path: Path) -> None:
+    shown(name, tmp_path)
+
+
+@pytest.mark.slow
+def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
+    text = shown("adam_vs_sgd", tmp_path)
+    assert "C1, published reading, scale *quick*:" in text
+    assert "C1, tuned reading, scale *quick*:" in text
+    for case in ("Setting 1", "Setting 2", "Setting 3"):
+        assert case in text
+    changed = shown("adam_vs_sgd", tmp_path, "-p", "steps", "20", "-p", "seeds", "2")
+    assert "parameters changed" in changed
+    assert "horizon T of 20 steps instead of 10,000" in changed
+
+
+def test_every_chapter_is_in_the_table_of_contents() -> None:
+    assert {"intro", "model", "adam_vs_sgd"} <= set(NAMES)
+    assert {path.stem for path in (ROOT / "book").glob("*.ipynb")} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "sale", "quick"), "sale = 'quick' is no parameter of this chapter"),
+        (("-p", "scale", "papre"), "scale = 'papre' is not one of 'paper', 'quick' (did you mean 'paper'?)"),
+        (("-p", "seeds", "2.5"), "seeds = 2.5 (float) is not allowed"),
+    ],
+)
+def test_bad_parameters_stop_plain_papermill_in_words(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, *arguments)
+    assert code != 0
+    assert message in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda_says_so(tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, "-p", "device", "cuda")
+    assert code != 0
+    assert "device = 'cuda' is not available here" in said
+    assert "use device='auto' or 'cpu'" in said

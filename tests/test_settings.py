@@ -1,0 +1,49 @@
+"""The paper's settings as it states them, and a table of scales that holds together."""
+
+from __future__ import annotations
+
+import pytest
+
+import lintrans as lt
+from lintrans.settings import PROTOCOL, RATES, SCALE_NAMES, SCALES, SETTINGS, TUNING_SEEDS, TuningBudget, frame, scale
+
+
+def test_the_papers_settings() -> None:
+    assert set(SETTINGS) == {"1", "2", "3", "sphere"}
+    assert {name: (s.task.n, s.lr["sgd"], s.lr["adam"], s.clip) for name, s in SETTINGS.items()} == {
+        "1": (20, 0.02, 0.02, 1.0),
+        "2": (5, 0.01, 0.005, 1.0),
+        "3": (20, 0.02, 0.02, 1.0),
+        "sphere": (20, 5.0, 0.1, 0.1),
+    }
+    assert all(
+        (s.task.d, s.model.layers, s.model.form, s.model.init_std) == (5, 3, "sparse", 0.05) for s in SETTINGS.values()
+    )
+    assert SETTINGS["3"].task.covariates == lt.GammaScaled(shape=0.1, scale=10.0)
+    assert {name: s.task.zero_loss for name, s in SETTINGS.items()} == {"1": 5.0, "2": 5.0, "3": 1.0, "sphere": 1.0}
+
+
+def test_published_rates_are_in_the_grid() -> None:
+    for name in ("1", "2", "3"):
+        assert set(SETTINGS[name].lr.values()) <= set(RATES)
+    assert len(RATES) == 10
+
+
+def test_table_of_scales() -> None:
+    assert tuple(SCALES) == SCALE_NAMES
+    for name, budgets in SCALES.items():
+        assert set(budgets) == set(PROTOCOL)
+        for reading, budget in budgets.items():
+            assert set(budget.settings) <= set(SETTINGS), (name, reading)
+            assert budget.steps <= PROTOCOL[reading].steps
+            if isinstance(budget, TuningBudget):
+                assert not set(budget.tuning_seeds) & set(range(PROTOCOL[reading].seeds)), "tuning seeds never judge"
+                assert set(budget.tuning_seeds) <= set(TUNING_SEEDS)
+    with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
+        scale("papre")
+
+
+def test_table_for_a_page() -> None:
+    table = frame(("1", "3"))
+    assert list(table["setting"]) == ["Setting 1", "Setting 3"]
+    assert list(table["SGD rate"]) == ["0.02", "0.02"]
