@@ -144,13 +144,11 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
             work = loops.work().shape[1] * loops.kind.itemsize
             rows.append(
                 {
-                    "shape": name, "dtype": dtype, "ms": seconds * 1e3, "multiplications": count, "rate": rate, "peak": peak,
-                    "share": rate / peak, "work_bytes": work,
+                    "shape": name, "dtype": dtype, "ms": seconds * 1e3, "multiplications": count, "rate": rate,
+                    "peak": peak, "share": rate / peak, "work_bytes": work,
                 }
             )  # fmt: skip
-            print(
-                f"  {name:10} {dtype}: {seconds * 1e3:.3f} ms, {rate / 1e9:.1f} of {peak / 1e9:.1f} G/s = {rate / peak:.0%}"
-            )
+            print(f"  {name:10} {dtype}: {rate / 1e9:.1f} of {peak / 1e9:.1f} G multiply-adds/s = {rate / peak:.0%}")
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     return rows
 
@@ -169,7 +167,7 @@ def derivatives(rounds: int) -> dict[str, float]:
     times = measure.alternate(calls, rounds)
     result = {"hessian": min(times["hessian"]), "ten_thousand_gradients": 10 * min(times["gradients"])}
     print(
-        f"  exact {size} x {size} Hessian: {result['hessian']:.3f} s; 10,000 gradients: {result['ten_thousand_gradients']:.1f} s"
+        f"  {size} x {size} Hessian {result['hessian']:.3f} s; 10^4 gradients {result['ten_thousand_gradients']:.1f} s"
     )
     return result
 
@@ -227,7 +225,7 @@ def starts() -> dict[str, float]:
         )
     result = {"import": float(cached[0]), "compile": float(first[1]), "cached": float(cached[1])}
     print(
-        f"  import {result['import']:.1f} s; first step {result['compile']:.1f} s compiling, {result['cached']:.1f} s from disk"
+        f"  import {result['import']:.1f} s; first step {result['compile']:.1f} s, from disk {result['cached']:.1f} s"
     )
     return result
 

@@ -99,14 +99,14 @@ def plain(shape: Shape, runs: int, steps: int) -> Callable[[], None]:
     mask = torch.diag(torch.tensor([1.0] * n + [0.0], dtype=shape.kind))
 
     def predict(z: Tensor) -> Tensor:  # z [batch, n + 1, d + 1]
-        weights = parameters
+        weights: Tensor = parameters
         if shape.form == "sparse":
             weights = torch.nn.functional.pad(parameters, (0, 1, 0, 1))
             corner = torch.zeros_like(weights)
             corner[:, :, 0, -1, -1] = 1.0
             weights = weights + corner
         for layer in range(shape.layers):
-            update = 0.0
+            update = torch.zeros(())
             for head in range(shape.heads):
                 p, q = weights[layer, head, 0], weights[layer, head, 1]
                 scores = torch.einsum("bik,kl,bjl->bij", z, q, z)
@@ -121,7 +121,7 @@ def plain(shape: Shape, runs: int, steps: int) -> Callable[[], None]:
         z[:, -1, -1] = 0.0
         optimizer.zero_grad()
         loss = ((predict(z) - y[:, -1]) ** 2).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([parameters], CLIP)
         optimizer.step()
 
@@ -150,7 +150,7 @@ def moments(x: Tensor, w: Tensor) -> lt.Moments:
 
 
 def vmap(shape: Shape, runs: int, steps: int) -> Callable[[], None]:
-    """vmap(grad) by torch.func of the moment form over the runs, Adam written out."""
+    """Batched research code: the moment form under torch.func for all runs at once, Adam written out."""
     model = shape.model
     who = list(ensemble(runs))
     seeds = torch.tensor([run.seed for run in who])

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lintrans.engines import algebra
 from lintrans.engines.vector import OPTIONS, scratch, view
 
 
-def alternate(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each call in each round; every round takes all of them in turn, so that all see the same load."""
     for call in calls.values():
         call()  # compile, fill caches
@@ -41,7 +41,7 @@ def peak(dtype: str, threads: int) -> float:
     kind = np.dtype(dtype)
     lanes, count = 32 // kind.itemsize, 200_000
 
-    @numba.njit(parallel=True, **OPTIONS)
+    @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
     def spin(out: Any, rounds: int) -> None:
         for t in numba.prange(out.shape[0]):
             place = view(out[t], lanes, 0)

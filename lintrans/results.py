@@ -60,6 +60,7 @@ NUMERICAL = (
     "engines/kernels",
     "engines/loops",
     "engines/cpu",
+    "engines/cuda",
 )
 """Modules whose code decides the numbers of an experiment."""
 

@@ -54,6 +54,25 @@ def problem() -> str | None:
 
 
 @cache
+def cuda_problem() -> str | None:
+    """Why CUDA kernels cannot be compiled here; None where they can."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "PyTorch sees no CUDA device"
+    try:
+        from numba import cuda
+
+        if not cuda.is_available():
+            return "numba-cuda finds no driver: install lintrans[cuda]"
+        from . import cuda as engine
+    except Exception as error:  # numba-cuda missing, or broken in whatever way
+        return f"numba-cuda cannot be used ({brief(error)}): install lintrans[cuda]"
+    del engine
+    return None
+
+
+@cache
 def digest() -> str:
     """What the machine code depends on, but for the processor, which numba looks at."""
     import numba
