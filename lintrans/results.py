@@ -61,6 +61,7 @@ NUMERICAL = (
     "engines/loops",
     "engines/cpu",
     "engines/cuda",
+    "engines/derivatives",
 )
 """Modules whose code decides the numbers of an experiment."""
 
