@@ -59,6 +59,8 @@ NUMERICAL = (
     "engines/kernels",
     "engines/loops",
     "engines/cpu",
+    "engines/cuda",
+    "engines/derivatives",
 )
 """Modules whose code decides the numbers of an experiment."""
 

@@ -115,7 +115,7 @@ def train(
         cooldown: further updates with the rate falling linearly to zero.
         device: "auto" (CUDA where there is one), "cpu", "cuda", or any torch device.
         dtype: torch.float32 or torch.float64; None: float32 to four layers, float64 beyond.
-        engine: "auto" (the fastest that can do it), "cpu" (compiled loops) or "reference" (torch).
+        engine: "auto" (the fastest that can do it), "cpu" or "cuda" (compiled loops) or "reference" (torch).
         progress: show a progress bar; None: in a terminal or notebook.
         title: its label.
 

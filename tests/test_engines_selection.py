@@ -83,7 +83,8 @@ def test_what_the_cpu_engine_cannot_do() -> None:
     assert engines.unable("reference", plan_of()) is None
     assert engines.unable("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
     assert engines.choose("auto", plan_of(d=33)).name == "reference"
-    with pytest.raises(ValueError, match="'auto', 'cpu'"):
+    assert engines.unable("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
+    with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda', 'reference'"):
         engines.choose("gpu", plan_of())
 
 

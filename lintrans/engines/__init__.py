@@ -2,7 +2,8 @@
 
 An engine is one class with ``gradient``, ``loss`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is
 trained, a :class:`State` holds all that changes. :func:`choose` picks the engine: compiled loops where they can do the
-plan (:mod:`~lintrans.engines.cpu`), torch everywhere else (:mod:`~lintrans.engines.reference`).
+plan (:mod:`~lintrans.engines.cpu`; on request :mod:`~lintrans.engines.cuda`), torch everywhere else
+(:mod:`~lintrans.engines.reference`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from . import compiling
 from .base import Engine, Plan, State
 from .reference import ReferenceEngine
 
-NAMES = ("auto", "cpu", "reference")
+NAMES = ("auto", "cpu", "cuda", "reference")
 
 LARGEST = 32
 """Largest d of the compiled loops."""
@@ -29,14 +30,18 @@ def unable(name: str, plan: Plan) -> str | None:
         return f"{model.attention} attention has no moment form"
     if model.d > LARGEST:
         return f"d = {model.d} is larger than {LARGEST}"
-    if device != "cpu":
-        return f"the CPU engine does not run on device {device!r}"
-    return compiling.problem()
+    if device != name:
+        return f"the {name} engine does not run on device {device!r}"
+    return compiling.problem() if name == "cpu" else compiling.cuda_problem()
 
 
 def _make(name: str, plan: Plan) -> Engine:
     if name == "reference":
         return ReferenceEngine(plan)
+    if name == "cuda":
+        from .cuda import CudaEngine  # needs numba-cuda
+
+        return CudaEngine(plan)
     from .cpu import CpuEngine  # needs numba
 
     engine = CpuEngine(plan)
@@ -47,7 +52,8 @@ def _make(name: str, plan: Plan) -> Engine:
 def choose(name: str, plan: Plan) -> Engine:
     """The engine for a plan.
 
-    ``"auto"`` takes the fastest that can do it, and says why where that is the reference engine on a CPU.
+    ``"auto"`` takes the fastest that can do it on the plan's device, and says why where that is the reference engine on
+    a CPU. The CUDA engine has to be asked for, until it has been run and timed on a GPU.
 
     Raises:
         ValueError: an unknown engine, or one that cannot do the plan.
@@ -76,4 +82,6 @@ def status() -> str:
         lines.append(f"cpu: not available: {why}")
     else:
         lines.append(f"cpu: {compiling.describe()}")
+    why = compiling.cuda_problem()
+    lines.append(f"cuda: not available: {why}" if why is not None else "cuda: numba-cuda, by engine='cuda' only")
     return "\n".join(lines)

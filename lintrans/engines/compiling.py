@@ -54,6 +54,25 @@ def problem() -> str | None:
 
 
 @cache
+def cuda_problem() -> str | None:
+    """Why CUDA kernels cannot be compiled here; None where they can."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "PyTorch sees no CUDA device"
+    try:
+        from numba import cuda
+
+        if not cuda.is_available():
+            return "numba-cuda finds no driver: install lintrans[cuda]"
+        from . import cuda as engine
+    except Exception as error:  # numba-cuda missing, or broken in whatever way
+        return f"numba-cuda cannot be used ({brief(error)}): install lintrans[cuda]"
+    del engine
+    return None
+
+
+@cache
 def digest() -> str:
     """What the machine code depends on, but for the processor, which numba looks at."""
     import numba
@@ -115,6 +134,19 @@ def _kept_in(place: Path | None) -> Iterator[dict[str, Any]]:
         numba.config.CACHE_DIR = before
 
 
+def _choose_threads() -> None:
+    """Take numba's own threads, which sleep while they wait for one another, unless the user named others.
+
+    GNU OpenMP's spin by default, and what they win on an idle machine is lost many times over where another program
+    wants a core: the thread that spins keeps the one that it waits for from running. With one more busy program on
+    two cores, steps of a single run took 1.1 times as long asleep, and ten times and more spinning.
+    """
+    import numba
+
+    if numba.config.THREADING_LAYER == "default":
+        numba.config.THREADING_LAYER = "workqueue"  # of no effect where this process has started threads before
+
+
 def _writable(place: Path) -> bool:
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -174,6 +206,7 @@ class Kernel:
             began = time.perf_counter()
             if not kept:
                 say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
+            _choose_threads()
             self.function.compile(types)
             if not kept:
                 say(f"done in {time.perf_counter() - began:.1f} s")

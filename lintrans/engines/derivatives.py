@@ -12,12 +12,14 @@ from ..errors import choice, seed_number, whole
 from ..models import LinearTransformer, check_parameters
 from ..random import Stream
 from ..tasks import LinearRegression, Moments, Prompts
-from . import LARGEST, NAMES, compiling
+from . import LARGEST, compiling
+
+ENGINES = ("auto", "cpu", "reference")
 
 
 def _compiled(engine: str, model: LinearTransformer, parameters: Tensor) -> str | None:
     """Why the compiled loops cannot, or shall not, do it; None where they can."""
-    if choice("engine", engine, NAMES) == "reference":
+    if choice("engine", engine, ENGINES) == "reference":
         return "asked for"
     why = compiling.problem()
     if model.attention != "linear":

@@ -1,0 +1,266 @@
+"""Time the engines against other ways to do the same, side by side; print the ratios and store them with the machine.
+
+    python -m benchmarks.bench                # all, about ten minutes on two cores
+    python -m benchmarks.bench --quick        # Setting 1 and one sweep, about two minutes
+    python -m benchmarks.bench --output FILE  # where the JSON goes; benchmarks/results.json by default
+
+Times are noisy, ratios less so: candidates alternate in one process, and a ratio is the median over rounds. A time
+printed is the least of its rounds. Plain code and vmap draw with torch's generator, the engines with the project's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numba
+import torch
+
+from lintrans.engines.derivatives import batch_gradients, hessian_products
+
+from . import measure
+from .candidates import CANDIDATES, SHAPES, Shape, ensemble
+
+RUNS = (1, 12, 120)
+TARGET_SECONDS = 0.25  # of one call
+SWEEPS: dict[str, tuple[Any, ...]] = {
+    "n": (5, 10, 20, 50, 100, 200),
+    "layers": (1, 2, 3, 4, 6, 8),
+    "d": (2, 5, 10, 20),
+    "batch": (100, 300, 1000, 3000),
+    "runs": (1, 2, 12, 48, 120),
+    "threads": (1, 2),
+}
+COMPILED = ("cpu", "jax")
+
+
+def parallel(name: str, runs: int) -> int:
+    """Runs that a candidate takes at once: plain code takes one."""
+    return 1 if name == "plain" else runs
+
+
+def prepared(name: str, shape: Shape, runs: int) -> tuple[Any, float]:
+    """(a call of about TARGET_SECONDS, run-steps it does)."""
+    at_once = parallel(name, runs)
+    pilot = CANDIDATES[name](shape, at_once, 1)
+    pilot()
+    began = time.perf_counter()
+    pilot()
+    seconds = time.perf_counter() - began
+    steps = max(1, min(500, int(TARGET_SECONDS / max(seconds, 1e-6))))
+    return CANDIDATES[name](shape, at_once, steps), float(steps * at_once)
+
+
+def compare(shape: Shape, runs: int, names: tuple[str, ...], rounds: int) -> list[dict[str, Any]]:
+    """One row a candidate: least milliseconds per run and step, and the median ratio to plain."""
+    calls, work = {}, {}
+    for name in names:
+        try:
+            calls[name], work[name] = prepared(name, shape, runs)
+        except (ImportError, NotImplementedError) as error:
+            print(f"  {name}: left out ({error})")
+    times = measure.alternate(calls, rounds)
+    each = {name: [t / work[name] * 1e3 for t in values] for name, values in times.items()}
+    rows = []
+    for name, values in each.items():
+        row = {
+            "shape": shape.name,
+            "runs": runs,
+            "candidate": name,
+            "ms": min(values),
+            "ratio": measure.ratio(each["plain"], values) if "plain" in each else None,
+        }
+        rows.append(row)
+        print(
+            f"  {shape.name:10} {runs:4} runs  {name:10} {row['ms']:9.4f} ms"
+            + (f"  {row['ratio']:7.1f} x" if row["ratio"] else "")
+        )
+    return rows
+
+
+def sweep(axis: str, values: tuple[Any, ...], rounds: int) -> list[dict[str, Any]]:
+    """The CPU engine on Setting 1 with one number changed, its values alternating."""
+    calls, work, extra = {}, {}, {}
+    for value in values:
+        if axis == "threads" and value > numba.config.NUMBA_NUM_THREADS:
+            continue
+        shape = SHAPES["Setting 1"]
+        if axis in ("n", "layers", "d", "batch"):
+            shape = dataclasses.replace(shape, **{axis: value})
+        call, work[value] = prepared("cpu", shape, value if axis == "runs" else 12)
+
+        def run(call: Any = call, value: Any = value) -> None:
+            if axis == "threads":
+                numba.set_num_threads(value)
+            call()
+            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+        calls[str(value)] = run
+        model = shape.model
+        extra[value] = (
+            measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse") * shape.batch
+        )
+    times = measure.alternate(calls, rounds)
+    rows = [
+        {
+            "axis": axis,
+            "value": value,
+            "ms": min(times[str(value)]) / work[value] * 1e3,
+            "multiplications": extra[value],
+        }
+        for value in work
+    ]
+    print(f"  {axis}: " + ", ".join(f"{row['value']}: {row['ms']:.3f}" for row in rows) + " ms")
+    return rows
+
+
+def roofline(rounds: int) -> list[dict[str, Any]]:
+    """The gradient alone, on given prompts and one thread, against the measured peak of one core."""
+    rows = []
+    numba.set_num_threads(1)
+    for name in ("Setting 1", "L = 8", "C14"):
+        for dtype in ("float32", "float64"):
+            shape = dataclasses.replace(SHAPES[name], dtype=dtype)
+            from lintrans.engines.loops import Loops
+
+            loops, model = Loops(shape.model, shape.kind), shape.model
+            runs = 4
+            points = loops.flat(model.init(list(range(runs)), dtype=shape.kind))[..., None]
+            data = loops.pack(shape.task.sample_moments(shape.batch, dtype=shape.kind))
+            owner = torch.zeros(runs, dtype=torch.int64).numpy()
+            count = measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse")
+            call = lambda: loops._differentiate(points, data, owner, shape.batch, 0)  # noqa: E731, B023
+            seconds = min(measure.alternate({"gradient": call}, 4 * rounds)["gradient"]) / runs
+            peak = measure.peak(dtype, 1)
+            numba.set_num_threads(1)
+            rate = count * shape.batch / seconds
+            work = loops.work().shape[1] * loops.kind.itemsize
+            rows.append(
+                {
+                    "shape": name, "dtype": dtype, "ms": seconds * 1e3, "multiplications": count, "rate": rate,
+                    "peak": peak, "share": rate / peak, "work_bytes": work,
+                }
+            )  # fmt: skip
+            print(f"  {name:10} {dtype}: {rate / 1e9:.1f} of {peak / 1e9:.1f} G multiply-adds/s = {rate / peak:.0%}")
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    return rows
+
+
+def derivatives(rounds: int) -> dict[str, float]:
+    """Seconds of the instruments' two workhorses."""
+    shape = SHAPES["Setting 1"]
+    model, task = shape.model, shape.task
+    parameters, prompts = model.init(0, dtype=torch.float64), task.sample_moments(1000, dtype=torch.float64)
+    size = parameters.numel()
+    eye = torch.eye(size, dtype=torch.float64).reshape(size, *model.parameter_shape)
+    calls: dict[str, Any] = {
+        "hessian": lambda: hessian_products(model, parameters, eye, prompts),
+        "gradients": lambda: batch_gradients(model, task, parameters.float(), batch=1000, count=1000),
+    }
+    times = measure.alternate(calls, rounds)
+    result = {"hessian": min(times["hessian"]), "ten_thousand_gradients": 10 * min(times["gradients"])}
+    print(
+        f"  {size} x {size} Hessian {result['hessian']:.3f} s; 10^4 gradients {result['ten_thousand_gradients']:.1f} s"
+    )
+    return result
+
+
+PROBE = """
+import sys
+from benchmarks.candidates import CANDIDATES, SHAPES
+from benchmarks.measure import high_water
+name, runs = sys.argv[1], int(sys.argv[2])
+before = high_water()
+CANDIDATES[name](SHAPES["Setting 1"], runs, 3)()
+print(high_water() - before)
+"""
+
+
+def memory(names: tuple[str, ...]) -> dict[str, float]:
+    """Peak memory in MB that 12 runs of Setting 1 add to a process, compiler included where there is one."""
+    result = {}
+    for name in names:
+        ran = subprocess.run(
+            [sys.executable, "-c", PROBE, name, str(parallel(name, 12))], capture_output=True, text=True, check=False
+        )
+        if ran.returncode == 0:
+            result[name] = float(ran.stdout.split()[-1])
+            print(f"  {name}: {result[name]:.0f} MB")
+    return result
+
+
+START = """
+import time
+began = time.perf_counter()
+import lintrans as lt
+imported = time.perf_counter()
+runs = lt.grid(optimizer="adam", lr=0.01)
+lt.train(lt.LinearTransformer(), lt.LinearRegression(), runs, steps=1, engine="cpu", probes=[], device="cpu")
+print(imported - began, time.perf_counter() - imported)
+"""
+
+
+def starts() -> dict[str, float]:
+    """Seconds of a first training step in a fresh process: compiling, and loading what was compiled."""
+    import os
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        first, cached = (
+            subprocess.run(
+                [sys.executable, "-c", START],
+                env={**os.environ, "LINTRANS_KERNELS": folder},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()
+            for _ in range(2)
+        )
+    result = {"import": float(cached[0]), "compile": float(first[1]), "cached": float(cached[1])}
+    print(
+        f"  import {result['import']:.1f} s; first step {result['compile']:.1f} s, from disk {result['cached']:.1f} s"
+    )
+    return result
+
+
+def main() -> None:
+    """Run the benchmarks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Setting 1 and one sweep only")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results.json"))
+    options = parser.parse_args()
+    began = time.perf_counter()
+    names = tuple(CANDIDATES)
+    record: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "machine": measure.machine()}
+    record["threads"] = numba.config.NUMBA_NUM_THREADS
+    print("whole steps, ms per run and step, ratio to plain:")
+    record["compare"] = [row for runs in RUNS for row in compare(SHAPES["Setting 1"], runs, names, options.rounds)]
+    if not options.quick:
+        for name in list(SHAPES)[1:]:
+            rounds = 2 if name == "C14" else max(3, options.rounds // 2)
+            record["compare"] += compare(SHAPES[name], 12, names, rounds)
+    print("sweeps of the CPU engine, 12 runs of Setting 1:")
+    axes = ("runs",) if options.quick else tuple(SWEEPS)
+    record["sweeps"] = [row for axis in axes for row in sweep(axis, SWEEPS[axis], options.rounds)]
+    print("gradient alone, one thread:")
+    record["roofline"] = roofline(options.rounds)
+    print("instruments:")
+    record["derivatives"] = derivatives(options.rounds)
+    print("start and memory:")
+    record["start"] = starts()
+    record["memory"] = memory(names)
+    record["seconds"] = round(time.perf_counter() - began)
+    options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {options.output} after {record['seconds']} s ({len(ensemble(120))} runs at most)")
+
+
+if __name__ == "__main__":
+    main()

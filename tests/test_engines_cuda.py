@@ -1,0 +1,50 @@
+"""The CUDA engine in numba-cuda's simulator, in a process of its own: no GPU is needed, and none is tested."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba_cuda")
+
+CODE = """
+import sys
+import torch
+import lintrans as lt
+from lintrans.engines import ReferenceEngine
+from lintrans.engines.cuda import CudaEngine
+from lintrans.training import plan_training
+
+worst = 0.0
+cases = (("sparse", 1, lt.GammaScaled(0.1, 10.0)), ("full", 2, lt.Sphere(1.5)), ("sparse", 1, lt.Gaussian(0.5)))
+for form, heads, law in cases:
+    model = lt.LinearTransformer(layers=2, d=2, heads=heads, form=form)
+    optimizers = [lt.SGD(0.8, 0.1), lt.Adam((0.8, 0.95), 1e-6)]
+    runs = lt.grid(optimizer=optimizers, lr=0.01, seed=[5], clip=[0.1, None])
+    task = lt.LinearRegression(d=2, n=3, covariates=law)
+    plan = plan_training(model, task, runs, steps=2, cooldown=1, batch=67, dtype="float64", device="cpu")
+    states = []
+    for kind in (CudaEngine, ReferenceEngine):
+        engine = kind(plan)
+        state = engine.start()
+        state.parameters[3, 0] = torch.inf
+        engine.advance(state, 3)
+        states.append(state)
+    a, b = states
+    for name in ("step", "count", "skipped", "clipped", "diverged"):
+        assert str(getattr(a, name)) == str(getattr(b, name)), name
+    for name in ("parameters", "first", "second"):
+        worst = max(worst, (getattr(a, name)[:3] - getattr(b, name)[:3]).abs().max().item())
+print(worst)
+"""
+
+
+def test_simulated_steps_are_those_of_the_reference() -> None:
+    """One small shape of each form, all laws and optimizers, a run that diverges, a batch that fills no whole block."""
+    variables = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    ran = subprocess.run([sys.executable, "-c", CODE], env=variables, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert float(ran.stdout.split()[-1]) < 1e-12

@@ -1,0 +1,45 @@
+"""The performance page's numbers come from the stored benchmarks, whatever these say."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from lintrans import performance
+
+pytestmark = pytest.mark.skipif(not performance.STORED.is_file(), reason="no benchmarks in an installed package")
+
+
+def test_tables_and_sentences_say_what_is_stored() -> None:
+    record = performance.load()
+    table = performance.ratio_table(record)
+    assert f"({performance.ratio_of(record, 'cpu', 12):.3g}x)" in set(table["12 runs"])
+    assert record["machine"]["processor"] in performance.describe_machine(record)
+    other = copy.deepcopy(record)
+    other["machine"]["load"] = 9.0
+    assert "busy with other work (load 9.0)" in performance.describe_machine(other)
+    for row in other["roofline"]:
+        row["share"] = 0.1
+    assert "something other than arithmetic" in performance.describe_bounds(other)
+
+
+def test_figures_show_every_candidate_and_sweep() -> None:
+    record = performance.load()
+    left, _ = performance.ratios(record).axes
+    assert len(left.lines) == len({row["candidate"] for row in record["compare"] if row["shape"] == "Setting 1"})
+    visible = [axes for axes in performance.sweeps(record).axes if axes.get_visible()]
+    assert len(visible) == len({row["axis"] for row in record["sweeps"]})
+    assert performance.roofline(record).axes[0].lines
+
+
+def test_missing_benchmarks_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make some with `make bench`"):
+        performance.load(tmp_path / "none.json")
+
+
+def test_live_timing_compares_two_engines() -> None:
+    timing = performance.live(steps=1, rounds=1)
+    assert timing["engine"].iloc[0] == "reference"
+    assert (timing["ms"] > 0).all()
