@@ -44,6 +44,9 @@ check: .venv/ready  ## style, types, pairs in sync, lock in step
 	$(BIN)/lintrans pairs --check
 	$(BIN)/lintrans lock-check
 
+bench: .venv/ready  ## time the engines side by side, ten to twenty minutes; the book shows what it stores
+	@$(BIN)/python -m benchmarks.bench
+
 lab: .venv/ready  ## edit chapters in JupyterLab, on this machine only
 	@$(BIN)/lintrans pairs
 	@$(BIN)/lintrans lab
@@ -59,4 +62,4 @@ clean:  ## remove build/; RESULTS=1 removes stored results as well
 	@if [ -n "$(RESULTS)" ]; then $(BIN)/lintrans results remove --all; fi
 	rm -rf build
 
-.PHONY: help setup book test check lab pairs lock clean
+.PHONY: help setup book test check bench lab pairs lock clean

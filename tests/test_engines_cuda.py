@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("numba_cuda")
+pytest.importorskip("numba")  # which brings a simulator of its own
 
 CODE = """
 import sys
@@ -25,13 +25,13 @@ for form, heads, law in cases:
     optimizers = [lt.SGD(0.8, 0.1), lt.Adam((0.8, 0.95), 1e-6)]
     runs = lt.grid(optimizer=optimizers, lr=0.01, seed=[5], clip=[0.1, None])
     task = lt.LinearRegression(d=2, n=3, covariates=law)
-    plan = plan_training(model, task, runs, steps=2, cooldown=1, batch=67, dtype="float64", device="cpu")
+    plan = plan_training(model, task, runs, steps=1, cooldown=1, batch=67, dtype="float64", device="cpu")
     states = []
     for kind in (CudaEngine, ReferenceEngine):
         engine = kind(plan)
         state = engine.start()
         state.parameters[3, 0] = torch.inf
-        engine.advance(state, 3)
+        engine.advance(state, 2)
         states.append(state)
     a, b = states
     for name in ("step", "count", "skipped", "clipped", "diverged"):
