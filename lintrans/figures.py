@@ -154,7 +154,8 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             axes.plot(good["lr"], good["loss"], marker, color=colour, markersize=4, alpha=0.5, linestyle="none")
             axes.plot(bad["lr"], np.full(len(bad), top), "^", color=colour, markersize=6, alpha=0.7, linestyle="none")
             median = group.groupby("lr")["loss"].median().clip(upper=top)
-            axes.plot(median.index, median, color=colour, linewidth=1.6, dashes=DASHES[str(optimizer)])
+            width = 0.8 if np.isinf(clip) else 1.6
+            axes.plot(median.index, median, color=colour, linewidth=width, dashes=DASHES[str(optimizer)])
             if axes is panels[0]:
                 text = "no clip" if np.isinf(clip) else f"clip {clip:g}"
                 style: dict[str, Any] = {
@@ -165,9 +166,12 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
                 }
                 handles.append(Line2D([], [], label=f"{LABELS[str(optimizer)]}, {text}", **style))
         for optimizer, best in tuning.best.items():
-            axes.plot(
-                best.lr, min(best.loss, top), "*", color=COLOURS[optimizer], markersize=15, markeredgecolor="white"
-            )
+            chosen = losses[
+                (losses["optimizer"] == optimizer) & (losses["clip"] == best.clip) & (losses["lr"] == best.lr)
+            ]
+            height = best.loss if chosen.empty else float(chosen["loss"].median())  # a rate that widened the grid
+            style = {"markersize": 14, "markeredgecolor": "white", "zorder": 5}
+            axes.plot(best.lr, min(height, top), "*", color=COLOURS[optimizer], **style)
         for index, (optimizer, lr) in enumerate(setting.lr.items()):
             # the two published rates may coincide: the dashes alternate
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
