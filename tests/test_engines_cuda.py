@@ -20,7 +20,7 @@ from lintrans.training import plan_training
 
 worst = 0.0
 cases = (("sparse", 1, lt.GammaScaled(0.1, 10.0)), ("full", 2, lt.Sphere(1.5)), ("sparse", 1, lt.Gaussian(0.5)))
-for form, heads, law in cases:
+for form, heads, law in cases[:int(sys.argv[1])]:
     model = lt.LinearTransformer(layers=2, d=2, heads=heads, form=form)
     optimizers = [lt.SGD(0.8, 0.1), lt.Adam((0.8, 0.95), 1e-6)]
     runs = lt.grid(optimizer=optimizers, lr=0.01, seed=[5], clip=[0.1, None])
@@ -42,9 +42,12 @@ print(worst)
 """
 
 
-def test_simulated_steps_are_those_of_the_reference() -> None:
+@pytest.mark.parametrize("cases", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_simulated_steps_are_those_of_the_reference(cases: int) -> None:
     """One small shape of each form, all laws and optimizers, a run that diverges, a batch that fills no whole block."""
     variables = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    ran = subprocess.run([sys.executable, "-c", CODE], env=variables, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", CODE, str(cases)], env=variables, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert float(ran.stdout.split()[-1]) < 1e-12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,12 @@ def test_training_by_either_engine() -> None:
     first, second, third = (history.frame for history in histories)
     np.testing.assert_allclose(first["value"], second["value"], rtol=1e-10)
     assert first.equals(third)
+
+
+def test_old_machine_code_is_forgotten(tmp_path: Path) -> None:
+    for name, days in (("old", 40), ("recent", 3), (compiling.digest(), 40)):
+        (tmp_path / name / "kernel").mkdir(parents=True)
+        when = time.time() - days * 86400
+        os.utime(tmp_path / name, (when, when))
+    compiling._forget(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"recent", compiling.digest()}

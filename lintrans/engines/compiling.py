@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
 SOURCES = ("products", "algebra", "vector", "draw", "kernels")
+KEPT_DAYS = 30
 SECONDS = {"training": 20, "gradients": 10, "losses": 12}
 """About how long a compile takes on one core."""
 
@@ -77,7 +79,11 @@ def digest() -> str:
     """What the machine code depends on, but for the processor, which numba looks at."""
     import numba
 
-    total = hashlib.sha256(f"{numba.__version__} {platform.python_version()} {np.__version__}".encode())
+    outermost = Path(__file__).with_name("kernels.py").resolve()  # numba looks at its time stamp, and refuses another
+    stamp = (
+        f"{numba.__version__} {platform.python_version()} {np.__version__} {outermost} {outermost.stat().st_mtime_ns}"
+    )
+    total = hashlib.sha256(stamp.encode())
     for name in SOURCES:
         total.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return total.hexdigest()[:16]
@@ -147,6 +153,14 @@ def _choose_threads() -> None:
         numba.config.THREADING_LAYER = "workqueue"  # of no effect where this process has started threads before
 
 
+@cache
+def _forget(root: Path) -> None:
+    """Remove what older sources left and nobody added to for :data:`KEPT_DAYS`; at worst it is compiled again."""
+    for old in root.iterdir():
+        if old.name != digest() and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 def _writable(place: Path) -> bool:
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -178,6 +192,8 @@ class Kernel:
         place: Path | None = folder() / digest() / self.name
         assert place is not None
         self.place = place if _writable(place) else None
+        if self.place is not None:
+            _forget(folder())
         self.ready = False
         with _kept_in(self.place) as options:
 
