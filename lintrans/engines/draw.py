@@ -55,10 +55,13 @@ def philox(c0, c1, c2, c3, k0, k1):
 # log: u = 2^e m with m in [1/sqrt 2, sqrt 2), log m = 2 artanh t with t = (m - 1) / (m + 1), |t| < 0.172.
 # Angle: the nearest quarter turn is split off; sine and cosine of the rest, |z| <= 1/2 quarter turns, are Taylor sums.
 
+# In float64 the polynomials are those of Sun's fdlibm (1993), within 2^-58, and summed as trees: a chain of dependent
+# multiply-adds would take twice as long.
+
 QUARTER = math.pi / 2
-SINE = tuple((-1) ** k * QUARTER ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(9))
-COSINE = tuple((-1) ** k * QUARTER ** (2 * k) / math.factorial(2 * k) for k in range(10))
-ARTANH = tuple(1 / (2 * k + 1) for k in range(12))
+SINE = tuple((-1) ** k * QUARTER ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(5))
+COSINE = tuple((-1) ** k * QUARTER ** (2 * k) / math.factorial(2 * k) for k in range(5))
+ARTANH = tuple(1 / (2 * k + 1) for k in range(5))
 
 
 def log_uniform(word: Any, like: Any) -> Any:
@@ -100,13 +103,22 @@ def artanh32(t):
 
 
 @inline
+def tree6(x, a0, a1, a2, a3, a4, a5):
+    """a0 + a1 x + ... + a5 x^5."""
+    square = x * x
+    return (a0 + a1 * x) + square * ((a2 + a3 * x) + square * (a4 + a5 * x))
+
+
+@inline
 def artanh64(t):
-    """Artanh of |t| < 0.172."""
+    """Artanh of |t| < 0.172; fdlibm's log."""
     s = t * t
-    total = ARTANH[11]
-    for k in (10, 9, 8, 7, 6, 5, 4, 3, 2, 1):
-        total = ARTANH[k] + s * total
-    return t + t * (s * total)
+    low = tree6(
+        s, 0.6666666666666735130, 0.3999999999940941908, 0.2857142874366239149,
+        0.2222219843214978396, 0.1818357216161805012, 0.1531383769920937332,
+    )  # fmt: skip
+    cube = s * s * s
+    return t + (0.5 * t) * (s * (low + cube * (cube * 0.1479819860511658591)))
 
 
 @inline
@@ -150,9 +162,10 @@ def exponential(x):
     y = max(x, LOWEST_EXPONENT)
     k = int32(math.floor(y * (1 / math.log(2)) + 0.5))
     r = (y - float64(k) * 0.6931471803691238) - float64(k) * 1.9082149292705877e-10  # ln 2 in two parts
-    total = 1 / 6227020800.0
-    for f in (479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0):
-        total = total * r + 1 / f
+    low = tree6(r, 1.0, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120)
+    high = tree6(r, 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800)
+    cube = r * r * r
+    total = low + (cube * cube) * high
     power = np.int64((int64(k) + int64(1023)) << int64(52)).view(np.float64)
     return total * power if x > LOWEST_EXPONENT else 0.0
 
@@ -182,15 +195,17 @@ def _sine_cosine(word, like):
 
     def rest64(word, like):
         quarter, rest = _quarter(word)
-        z = (float64(rest) + 0.5) * 2.0**-30
+        z = (float64(rest) + 0.5) * (QUARTER * 2.0**-30)
         q = z * z
-        sine = SINE[8]
-        for k in (7, 6, 5, 4, 3, 2, 1, 0):
-            sine = SINE[k] + q * sine
-        cosine = COSINE[9]
-        for k in (8, 7, 6, 5, 4, 3, 2, 1, 0):
-            cosine = COSINE[k] + q * cosine
-        return _turn(quarter, z * sine, cosine)
+        s = tree6(
+            q, -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04,
+            2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10,
+        )  # fmt: skip
+        c = tree6(
+            q, 4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05,
+            -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11,
+        )  # fmt: skip
+        return _turn(quarter, z + z * (q * s), (1.0 - 0.5 * q) + (q * q) * c)
 
     return rest64
 
