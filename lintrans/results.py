@@ -52,6 +52,7 @@ NUMERICAL = (
     "training",
     "engines/base",
     "engines/reference",
+    "engines/laws",
     "engines/products",
     "engines/algebra",
     "engines/vector",

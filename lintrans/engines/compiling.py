@@ -29,7 +29,7 @@ import platformdirs
 from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("products", "algebra", "vector", "draw", "kernels")
+SOURCES = ("laws", "products", "algebra", "vector", "draw", "kernels")
 KEPT_DAYS = 30
 SECONDS = {"training": 20, "gradients": 10, "losses": 12}
 """About how long a compile takes on one core."""
@@ -145,7 +145,7 @@ def _choose_threads() -> None:
 
     GNU OpenMP's spin by default, and what they win on an idle machine is lost many times over where another program
     wants a core: the thread that spins keeps the one that it waits for from running. With one more busy program on
-    two cores, steps of a single run took 1.1 times as long asleep, and ten times and more spinning.
+    two cores, steps of a single run took ten times as long, and more; asleep, they hardly changed.
     """
     import numba
 

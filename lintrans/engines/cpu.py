@@ -13,7 +13,8 @@ from torch import Tensor
 from ..random import Stream
 from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
-from .loops import Array, Loops, aligned, law_of, rule_of
+from .laws import law_of
+from .loops import Array, Loops, aligned, rule_of
 from .reference import ReferenceEngine
 
 STEPS = 1000

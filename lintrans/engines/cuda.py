@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ..optimizers import SGD, Adam
 from ..random import MULTIPLIERS, WEYL, Stream
-from ..tasks import GammaScaled, Gaussian, LinearRegression, Sphere
 from . import algebra
 from .base import SKIPPED_SHARE, Plan, State
+from .laws import GAMMA, SPHERE, law_of
 from .reference import ReferenceEngine
 
 LARGEST = 8
@@ -38,7 +38,6 @@ ENTRIES = 32  # of a gradient that a block adds up at a time
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
 MASK, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
-GAUSSIAN, SPHERE, GAMMA = 0, 1, 2
 
 device = cuda.jit(device=True)
 _algebra = algebra.specialise(device)
@@ -257,18 +256,6 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                 diverged[run] = step + 1
 
     return SimpleNamespace(draw=draw, add=add, update=update, numbers=numbers, wide=wide)
-
-
-def law_of(task: LinearRegression) -> tuple[int, float, float] | None:
-    """How the draw kernel knows the task's covariates; None for a law it does not know."""
-    law = task.covariates
-    if type(law) is Gaussian:
-        return GAUSSIAN, float(law.std), 0.0
-    if type(law) is Sphere:
-        return SPHERE, float(law.radius), 0.0
-    if type(law) is GammaScaled:
-        return GAMMA, float(law.shape), float(law.scale)
-    return None
 
 
 def on_device(tensor: Tensor) -> Any:

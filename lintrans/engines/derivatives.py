@@ -133,7 +133,8 @@ def batch_gradients(
     lead = parameters.shape[:-5]
     runs = parameters.reshape(-1, *model.parameter_shape)
     if _compiled(engine, model, parameters) is None:
-        from .loops import Loops, law_of
+        from .laws import law_of
+        from .loops import Loops
 
         if law_of(task) is not None:
             losses, gradients = Loops(model, parameters.dtype).drawn_gradients(

@@ -20,13 +20,11 @@ from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.extending import overload
 
 from ..random import MULTIPLIERS, WEYL
+from .laws import GAMMA, GAUSSIAN
 from .products import offset
 from .vector import INLINE, OPTIONS
 
 inline = njit(**INLINE)
-
-GAUSSIAN, SPHERE, GAMMA = 0, 1, 2
-"""Laws of covariates; their two numbers are (std, -), (radius, -) and (shape, scale)."""
 
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])

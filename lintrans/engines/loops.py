@@ -17,9 +17,10 @@ from torch import Tensor
 from ..models import LinearTransformer
 from ..optimizers import SGD, Adam, Optimizer
 from ..random import Stream
-from ..tasks import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
+from ..tasks import LinearRegression, Moments, Prompts
 from . import algebra, draw, kernels
 from .compiling import Kernel, kernel
+from .laws import GAUSSIAN, law_of
 
 MEMORY = 2**26
 """Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
@@ -28,18 +29,6 @@ PROMPTS = 2**22
 """Prompts that one call of the recording kernel goes through, times runs: well under a second."""
 
 Array = NDArray[Any]
-
-
-def law_of(task: LinearRegression) -> tuple[int, float, float] | None:
-    """How kernels know the task's covariates: a law and two numbers; None for a law they do not know."""
-    law = task.covariates
-    if type(law) is Gaussian:
-        return draw.GAUSSIAN, float(law.std), 0.0
-    if type(law) is Sphere:
-        return draw.SPHERE, float(law.radius), 0.0
-    if type(law) is GammaScaled:
-        return draw.GAMMA, float(law.shape), float(law.scale)
-    return None
 
 
 def known_law(task: LinearRegression) -> tuple[int, float, float]:
@@ -249,7 +238,7 @@ class Loops:
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.pack(prompts), self.flat(parameters)
         memory = self.memory(1)
-        return self._losses(data, theta, 1, (draw.GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[
+        return self._losses(data, theta, 1, (GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[
             :, 0
         ]
 
