@@ -186,6 +186,25 @@ def test_every_state_has_words(state: State) -> None:
     assert ("2 [1, 3]" in text) == (state is not MISSING)
 
 
+@pytest.mark.parametrize(
+    ("loss", "steps", "words"),
+    [
+        (YES, WEAK, "speed and end loss agree"),
+        (WEAK, REV, "speed and end loss **disagree**: SGD is faster to the target, Adam ends lower"),
+        (REV, YES, "speed and end loss **disagree**: Adam is faster to the target, SGD ends lower"),
+        (YES, UNDECIDED, "only one of speed and end loss decides"),
+        (NULL, UNDECIDED, "neither speed nor end loss favours one of them"),
+    ],
+)
+def test_speed_and_end_loss_may_disagree(loss: State, steps: State, words: str) -> None:
+    both = (
+        Unit("setting 1", c1.LOSS_RATIO, interval(1, 2, 3), loss),
+        Unit("setting 1, steps to target", c1.STEP_RATIO, interval(2, 4, 6), steps, decides=False),
+    )
+    text = c1_page.describe_speed(Verdict("C1", "published", "quick", "adam_vs_sgd", both, rule(both)))
+    assert text == f"- Setting 1: {words}; SGD takes 4 [2, 6] times Adam's steps."
+
+
 def verdict(scale: str = "quick", rules: str = "a", state: State = YES) -> Verdict:
     made = tuple(units(state, state))
     return Verdict("C1", "published", scale, "adam_vs_sgd", made, rule(made), ("less",), rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 
 import pandas as pd
 
@@ -14,6 +15,15 @@ from ..statistics import MeansTest
 from .c1 import judged_losses, steps_to
 from .records import Verdict, interval_text
 from .rules import LEVEL, State
+
+
+class Lead(StrEnum):
+    """Which optimizer a statistic favours."""
+
+    ADAM = "Adam"
+    SGD = "SGD"
+    NEITHER = "neither"
+
 
 PHRASES = {
     State.YES: "Adam ends lower, clearly: SGD's loss is {ratio} times Adam's",
@@ -32,6 +42,27 @@ def describe(verdict: Verdict) -> str:
         if unit.decides:
             text = PHRASES[unit.state].format(ratio=interval_text(unit.interval))
             lines.append(f"- {unit.case.capitalize()}: {text}.")
+    return "\n".join(lines)
+
+
+def describe_speed(verdict: Verdict) -> str:
+    """What the ratio of steps says beside that of losses, a sentence a setting that has both, in Markdown."""
+    decided = {unit.case: unit for unit in verdict.units if unit.decides}
+    lines = []
+    for beside in (unit for unit in verdict.units if not unit.decides):
+        case = beside.case.partition(",")[0]
+        ends = decided[case].state
+        agree = {State.YES: Lead.ADAM, State.WEAK: Lead.ADAM, State.REV: Lead.SGD}
+        first, last = agree.get(beside.state, Lead.NEITHER), agree.get(ends, Lead.NEITHER)
+        if first is last is Lead.NEITHER:
+            words = "neither speed nor end loss favours one of them"
+        elif first is last:
+            words = "speed and end loss agree"
+        elif Lead.NEITHER in (first, last):
+            words = "only one of speed and end loss decides"
+        else:
+            words = f"speed and end loss **disagree**: {first} is faster to the target, {last} ends lower"
+        lines.append(f"- {case.capitalize()}: {words}; SGD takes {interval_text(beside.interval)} times Adam's steps.")
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from ..models import LinearTransformer
 from ..optimizers import SGD, Adam, Optimizer
 from ..random import Stream
 from ..tasks import LinearRegression, Moments, Prompts
-from . import algebra, draw, kernels
+from . import algebra, kernels
 from .compiling import Kernel, kernel
 from .laws import GAUSSIAN, law_of
 
@@ -238,9 +238,7 @@ class Loops:
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.pack(prompts), self.flat(parameters)
         memory = self.memory(1)
-        return self._losses(data, theta, 1, (GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[
-            :, 0
-        ]
+        return self._losses(data, theta, 1, (GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
 
     def drawn_losses(
         self,
