@@ -1,7 +1,7 @@
 """Whether an executed copy of a chapter still holds: digests of all that it depends on, and words for what changed.
 
 ``build/SCALE/digests/X.json`` notes them for the copy ``build/SCALE/src/book/X.ipynb``: the chapter's text, its
-parameters, the library's sources, the lock file and, for the pages that sum up, the stored verdicts.
+parameters, the library's sources, the lock file and, for the pages that show them, the stored verdicts or benchmarks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from .notebooks import Pair, canonical, write
 from .sources import digest_of
 
+BENCHMARKS = "benchmarks/results.json"
 LAST = ("intro", "scorecard")  # these show the verdicts of the others
 # No page runs these:
 OUTSIDE = {"book.py", "chapters.py", "cli.py", "lab.py", "lock.py", "notebooks.py", "reuse.py", "site.py"}
@@ -35,15 +36,18 @@ def note(target: Path, scale: str) -> Path:
 
 def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     """Digest what a chapter depends on, part by part."""
-    lock = chapter.root / "requirements.lock"
-    digests = {
-        "text": digest(canonical(chapter.text.read_text("utf-8"), chapter.root)),
+    lock, benchmarks = chapter.root / "requirements.lock", chapter.root / BENCHMARKS
+    text = chapter.text.read_text("utf-8")
+    digests: dict[str, Any] = {
+        "text": digest(canonical(text, chapter.root)),
         "parameters": parameters,
         "library": library_digests(),
         "lock": digest(lock.read_text("utf-8")) if lock.exists() else "",
     }
     if chapter.name in LAST:
         digests["verdicts"] = _verdicts()
+    if "performance.load(" in text and benchmarks.exists():
+        digests["benchmarks"] = digest(benchmarks.read_text("utf-8"))
     return digests
 
 
@@ -76,6 +80,7 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "library": "the library changed",
         "lock": "the lock file changed",
         "verdicts": "the stored verdicts changed",
+        "benchmarks": "the stored benchmarks changed",
     }
     reasons = [words[name] for name in words if old.get(name) != digests.get(name)]
     if "the library changed" in reasons:

@@ -415,3 +415,16 @@ def test_a_staged_book_says_what_is_missing(tiny: Path) -> None:
     assert "not executed yet" in stub
     config = yaml.safe_load((tiny / "build" / "quick" / "src" / "_config.yml").read_text())
     assert config["execute"]["execute_notebooks"] == "off"
+
+
+def test_a_page_that_loads_benchmarks_depends_on_them(tiny: Path) -> None:
+    first, second = chapters(tiny)[:2]
+    first.text.write_text(first.text.read_text() + "\n`performance.load()`\n")
+    (tiny / "benchmarks").mkdir()
+    record = tiny / "benchmarks" / "results.json"
+    record.write_text("{}")
+    before = reuse.digests_of(first, {}), reuse.digests_of(second, {})
+    record.write_text('{"date": "later"}')
+    after = reuse.digests_of(first, {}), reuse.digests_of(second, {})
+    assert before[0] != after[0]
+    assert before[1] == after[1]
