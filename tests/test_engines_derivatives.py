@@ -13,6 +13,7 @@ MODEL = lt.LinearTransformer(layers=3, d=5, init_std=0.1)
 TASK = lt.LinearRegression(d=5, n=7)
 
 
+@pytest.mark.slow  # compiles a kernel of its own; test_engines_cpu has the exact products
 def test_hessian_products_of_both_engines_agree() -> None:
     """Any number of directions, odd ones too, and any leading axes."""
     parameters = MODEL.init([0, 1, 2, 3], dtype=torch.float64).reshape(2, 2, *MODEL.parameter_shape)

@@ -29,6 +29,7 @@ def ask(store: Store, **change: Any) -> lt.History:
         "probes": [lt.TestLoss(every=2)],
         "snapshots": [2],
         "title": "one",
+        "engine": "reference",
         **change,
     }
     return lt.experiment(MODEL, TASK, options.pop("runs", RUNS), store=store, **options)
@@ -143,7 +144,8 @@ def test_two_processes_asking_at_once_compute_once(tmp_path: Path) -> None:
     script = (
         "import lintrans as lt\n"
         "model, task = lt.LinearTransformer(2, 2), lt.LinearRegression(2, 3)\n"
-        "lt.experiment(model, task, lt.grid(optimizer='sgd', lr=0.1), steps=1500, batch=50, probes=[])\n"
+        "runs = lt.grid(optimizer='sgd', lr=0.1)\n"
+        "lt.experiment(model, task, runs, steps=1500, batch=50, probes=[], engine='reference')\n"
     )
     environment = {**os.environ, results.VARIABLE: str(tmp_path), "OMP_NUM_THREADS": "1"}
     processes = [
