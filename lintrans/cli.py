@@ -215,7 +215,7 @@ def results() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def results_list(as_json: bool) -> None:
     """List stored experiments: key, title, age, device, seconds, size."""
-    from .results import store
+    from .store import store
 
     entries = sorted(store().entries(), key=lambda entry: entry.created)
     if as_json:
@@ -231,7 +231,7 @@ def results_list(as_json: bool) -> None:
 @results.command("size")
 def results_size() -> None:
     """Show where the store lies and how large it is."""
-    from .results import store
+    from .store import store
 
     place = store()
     click.echo(f"{place.path}: {len(place.entries())} experiments, {_size(place.size())}")
@@ -249,7 +249,7 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
     lintrans results remove 3f2a9c
     lintrans results remove --older-than 30
     """
-    from .results import store
+    from .store import store
 
     if sum([bool(keys), everything, older_than is not None]) != 1:
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
@@ -300,7 +300,7 @@ def _doctor() -> list[tuple[str, str]]:
 
     from . import engines
     from .devices import resolve_device
-    from .results import store
+    from .store import store
 
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA in this build"
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,7 @@ class History:
         snapshots: parameters ``[runs, ...]`` by step, on the CPU.
         steps: the last step at the constant rate.
         info: what made it: device, dtype, engine, seconds.
+        key: its hash in the store; empty where it never was asked of it.
     """
 
     frame: pd.DataFrame
@@ -30,6 +32,7 @@ class History:
     snapshots: dict[int, Tensor]
     steps: int
     info: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
 
     def parameters(self, step: int | None = None) -> Tensor:
         """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot).
@@ -44,6 +47,17 @@ class History:
                 f"no parameters were kept at step {chosen}; there are those of {kept}: train with snapshots=[{chosen}]"
             )
         return self.snapshots[chosen]
+
+    def select(self, chosen: Sequence[int]) -> History:
+        """Some of the runs, in the order given and numbered anew; they share the device and the seconds of all."""
+        runs = self.runs.set_index("run").loc[list(chosen)].reset_index(drop=True)
+        runs.insert(0, "run", range(len(runs)))
+        place = {old: new for new, old in enumerate(chosen)}
+        frame = self.frame[self.frame["run"].isin(place)]
+        frame = frame.assign(run=frame["run"].map(place)).sort_values(["step", "run"], kind="stable", ignore_index=True)
+        snapshots = {step: tensor[list(chosen)] for step, tensor in self.snapshots.items()}
+        key = self.key and f"{self.key}: runs {', '.join(map(str, chosen))}"
+        return replace(self, frame=frame, runs=runs, snapshots=snapshots, key=key)
 
     def metric(self, name: str) -> pd.DataFrame:
         """Rows of one metric.

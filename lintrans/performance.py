@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from .engines import choose
 from .engines.algebra import data_size
-from .figures import WIDTH
+from .figures.style import WIDTH
 from .models import LinearTransformer
 from .optimizers import SGD, Adam
 from .runs import grid

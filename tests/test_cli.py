@@ -53,7 +53,7 @@ class Store:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     filled = Store()
-    monkeypatch.setattr("lintrans.results.store", lambda: filled)
+    monkeypatch.setattr("lintrans.store.store", lambda: filled)
     return filled
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+import lintrans as lt
 from lintrans import figures, protocol
 from lintrans.protocol import Choice, Tuning
-from lintrans.settings import Budget
+from lintrans.settings import SETTINGS, Budget
 
 BUDGET = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)
 
@@ -23,13 +24,22 @@ def svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
+def trained(budget: Budget) -> dict[str, lt.History]:
+    return {
+        name: protocol.train_to_judge(
+            SETTINGS[name], protocol.published_runs(SETTINGS[name], range(budget.seeds)), budget, name
+        )
+        for name in budget.settings
+    }
+
+
 @pytest.fixture(autouse=True)
 def style() -> None:
     figures.use()
 
 
 def test_loss_curves() -> None:
-    histories = protocol.published(BUDGET)
+    histories = trained(BUDGET)
     figure = figures.loss_curves(histories)
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
     assert figure.axes[0].get_ylabel()
@@ -49,7 +59,7 @@ def test_loss_curves() -> None:
 
 
 def test_loss_curves_of_one_seed() -> None:
-    svg(figures.loss_curves(protocol.published(replace(BUDGET, settings=("1",), seeds=1))))
+    svg(figures.loss_curves(trained(replace(BUDGET, settings=("1",), seeds=1))))
 
 
 def test_loss_against_rate_marks_the_best_and_the_lost() -> None:

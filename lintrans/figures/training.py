@@ -1,73 +1,20 @@
-"""Every figure of the book, in one style: colours that colour-blind readers tell apart, units on every axis.
-
-Figures are transparent SVG in dark ink, byte for byte the same for the same numbers; the book's style sheet turns
-their lightness round in dark mode. :func:`use` sets the style, once, at the top of a chapter.
-"""
+"""Figures of training: losses against steps and against learning rates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .history import History
-from .protocol import Tuning
-from .settings import LABELS, PAPER_SEEDS, SETTINGS
-from .statistics import band
-
-COLOURS = {"sgd": "#d55e00", "adam": "#0072b2"}  # Okabe and Ito's vermilion and blue
-DASHES = {"sgd": (4.0, 1.5), "adam": (1.0, 0.0)}
-WIDTH = 7.6
-"""Width of a figure in inches, that of a page's text."""
-
-STYLE: dict[str, Any] = {
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "savefig.bbox": "tight",
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#b0b0b0",
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.6,
-    "axes.titlesize": "medium",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "lintrans",
-    "text.usetex": False,
-}
-
-
-def use() -> None:
-    """Set the book's style for this process and, in a notebook, SVG output without dates."""
-    sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    if get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-
-
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    width = WIDTH if count > 1 else 0.7 * WIDTH
-    figure, axes = plt.subplots(1, count, figsize=(width, height), sharey=True, squeeze=False, layout="constrained")
-    plt.close(figure)  # a notebook shows the figure a function returns, once
-    return figure, list(axes[0])
-
-
-def _legend_below(figure: Figure, handles: list[Any]) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
+from ..history import History
+from ..protocol import Tuning
+from ..settings import LABELS, PAPER_SEEDS, SETTINGS
+from ..statistics import band
+from .style import COLOURS, DASHES, legend_below, panels
 
 
 def _values(history: History, metric: str, optimizer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,9 +30,9 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
 
     The band is Student's t interval of the mean logarithm over seeds, that is of the geometric mean.
     """
-    figure, panels = _panels(len(histories), 3.4)
+    figure, shown = panels(len(histories), 3.4)
     handles: list[Any] = []
-    for axes, (name, history) in zip(panels, histories.items(), strict=True):
+    for axes, (name, history) in zip(shown, histories.items(), strict=True):
         for optimizer in history.frame["optimizer"].unique():
             colour = COLOURS[optimizer]
             steps, seeds, values = _values(history, metric, optimizer)
@@ -95,7 +42,7 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
             axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
             axes.plot(steps, values.mean(-1), color=colour, linewidth=1.8, dashes=DASHES[optimizer])
             axes.plot(steps, np.median(values, -1), color=colour, linewidth=1.2, dashes=(1.0, 1.6))
-            if axes is panels[0]:
+            if axes is shown[0]:
                 handles.append(
                     Line2D([], [], color=colour, linewidth=1.8, dashes=DASHES[optimizer], label=LABELS[optimizer])
                 )
@@ -105,14 +52,14 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
             yscale="log",
         )
         axes.set_xlim(0, history.steps)
-    panels[0].set_ylabel("test loss (mean squared error)")
+    shown[0].set_ylabel("test loss (mean squared error)")
     grey = "#555555"
     handles += [
         Line2D([], [], color=grey, linewidth=1.2, dashes=(1.0, 1.6), label="median"),
         Patch(color=grey, alpha=0.22, linewidth=0, label="95% interval of the geometric mean"),
         Line2D([], [], color=grey, linewidth=0.5, alpha=0.6, label=f"single seeds, the first {PAPER_SEEDS} at most"),
     ]
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
     return figure
 
 
@@ -125,7 +72,7 @@ def one_layer_loss(scales: np.ndarray, exact: np.ndarray, measured: np.ndarray, 
         measured: [seeds, scales], mean losses over sampled prompts.
         least: the least population loss.
     """
-    figure, (axes,) = _panels(1, 3.4)
+    figure, (axes,) = panels(1, 3.4)
     axes.axhline(least, color="#555555", linewidth=1.0, linestyle=(0, (4, 4)), label="least possible loss")
     axes.plot(scales, exact, color=COLOURS["adam"], linewidth=1.8, label="exact")
     axes.plot(scales, measured[0], "o", color=COLOURS["sgd"], markersize=4, alpha=0.7, label="sampled, one dot a seed")
@@ -141,10 +88,10 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
     Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a triangle on the top edge;
     the published rate is a dashed vertical line in the optimizer's colour.
     """
-    figure, panels = _panels(len(tunings), 3.6)
+    figure, shown = panels(len(tunings), 3.6)
     markers = {1.0: "o", np.inf: "s"}
     handles: list[Any] = []
-    for axes, (name, tuning) in zip(panels, tunings.items(), strict=True):
+    for axes, (name, tuning) in zip(shown, tunings.items(), strict=True):
         setting, top = SETTINGS[name], SETTINGS[name].task.zero_loss
         losses = tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()]  # the whole grid, at one horizon
         for (optimizer, clip), group in losses.groupby(["optimizer", "clip"], sort=False):
@@ -156,7 +103,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             median = group.groupby("lr")["loss"].median().clip(upper=top)
             width = 0.8 if np.isinf(clip) else 1.6
             axes.plot(median.index, median, color=colour, linewidth=width, dashes=DASHES[str(optimizer)])
-            if axes is panels[0]:
+            if axes is shown[0]:
                 text = "no clip" if np.isinf(clip) else f"clip {clip:g}"
                 style: dict[str, Any] = {
                     "color": colour,
@@ -177,12 +124,12 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
         title = f"{setting.title}: {int(losses['steps'].iloc[0]):,} steps"
         axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
-    panels[0].set_ylabel("typical loss at the end")
+    shown[0].set_ylabel("typical loss at the end")
     grey = "#555555"
     handles += [
         Line2D([], [], color=grey, marker="*", markersize=11, linestyle="none", label="best rate"),
         Line2D([], [], color=grey, linestyle=(0, (4, 4)), linewidth=1.2, label="published rate"),
         Line2D([], [], color=grey, marker="^", linestyle="none", label="no better than the zero predictor"),
     ]
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
     return figure

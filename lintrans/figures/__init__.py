@@ -1,0 +1,34 @@
+"""Every figure of the book, in one style, units on every axis: :mod:`.style`, then a module for each kind of figure.
+
+Figures are transparent SVG in dark ink, byte for byte the same for the same numbers; the book's style sheet turns
+their lightness round in dark mode. :func:`use` sets the style, once, at the top of a chapter.
+"""
+
+from __future__ import annotations
+
+from .curvature import (
+    condition_curves,
+    forest,
+    gain_curves,
+    norms_scatter,
+    smoothness_curves,
+    speed_against_smoothness,
+)
+from .style import COLOURS, DASHES, WIDTH, use
+from .training import loss_against_rate, loss_curves, one_layer_loss
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "WIDTH",
+    "condition_curves",
+    "forest",
+    "gain_curves",
+    "loss_against_rate",
+    "loss_curves",
+    "norms_scatter",
+    "one_layer_loss",
+    "smoothness_curves",
+    "speed_against_smoothness",
+    "use",
+]

@@ -1,0 +1,67 @@
+"""One style for every figure: colours that colour-blind readers tell apart, one width, vector output.
+
+Figures are transparent SVG in dark ink, byte for byte the same for the same numbers; the book's style sheet turns
+their lightness round in dark mode. :func:`use` sets the style, once, at the top of a chapter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = {"sgd": "#d55e00", "adam": "#0072b2"}  # Okabe and Ito's vermilion and blue
+OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#555555")
+"""For what is no optimizer: bluish green, reddish purple, sky blue, orange, violet, grey."""
+GREY = "#555555"
+MARKERS = {"sgd": "s", "adam": "o"}
+DASHES = {"sgd": (4.0, 1.5), "adam": (1.0, 0.0)}
+WIDTH = 7.6
+"""Width of a figure in inches, that of a page's text."""
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "savefig.bbox": "tight",
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#b0b0b0",
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.6,
+    "axes.titlesize": "medium",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "lintrans",
+    "text.usetex": False,
+}
+
+
+def use() -> None:
+    """Set the book's style for this process and, in a notebook, SVG output without dates."""
+    sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+
+
+def panels(count: int, height: float, sharey: bool = True) -> tuple[Figure, list[Axes]]:
+    """A row of panels in the width of a page."""
+    width = WIDTH if count > 1 else 0.7 * WIDTH
+    figure, axes = plt.subplots(1, count, figsize=(width, height), sharey=sharey, squeeze=False, layout="constrained")
+    plt.close(figure)  # a notebook shows the figure a function returns, once
+    return figure, list(axes[0])
+
+
+def legend_below(figure: Figure, handles: list[Any]) -> None:
+    """One legend for all panels, under them."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
