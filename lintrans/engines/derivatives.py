@@ -1,60 +1,100 @@
-"""Derivatives for instruments: exact Hessian-vector products, and gradients of many fresh batches in one pass.
+"""Derivatives for instruments: gradients, exact Hessian-vector products, gradients of many fresh batches in one pass.
 
-Both take the compiled loops where they can, and torch's autograd everywhere else.
+They take the compiled loops where they can, and torch's autograd everywhere else: for a model whose parameters are a
+mapping (:class:`~lintrans.TorchModel`, or any :class:`~lintrans.vectors.MappingModel`) one run after the other.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import choice, seed_number, whole
-from ..models import LinearTransformer, check_parameters
+from ..models import LinearTransformer
 from ..random import Stream
-from ..tasks import LinearRegression, Moments, Prompts
+from ..tasks import LinearRegression, Prompts
+from ..vectors import Layout, Model, P, pack
 from . import LARGEST, compiling
+from .laws import law_of
+
+if TYPE_CHECKING:
+    from .loops import Loops
 
 ENGINES = ("auto", "cpu", "reference")
 
+Loss: TypeAlias = Callable[[Tensor, Any], Tensor]
+"""Losses ``[...]`` of vectors ``[..., G]`` on prompts."""
 
-def _compiled(engine: str, model: LinearTransformer, parameters: Tensor) -> str | None:
-    """Why the compiled loops cannot, or shall not, do it; None where they can."""
-    if choice("engine", engine, ENGINES) == "reference":
-        return "asked for"
-    why = compiling.problem()
-    if model.attention != "linear":
-        why = f"{model.attention} attention has no moment form"
-    elif model.d > LARGEST:
-        why = f"d = {model.d} is larger than {LARGEST}"
-    elif parameters.device.type != "cpu":
-        why = f"the CPU engine does not run on device {parameters.device.type!r}"
-    if why is not None and engine == "cpu":
-        raise ValueError(f"engine = 'cpu' cannot do this ({why}): use engine='auto' or 'reference'")
-    return why
+
+class Task(Protocol):
+    """Where prompts come from."""
+
+    def sample(
+        self, batch: int, seed: int, step: int, *, stream: Stream, dtype: torch.dtype, device: torch.device
+    ) -> Any:
+        """Prompts that depend on nothing but the arguments."""
+
+
+def gradients(model: Model, parameters: P, prompts: Any, *, engine: str = "auto") -> tuple[Tensor, P]:
+    """Losses and gradients of all runs on the same prompts.
+
+    Args:
+        model: a model with linear attention for the compiled loops; any other goes through autograd.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
+        prompts: shared by all runs.
+        engine: "auto", "cpu" (compiled) or "reference" (autograd).
+
+    Returns:
+        Losses ``[...]``, and gradients with the shape and dtype of the parameters.
+
+    Raises:
+        ValueError: shapes that do not fit, or a loss that does not depend on the parameters.
+
+    Example:
+        >>> import lintrans as lt
+        >>> from lintrans.engines.derivatives import gradients
+        >>> model, task = lt.LinearTransformer(layers=1, d=2), lt.LinearRegression(d=2, n=4)
+        >>> losses, slopes = gradients(model, model.init([0, 1]), task.sample(10), engine="reference")
+        >>> losses.shape, slopes.shape
+        (torch.Size([2]), torch.Size([2, 1, 1, 2, 2, 2]))
+    """
+    flat, layout = pack(model, parameters)
+    prompts = _prepared(model, parameters, prompts)
+    if (loops := _loops(engine, model, flat)) is not None:
+        losses, slopes = loops.gradient(flat, prompts)
+    else:
+        groups = _groups(model, flat)
+        losses, slopes = _slopes(_loss_of(model, layout, parameters), groups, [prompts] * len(groups))
+    return losses.reshape(layout.lead), _restored(layout, slopes.reshape(*layout.lead, layout.size), parameters)
 
 
 def hessian_products(
-    model: LinearTransformer,
-    parameters: Tensor,
-    directions: Tensor,
-    prompts: Prompts | Moments,
+    model: Model,
+    parameters: P,
+    directions: P,
+    prompts: Any,
     *,
     engine: str = "auto",
-) -> Tensor:
+) -> P:
     """Products of the loss's Hessian with any number of directions, exact to rounding, for all runs at once.
 
     Args:
         model: a model with linear attention for the compiled loops; any other goes through autograd.
-        parameters: ``[..., *model.parameter_shape]``; leading axes are runs.
-        directions: ``[..., count, *model.parameter_shape]``, the same leading axes.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
+        directions: ``[..., count, *model.parameter_shape]``, or a mapping of such; the same leading axes.
         prompts: shared by all runs.
         engine: "auto", "cpu" (gradients of dual numbers) or "reference" (autograd twice).
 
     Returns:
-        H v, shaped like the directions, in the parameters' dtype.
+        H v, shaped like the directions, in the parameters' dtype; zero where the loss is linear, or does not depend
+        on a parameter. The products of a run come from one evaluation of the loss, so that they belong to one Hessian
+        even where the loss is stochastic.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or a loss that does not depend on the parameters at all.
 
     Example:
         >>> import lintrans as lt
@@ -64,91 +104,210 @@ def hessian_products(
         >>> hessian_products(model, parameters, parameters[None], task.sample(10), engine="reference").shape
         torch.Size([1, 1, 1, 2, 2, 2])
     """
-    check_parameters(model, parameters)
-    check_parameters(model, directions)
-    lead = parameters.shape[:-5]
-    if directions.shape[:-6] != lead:
+    flat, layout = pack(model, parameters)
+    rows, kind = pack(model, directions)
+    if not kind.lead or kind.lead[:-1] != layout.lead:
+        needed = "..., count" + "".join(map(", {}".format, layout.shapes[0]))
         raise ValueError(
-            f"directions have shape {list(directions.shape)}, parameters {list(parameters.shape)}: give directions "
-            f"[..., count, {', '.join(map(str, model.parameter_shape))}] with the leading axes of the parameters"
+            f"directions have leading axes {list(kind.lead)}, parameters {list(layout.lead)}: give directions "
+            f"[{needed}]{'' if layout.names is None else f' for {layout.names[0]!r}, and so on,'} with the leading "
+            f"axes of the parameters"
         )
-    runs, count = parameters.reshape(-1, *model.parameter_shape), directions.shape[-6]
-    along = directions.reshape(-1, count, *model.parameter_shape)
-    if _compiled(engine, model, parameters) is None:
-        from .loops import Loops
-
-        products = Loops(model, parameters.dtype).hessian_products(runs, along, prompts)
+    along = rows.reshape(len(flat), kind.lead[-1], layout.size)
+    prompts = _prepared(model, parameters, prompts)
+    if (loops := _loops(engine, model, flat)) is not None:
+        products = loops.hessian_products(flat, along, prompts)
     else:
-        moments = prompts.moments() if isinstance(prompts, Prompts) and model.attention == "linear" else prompts
-        products = torch.stack([_by_autograd(model, p, v, moments) for p, v in zip(runs, along, strict=True)])
-    return products.reshape(directions.shape)
-
-
-def _by_autograd(
-    model: LinearTransformer, parameters: Tensor, directions: Tensor, prompts: Prompts | Moments
-) -> Tensor:
-    """Gradients of <gradient, v>, one direction after the other: ``[count, *model.parameter_shape]``."""
-    leaf = parameters.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.loss(leaf, prompts.to(parameters.dtype)), leaf, create_graph=True)
-    return torch.stack(
-        [torch.autograd.grad(gradient, leaf, v.to(leaf.dtype), retain_graph=True)[0] for v in directions]
-    )
+        loss = _loss_of(model, layout, parameters)
+        products = torch.stack([_products(loss, *run, prompts) for run in zip(flat, along, strict=True)])
+    return _restored(layout, products.reshape(*kind.lead, layout.size), parameters)
 
 
 def batch_gradients(
-    model: LinearTransformer,
-    task: LinearRegression,
-    parameters: Tensor,
+    model: Model,
+    task: LinearRegression | Task,
+    parameters: P,
     *,
     batch: int,
     count: int,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     first: int = 0,
     stream: Stream = Stream.NOISE,
     engine: str = "auto",
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, P]:
     """Losses and gradients on many fresh batches: batch i holds the prompts of (seed, step first + i) in a stream.
 
     Args:
         model: the model.
-        task: where its prompts come from.
-        parameters: ``[..., *model.parameter_shape]``; all runs see the same batches.
+        task: where its prompts come from; of a model that is no LinearTransformer, any object whose ``sample(batch,
+            seed, step, stream=..., dtype=..., device=...)`` gives what the model's loss takes.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
         batch: prompts in a batch.
         count: batches.
-        seed: of the prompts; see :mod:`lintrans.random`.
+        seed: of the prompts; see :mod:`lintrans.random`. One: all runs see the same batches. A sequence: the seed of
+            each run, equal ones allowed, in the order of the flattened leading axes.
         first: step of the first batch.
         stream: role of the prompts.
         engine: "auto", "cpu" or "reference".
 
     Returns:
-        Losses ``[..., count]`` and gradients ``[..., count, *model.parameter_shape]`` in the parameters' dtype.
-    """
-    check_parameters(model, parameters)
-    batch, count, seed, first = (
-        whole("batch", batch, 1),
-        whole("count", count, 1),
-        seed_number(seed),
-        whole("first", first),
-    )
-    lead = parameters.shape[:-5]
-    runs = parameters.reshape(-1, *model.parameter_shape)
-    if _compiled(engine, model, parameters) is None:
-        from .laws import law_of
-        from .loops import Loops
+        Losses ``[..., count]`` and gradients ``[..., count, *model.parameter_shape]``, or a mapping of such, in the
+        parameters' dtype.
 
-        if law_of(task) is not None:
-            losses, gradients = Loops(model, parameters.dtype).drawn_gradients(
-                runs, task, count, stream, batch, seed, first
-            )
-            return losses.reshape(*lead, count), gradients.reshape(*lead, count, *model.parameter_shape)
-    both = []
-    for step in range(first, first + count):
-        prompts = task.sample_moments(
-            batch, seed, step, stream=stream, dtype=parameters.dtype, device=parameters.device
+    Raises:
+        ValueError: shapes that do not fit, or another number of seeds than of runs.
+    """
+    flat, layout = pack(model, parameters)
+    batch, count, first = whole("batch", batch, 1), whole("count", count, 1), whole("first", first)
+    seeds = _seeds(seed, layout.lead, len(flat))
+    loops = _loops(engine, model, flat)
+    if loops is not None and type(task) is LinearRegression and law_of(task) is not None:
+        losses, slopes = loops.drawn_gradients(flat, task, count, stream, batch, seeds, first)
+    else:
+        loss, groups = _loss_of(model, layout, parameters), _groups(model, flat)
+        losses, slopes = _over_steps(
+            lambda step: _slopes(loss, groups, _drawn(model, task, flat, batch, seeds, step, stream)),
+            range(first, first + count),
         )
-        leaf = runs.detach().requires_grad_()
-        loss = model.loss(leaf, prompts)
-        both.append((loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0]))
-    losses = torch.stack([loss for loss, _ in both], dim=1)
-    gradients = torch.stack([gradient for _, gradient in both], dim=1)
-    return losses.reshape(*lead, count), gradients.reshape(*lead, count, *model.parameter_shape)
+    slopes = slopes.reshape(*layout.lead, count, layout.size)
+    return losses.reshape(*layout.lead, count), _restored(layout, slopes, parameters)
+
+
+def _unable(model: Model, flat: Tensor) -> str | None:
+    """Why the compiled loops cannot do it, in words; None where they can."""
+    if type(model) is not LinearTransformer:
+        return f"{type(model).__name__} is no lintrans.LinearTransformer"
+    if model.attention != "linear":
+        return f"{model.attention} attention has no moment form"
+    if model.d > LARGEST:
+        return f"d = {model.d} is larger than {LARGEST}"
+    if flat.device.type != "cpu":
+        return f"the CPU engine does not run on device {flat.device.type!r}"
+    if flat.dtype not in (torch.float32, torch.float64):
+        return f"the CPU engine computes in float32 or float64, not in {flat.dtype}"
+    return compiling.problem()
+
+
+def _loops(engine: str, model: Model, flat: Tensor) -> Loops | None:
+    """The compiled loops of a model; None where autograd shall do it."""
+    if choice("engine", engine, ENGINES) == "reference":
+        return None
+    why = _unable(model, flat)
+    if why is None:
+        from .loops import Loops  # needs numba
+
+        return Loops(cast(LinearTransformer, model), flat.dtype)
+    if engine == "cpu":
+        raise ValueError(f"engine = 'cpu' cannot do this ({why}): use engine='auto' or 'reference'")
+    return None
+
+
+def _prepared(model: Model, parameters: Tensor | Mapping[str, Tensor], prompts: Any) -> Any:
+    """Prompts as the model's loss takes them fastest; a mapping model's are its own affair."""
+    if not isinstance(model, LinearTransformer):
+        return prompts
+    model._check(cast(Tensor, parameters), prompts)
+    if prompts.target.ndim != 1:
+        raise ValueError(f"prompts have leading axes {list(prompts.target.shape[:-1])}: give prompts for all runs")
+    kept = prompts.moments() if isinstance(prompts, Prompts) and model.attention == "linear" else prompts
+    return kept.to(cast(Tensor, parameters).dtype)
+
+
+def _seeds(seed: int | Sequence[int], lead: tuple[int, ...], runs: int) -> int | list[int]:
+    """One seed of all runs, or those of each."""
+    if not isinstance(seed, Sequence) or isinstance(seed, str):
+        return seed_number(seed)
+    if len(seed) != runs:
+        raise ValueError(
+            f"seed has {len(seed)} numbers, and the parameters' leading axes {list(lead)} hold {runs} runs: give one "
+            f"number for all, or one for each run"
+        )
+    return [seed_number(number) for number in seed]
+
+
+def _drawn(
+    model: Model,
+    task: LinearRegression | Task,
+    flat: Tensor,
+    batch: int,
+    seeds: int | list[int],
+    step: int,
+    stream: Stream,
+) -> list[Any]:
+    """The prompts of one step for each of the groups."""
+    options: dict[str, Any] = {"stream": stream, "dtype": flat.dtype, "device": flat.device}
+    if isinstance(model, LinearTransformer):
+        if model.attention == "linear" and isinstance(task, LinearRegression):
+            return [task.sample_moments(batch, seeds, step, **options)]
+        return [cast(Any, task).sample(batch, seeds, step, **options)]
+    each = [seeds] * len(flat) if isinstance(seeds, int) else seeds
+    own = {seed: task.sample(batch, seed, step, **options) for seed in set(each)}
+    return [own[seed] for seed in each]
+
+
+def _groups(model: Model, flat: Tensor) -> tuple[Tensor, ...]:
+    """The runs that autograd does together: all of a LinearTransformer, else one at a time."""
+    return torch.split(flat, len(flat) if isinstance(model, LinearTransformer) else 1)
+
+
+def _restored(layout: Layout[P], flat: Tensor, like: P) -> P:
+    """Parameters of vectors, each in its own dtype."""
+    values = layout.unpack(flat)
+    if isinstance(values, Tensor) or isinstance(like, Tensor):
+        return values
+    return {name: value.to(like[name].dtype) for name, value in values.items()}
+
+
+def _loss_of(model: Model, layout: Layout[P], parameters: P) -> Loss:
+    """The loss as a function of vectors; through one leaf, so that parameters without effect have zero derivatives."""
+
+    def loss(vectors: Tensor, prompts: Any) -> Tensor:
+        value: Tensor = cast(Any, model).loss(_restored(layout, vectors, parameters), prompts)
+        return value
+
+    return loss
+
+
+def _gradient(loss: Tensor, leaf: Tensor, create_graph: bool = False) -> Tensor:
+    """The gradient of a loss, which has to depend on the parameters: where it does not, its author has erred."""
+    if loss.requires_grad:
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=create_graph, allow_unused=True)
+        if gradient is not None:
+            return gradient
+    raise ValueError(
+        "the loss does not depend on the parameters: compute it from the module or the parameters that it is given, "
+        "without .detach(), .item() or torch.no_grad()"
+    )
+
+
+@torch.enable_grad()
+def _slopes(loss: Loss, groups: Sequence[Tensor], prompts: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Losses ``[runs]`` and gradients ``[runs, G]`` by autograd."""
+    losses, slopes = [], []
+    for vectors, own in zip(groups, prompts, strict=True):
+        leaf = vectors.detach().requires_grad_()
+        values = loss(leaf, own)
+        slopes.append(_gradient(values.sum(), leaf))
+        losses.append(values.detach())
+    return torch.cat(losses), torch.cat(slopes)
+
+
+def _over_steps(slopes: Callable[[int], tuple[Tensor, Tensor]], steps: range) -> tuple[Tensor, Tensor]:
+    """Losses ``[runs, steps]`` and gradients ``[runs, steps, G]``."""
+    losses, gradients = zip(*map(slopes, steps), strict=True)
+    return torch.stack(losses, dim=1), torch.stack(gradients, dim=1)
+
+
+@torch.enable_grad()
+def _products(loss: Loss, point: Tensor, directions: Tensor, prompts: Any) -> Tensor:
+    """Gradients of <gradient, v>, one direction after the other: ``[count, G]``."""
+    leaf = point.detach().requires_grad_()
+    gradient = _gradient(loss(leaf, prompts), leaf, create_graph=True)
+    products = torch.zeros(directions.shape, dtype=leaf.dtype, device=leaf.device)
+    if gradient.requires_grad:  # else the loss is linear
+        for product, v in zip(products, directions.to(leaf.dtype), strict=True):
+            (found,) = torch.autograd.grad(
+                gradient, leaf, v, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            product.copy_(found)
+    return products

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,13 @@ def rule_of(optimizer: Optimizer) -> tuple[int, tuple[float, float, float]] | No
     if type(optimizer) is Adam:
         return kernels.ADAM, (float(optimizer.betas[0]), float(optimizer.betas[1]), float(optimizer.eps))
     return None
+
+
+def arranged(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
+    """The training kernel's `order`, `starts` and `seeds` for the seeds of all runs."""
+    distinct, place = np.unique(np.array(seeds, np.uint32), return_inverse=True)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(place))])
+    return np.argsort(place, kind="stable").astype(np.int64), starts.astype(np.int64), distinct
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -206,12 +214,13 @@ class Loops:
         steps: int,
         stream: Stream,
         batch: int,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
 
-        The prompts are drawn in the kernel, and shared by all runs.
+        The prompts are drawn in the kernel: of one seed, shared by all runs, or of one seed a run. Runs of equal seeds
+        share what is drawn; a run's bits do not depend on the others.
         """
         law = known_law(task)
         theta = np.ascontiguousarray(self.flat(parameters))
@@ -220,7 +229,7 @@ class Loops:
         record = np.zeros((steps, runs, self.wide + 1), kind)
         unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
         nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)
-        order, starts, seeds = np.arange(runs), np.array([0, runs]), np.array([seed], np.uint32)
+        order, starts, seeds = arranged(seed if isinstance(seed, Sequence) else [seed] * runs)
         rule, hyper, result = np.zeros(runs, np.int64), np.zeros((runs, 3)), aligned((runs, self.wide + 1), kind)
         group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
         for start in range(0, steps, group):
