@@ -8,8 +8,11 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from . import book, settings
+from .diagnostics.along import Conditions, StepCurvature
+from .diagnostics.curvature import directional_smoothness, hessian_diagonal, robust_condition_number, spectral_norm
 from .history import History
 from .models import LinearTransformer
+from .modules import TorchModel
 from .optimizers import SGD, Adam
 from .probes import TestLoss, TypicalLoss
 from .random import Stream
@@ -26,6 +29,7 @@ except PackageNotFoundError:  # a source tree that was not installed
 __all__ = [
     "SGD",
     "Adam",
+    "Conditions",
     "GammaScaled",
     "Gaussian",
     "History",
@@ -36,13 +40,19 @@ __all__ = [
     "Run",
     "Runs",
     "Sphere",
+    "StepCurvature",
     "Stream",
     "TestLoss",
+    "TorchModel",
     "TypicalLoss",
     "__version__",
     "book",
+    "directional_smoothness",
     "experiment",
     "grid",
+    "hessian_diagonal",
+    "robust_condition_number",
     "settings",
+    "spectral_norm",
     "train",
 ]

@@ -81,6 +81,20 @@ class LinearTransformer:
         return (self.layers, self.heads, 2, self.block, self.block)
 
     @property
+    def structural_zeros(self) -> Tensor:
+        """Which entries can never affect the loss, ``[layers, heads, 2, D, D]``, bool.
+
+        The prediction is the last entry of the query's token, to which the last layer adds a row of P: none of P' in
+        the sparse form, all rows of P but the last in the full form. With one layer the last column of Q, which the
+        hidden response of the query meets, is without effect as well.
+        """
+        zeros = torch.zeros(self.parameter_shape, dtype=torch.bool)
+        zeros[-1, :, 0, : self.d] = True
+        if self.form == "full" and self.layers == 1:
+            zeros[0, :, 1, :, self.d] = True
+        return zeros
+
+    @property
     def default_dtype(self) -> torch.dtype:
         """float32 to four layers, float64 beyond: the prediction is a polynomial of degree 3^L in the prompt."""
         return torch.float32 if self.layers <= 4 else torch.float64

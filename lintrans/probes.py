@@ -1,12 +1,13 @@
 """What is measured while an ensemble trains.
 
-A probe names its steps and returns one number per run and metric. Training knows probes by :class:`Probe` only.
+A probe names its steps and returns one number per run and metric. Training knows probes by :class:`Probe` and
+:class:`StepProbe` only; those of curvature are in :mod:`lintrans.diagnostics`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +28,17 @@ class Probe(Protocol):
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         """Metric names and their values ``[runs]``."""
+
+
+@runtime_checkable
+class StepProbe(Protocol):
+    """One measurement of a realised step k -> k + 1."""
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """Steps k at which to measure, all before the last."""
+
+    def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
+        """Metric names and their values ``[runs]``, NaN for runs that did not move."""
 
 
 @dataclass(frozen=True, kw_only=True)

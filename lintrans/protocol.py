@@ -7,6 +7,7 @@ at every scale. Everything trained here goes through the store, so chapters that
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -39,7 +40,11 @@ def end_steps(steps: int) -> tuple[int, ...]:
 
 
 def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, device: str = "auto") -> History:
-    """Train to the horizon and through the cooldown, with all that the rules of judgement ask for."""
+    """Train to the horizon and through the cooldown, with all that the rules of judgement ask for.
+
+    Parameters are kept at every point of the curves and one step later, so that curvature can be measured along the
+    steps that were really made, afterwards and without training again.
+    """
     cooldown = round(COOLDOWN * budget.steps)
     marked = (MARKED_STEP,) if budget.steps >= MARKED_STEP else ()
     probes: list[Probe] = [
@@ -47,6 +52,7 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
         TypicalLoss(blocks=COARSE_BLOCKS, every=budget.every, metric=COARSE_LOSS),
         TypicalLoss(blocks=budget.blocks, at=(*end_steps(budget.steps), *marked, budget.steps + cooldown), metric=LOSS),
     ]
+    points = range(0, budget.steps, budget.every)
     return experiment(
         setting.model,
         setting.task,
@@ -56,22 +62,16 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
         batch=budget.batch,
         clip=setting.clip,
         probes=probes,
+        snapshots=[*points, *(step + 1 for step in points)],
         device=device,
         title=title,
     )
 
 
-def published(budget: Budget, device: str = "auto") -> dict[str, History]:
-    """The published reading: every setting of the budget at its published rates and clip."""
-    histories = {}
-    for name in budget.settings:
-        setting = SETTINGS[name]
-        runs = sum(
-            (grid(optimizer=o, lr=setting.lr[o.name], seed=range(budget.seeds)) for o in OPTIMIZERS),
-            start=Runs(()),
-        )
-        histories[name] = train_to_judge(setting, runs, budget, f"{setting.title}, published rates", device)
-    return histories
+def published_runs(setting: Setting, seeds: Iterable[int]) -> Runs:
+    """Both optimizers at the published rates and clip."""
+    arms = (grid(optimizer=o, lr=setting.lr[o.name], clip=setting.clip, seed=seeds) for o in OPTIMIZERS)
+    return sum(arms, start=Runs(()))
 
 
 @dataclass(frozen=True)
@@ -201,23 +201,51 @@ def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
     return {name: tune(name, budget, device) for name in budget.settings}
 
 
-def tuned(tunings: dict[str, Tuning], budget: TuningBudget, device: str = "auto") -> dict[str, History]:
-    """The tuned reading: every completely tuned setting at each optimizer's best rate and clip, on judging seeds."""
-    histories = {}
+def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
+    """Both optimizers at their best rates and clips."""
+    arms = (grid(optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=seeds) for o in OPTIMIZERS)
+    return sum(arms, start=Runs(()))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that is trained to be judged: histories by reading, then by setting, and the search for the best rates.
+
+    A setting is missing from the tuned reading where no interior best rate was found.
+    """
+
+    histories: dict[str, dict[str, History]]
+    tunings: dict[str, Tuning]
+
+    @property
+    def published(self) -> dict[str, History]:
+        """Histories at the published rates, by setting."""
+        return self.histories["published"]
+
+    @property
+    def tuned(self) -> dict[str, History]:
+        """Histories at the best rates, by setting."""
+        return self.histories["tuned"]
+
+
+def judge_all(budget: TuningBudget, device: str = "auto") -> Judged:
+    """Find the best rates, then train both readings of every setting; all arms of a seed share its prompts.
+
+    A run that is in both readings, where the best rate is the published one, is trained once.
+    """
+    tunings = tune_all(budget, device)
+    histories: dict[str, dict[str, History]] = {"published": {}, "tuned": {}}
+    seeds = range(budget.seeds)
     for name, tuning in tunings.items():
+        setting = SETTINGS[name]
+        arms = {"published": published_runs(setting, seeds)}
         if tuning.complete:
-            runs = sum(
-                (
-                    grid(
-                        optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=range(budget.seeds)
-                    )
-                    for o in OPTIMIZERS
-                ),
-                start=Runs(()),
-            )
-            setting = SETTINGS[name]
-            histories[name] = train_to_judge(setting, runs, budget, f"{setting.title}, best rates", device)
-    return histories
+            arms["tuned"] = best_runs(tuning, seeds)
+        runs = list(dict.fromkeys(run for arm in arms.values() for run in arm))
+        history = train_to_judge(setting, Runs(runs), budget, f"{setting.title}, published and best rates", device)
+        for reading, arm in arms.items():
+            histories[reading][name] = history.select([runs.index(run) for run in arm])
+    return Judged(histories, tunings)
 
 
 def with_seeds_and_steps(budget: AnyBudget, seeds: int = 0, steps: int = 0) -> AnyBudget:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 CONFIDENCE = 0.95
 
@@ -67,6 +67,51 @@ def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval
     result = stats.ttest_1samp(values, 0.0)
     interval = result.confidence_interval(CONFIDENCE)
     return Interval(mean, float(interval.low), float(interval.high), float(result.pvalue), len(values))
+
+
+def mean_interval(values: Sequence[float] | npt.NDArray[np.float64], null: float = 0.0) -> Interval:
+    """Mean of one finite value per seed with its 95% t interval; p is against `null`."""
+    shifted = paired_t(np.asarray(values, dtype=np.float64) - null)
+    edges = (shifted.estimate + null, shifted.low + null, shifted.high + null)
+    return Interval(*edges, shifted.p, shifted.n)
+
+
+def sign_flip(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """Two-sided p-value of "differences are symmetric about zero": all sign flips for few seeds, a sample for many."""
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < 2:
+        return math.nan
+    test = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=2**14 - 1, rng=np.random.default_rng(0)
+    )
+    return float(test.pvalue)
+
+
+def equivalent(interval: Interval, low: float, high: float) -> bool:
+    """Whether the whole interval lies inside the margins: equivalence, at half the level on either side."""
+    return bool(low <= interval.low and interval.high <= high)
+
+
+def rank_correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    """Spearman's correlation over the places where both are finite; NaN for fewer than three or a constant."""
+    good = np.isfinite(first) & np.isfinite(second)
+    if good.sum() < 3 or np.ptp(first[good]) == 0 or np.ptp(second[good]) == 0:
+        return math.nan
+    return float(stats.spearmanr(first[good], second[good]).statistic)
+
+
+def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile: float) -> tuple[float, float]:
+    """(intercept, slope), both at least zero, of the line that minimizes the quantile loss of y on x.
+
+    Koenker and Bassett (1978), "Regression quantiles", as a linear program: y = a + b x + u - v with u, v >= 0.
+    """
+    count = len(x)
+    cost = np.concatenate([[0.0, 0.0], np.full(count, quantile), np.full(count, 1.0 - quantile)])
+    left = np.hstack([np.ones((count, 1)), np.reshape(x, (-1, 1)), np.eye(count), -np.eye(count)])
+    result = optimize.linprog(cost, A_eq=left, b_eq=y, bounds=(0, None))
+    if result.x is None:
+        raise RuntimeError(f"the quantile line was not found: {result.message}")
+    return float(result.x[0]), float(result.x[1])
 
 
 def geometric_ratio(

@@ -18,7 +18,7 @@ from .engines import Plan, State, choose
 from .errors import real, whole
 from .history import COLUMNS, History
 from .models import LinearTransformer
-from .probes import Probe, TestLoss
+from .probes import Probe, StepProbe, TestLoss
 from .progress import bar
 from .runs import Runs
 from .tasks import LinearRegression
@@ -39,7 +39,7 @@ class TrainOptions(TypedDict, total=False):
     steps: Required[int]
     batch: int
     clip: float | None
-    probes: Sequence[Probe]
+    probes: Sequence[Probe | StepProbe]
     snapshots: Iterable[int]
     cooldown: int
     device: str | torch.device
@@ -92,7 +92,7 @@ def train(
     steps: int,
     batch: int = 1000,
     clip: float | None = None,
-    probes: Sequence[Probe] = (TestLoss(),),
+    probes: Sequence[Probe | StepProbe] = (TestLoss(),),
     snapshots: Iterable[int] = (),
     cooldown: int = 0,
     device: str | torch.device = "auto",
@@ -138,24 +138,32 @@ def train(
         model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
     )
     kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
-    due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes]
+    due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]
+    spans = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if isinstance(probe, StepProbe)]
+    begins = set[int]().union(*(times for _, times in spans))
+    before: Tensor | None = None
     worker = choose(engine, plan)
     started = time.perf_counter()
     state = worker.start()
     rows: list[pd.DataFrame] = []
     taken: dict[int, Tensor] = {}
     with bar(plan.total, title, progress) as shown:
-        for event in sorted(kept.union(*(times for _, times in due))):
+        for event in sorted(kept.union(begins, (step + 1 for step in begins), *(times for _, times in due))):
             _advance(worker.advance, state, event, shown.update)
+            for step_probe, times in spans:
+                if before is not None and event - 1 in times:
+                    for metric, values in step_probe.measure_step(plan, before, state.parameters, event - 1).items():
+                        rows.append(_rows(plan, event - 1, state, metric, values))
+            before = state.parameters.detach().clone() if event in begins else None
             for probe, times in due:
                 if event in times:
                     for metric, values in probe.measure(worker, plan, state.parameters, event).items():
-                        rows.append(_rows(plan, state, metric, values))
+                        rows.append(_rows(plan, event, state, metric, values))
                         if metric == "test_loss":
                             shown.set_postfix_str(f"median test loss {rows[-1]['value'].median():.2e}", refresh=False)
             if event in kept:
                 taken[event] = state.parameters.detach().to("cpu", copy=True)
-    rows += [_rows(plan, state, f"{name}_steps", getattr(state, name)) for name in ("skipped", "clipped")]
+    rows += [_rows(plan, state.step, state, f"{name}_steps", getattr(state, name)) for name in ("skipped", "clipped")]
     table = plan.runs.frame.assign(
         skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
     )
@@ -182,11 +190,11 @@ def _advance(advance: Callable[[State, int], None], state: State, until: int, re
         grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
 
 
-def _rows(plan: Plan, state: State, metric: str, values: Tensor) -> pd.DataFrame:
-    """Tidy rows of one metric at the state's step; a diverged run's loss is infinite."""
+def _rows(plan: Plan, step: int, state: State, metric: str, values: Tensor) -> pd.DataFrame:
+    """Tidy rows of one metric; a diverged run's loss is infinite, and what is undefined (NaN) has no row."""
     values = values.detach().to("cpu", torch.float64)
     if metric.endswith("loss"):
         lost = (state.diverged >= 0).cpu() | values.isnan()
         values = torch.where(lost, torch.inf, values)
-    frame = plan.runs.frame.assign(step=state.step, metric=metric, value=values.numpy())
-    return frame[list(COLUMNS)]
+    frame = plan.runs.frame.assign(step=step, metric=metric, value=values.numpy())
+    return frame[frame["value"].notna()][list(COLUMNS)]

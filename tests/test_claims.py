@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans import claims
-from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, ratio_state, rule
+from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, common, ratio_state, rule
 from lintrans.claims.records import COLUMNS, interval_text
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.results import Store
-from lintrans.settings import PROTOCOL, SCALES, SETTINGS, TuningBudget
+from lintrans.settings import PROTOCOL, SCALES, SETTINGS
 from lintrans.statistics import Interval
+from lintrans.store import Store
 
 
 def interval(low: float, estimate: float, high: float, p: float = 0.001) -> Interval:
@@ -117,7 +117,7 @@ def made_up(sgd: list[float], adam: list[float], steps: int = 1000, diverged: tu
 
 def test_c1_on_made_up_losses() -> None:
     history = made_up([0.2, 0.22, 0.18, 0.21], [0.1, 0.1, 0.1, 0.1])
-    budget = PROTOCOL["published"]
+    budget = PROTOCOL
     verdict = c1.judge("published", "quick", dict.fromkeys("123", history), budget)
     first = verdict.units[0]
     assert first.interval is not None
@@ -133,14 +133,14 @@ def test_c1_on_made_up_losses() -> None:
 
 def test_runs_that_diverge_or_do_worse_count_as_the_zero_predictor() -> None:
     history = made_up([0.2, math.inf, 50.0], [0.1, 0.1, 0.1], diverged=(1, 3))
-    judged = c1.judged_losses(history, 5.0)
+    judged = common.judged_losses(history, 5.0)
     assert judged["loss"].tolist() == pytest.approx([0.2, 5.0, 5.0, 5.0, 0.1, 0.1])
     assert judged["counted_as_zero"].tolist() == [False, True, True, True, False, False]
 
 
 def test_steps_to_a_target() -> None:
     history = made_up([0.2, 3.0], [0.1, 0.1], diverged=(2,))
-    taken = c1.steps_to(history, 1.0)
+    taken = common.steps_to(history, 1.0)
     assert taken["steps"].tolist() == [50, 1000, 1000, 200]
     assert taken["censored"].tolist() == [False, True, True, False]
 
@@ -164,17 +164,17 @@ def test_summary_says_not_reached() -> None:
 
 
 def test_deviations_are_named() -> None:
-    asked = PROTOCOL["tuned"]
-    assert isinstance(asked, TuningBudget)
+    asked = PROTOCOL
     small = replace(asked, settings=("1",), steps=40, clips=(1.0,), finalists=0)
-    assert c1.deviations(small, asked) == (
+    assert common.deviations(small, asked) == (
         "settings not run: 2, 3",
         "horizon T of 40 steps instead of 10,000",
         "1 choice of clip instead of 2",
         "the grid alone: no rate is run to the horizon, and none is judged",
     )
-    assert c1.deviations(asked, asked) == ()
-    assert all(c1.deviations(SCALES["quick"][reading], PROTOCOL[reading]) for reading in PROTOCOL)
+    assert common.deviations(asked, asked) == ()
+    assert common.deviations(SCALES["quick"], asked)
+    assert not any("rates" in text for text in common.deviations(small, asked, tuned=False))
 
 
 @pytest.mark.parametrize("state", State)
@@ -262,7 +262,7 @@ def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert set(claims.overview("quick")["verdict"]) == {"not judged yet"}
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    table = claims.overview("quick").set_index("reading")
+    table = claims.overview("quick").set_index("claim").loc["C1"].set_index("reading")
     assert table.loc["published", "verdict"] == "not reproduced (under earlier rules: reproduced)"
     assert table.loc["tuned", "verdict"] == "not judged yet"
     box = verdict().markdown()
@@ -277,4 +277,4 @@ def test_interval_texts() -> None:
 
 
 def test_every_case_of_c1_is_a_setting() -> None:
-    assert set(c1.CASES) <= set(SETTINGS)
+    assert set(common.CASES) <= set(SETTINGS)

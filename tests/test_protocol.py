@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans import protocol
-from lintrans.protocol import LOSS, end_steps, end_values, next_rate
+from lintrans.protocol import LOSS, Choice, Tuning, end_steps, end_values, next_rate
 from lintrans.settings import RATES, SETTINGS, Budget, TuningBudget
 
 TINY = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)
@@ -22,16 +22,16 @@ INF = math.inf
 SEARCH = TuningBudget(("1",), 8, 2, 10, 1, 5, 4, (0.01, 0.1), (1.0, INF), (1000,), 4, 2, 1)
 
 
-def test_published_reading_has_pairs_of_seeds_at_published_rates() -> None:
-    histories = protocol.published(TINY)
-    assert set(histories) == {"1", "3"}
-    for name, history in histories.items():
+def test_judged_trainings_have_pairs_of_seeds_at_published_rates_and_keep_steps() -> None:
+    for name in TINY.settings:
+        setting = SETTINGS[name]
+        history = protocol.train_to_judge(setting, protocol.published_runs(setting, range(2)), TINY, "tiny")
         runs = history.runs
         assert runs.groupby("optimizer")["seed"].apply(list).to_dict() == {"adam": [0, 1], "sgd": [0, 1]}
-        assert runs.groupby("optimizer")["lr"].first().to_dict() == dict(SETTINGS[name].lr)
+        assert runs.groupby("optimizer")["lr"].first().to_dict() == dict(setting.lr)
         assert set(runs["clip"]) == {1.0}
         assert set(history.metric(LOSS)["step"]) == {*end_steps(20), 24}
-        assert max(history.snapshots) == 24
+        assert set(history.snapshots) == {0, 1, 5, 6, 10, 11, 15, 16, 20, 24}
 
 
 @given(st.integers(0, 10**6))
@@ -104,7 +104,6 @@ def test_tuning_gives_up_far_beyond_the_grid(monkeypatch: pytest.MonkeyPatch) ->
     tuning = protocol.tune("1", SEARCH)
     assert not tuning.complete
     assert not tuning.best["sgd"].interior
-    assert protocol.tuned({"1": tuning}, SEARCH) == {}
 
 
 def test_a_grid_alone_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,17 +131,31 @@ def test_ties_and_divergence_do_not_win(monkeypatch: pytest.MonkeyPatch) -> None
     assert (best.lr, best.loss) == (0.1, 1.0)
 
 
-def test_the_whole_tuned_reading_for_real() -> None:
-    tunings = {"1": protocol.tune("1", SEARCH)}
-    assert set(tunings["1"].losses["seed"]) == {1000}
-    histories = protocol.tuned(tunings, SEARCH)
-    if tunings["1"].complete:
-        runs = histories["1"].runs
-        assert set(runs["seed"]) == {0, 1}
-        assert runs.groupby("optimizer")["lr"].first().to_dict() == {
-            name: best.lr for name, best in tunings["1"].best.items()
-        }
-    assert bool(histories) == tunings["1"].complete
+def test_both_readings_for_real() -> None:
+    judged = protocol.judge_all(SEARCH)
+    tuning = judged.tunings["1"]
+    assert set(tuning.losses["seed"]) == {1000}
+    assert judged.published["1"].runs.groupby("optimizer")["lr"].first().to_dict() == dict(SETTINGS["1"].lr)
+    assert bool(judged.tuned) == tuning.complete
+    for reading in judged.histories.values():
+        for history in reading.values():
+            assert sorted(history.runs["seed"]) == [0, 0, 1, 1]
+
+
+def test_a_best_rate_that_is_the_published_one_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = {"sgd": Choice(0.02, 1.0, 0.1, True, 8), "adam": Choice(0.01, 1.0, 0.1, True, 8)}
+    monkeypatch.setattr(protocol, "tune", lambda *_: Tuning("1", pd.DataFrame(), best, complete=True))
+    judged = protocol.judge_all(SEARCH)
+    both = {reading: judged.histories[reading]["1"] for reading in ("published", "tuned")}
+    losses = {reading: history.metric("test_loss") for reading, history in both.items()}
+    same = {
+        reading: list(rows[rows["optimizer"] == "sgd"].sort_values(["seed", "step"])["value"])
+        for reading, rows in losses.items()
+    }
+    assert same["published"] == same["tuned"]
+    assert both["published"].key.partition(":")[0] == both["tuned"].key.partition(":")[0]
+    alone = protocol.train_to_judge(SETTINGS["1"], protocol.best_runs(judged.tunings["1"], range(2)), SEARCH, "alone")
+    assert list(alone.metric("test_loss")["value"]) == list(losses["tuned"]["value"])
 
 
 def test_other_seeds_and_steps() -> None:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 import lintrans as lt
-from lintrans.settings import PROTOCOL, RATES, SCALE_NAMES, SCALES, SETTINGS, TUNING_SEEDS, TuningBudget, frame, scale
+from lintrans.settings import (
+    CONTROLS,
+    CURVATURE,
+    CURVATURE_PROTOCOL,
+    PROTOCOL,
+    RATES,
+    SCALE_NAMES,
+    SCALES,
+    SETTINGS,
+    TUNING_SEEDS,
+    frame,
+    scale,
+)
+from lintrans.settings import controls as controls_of
+from lintrans.settings import curvature as curvature_of
 
 
 def test_the_papers_settings() -> None:
@@ -30,17 +44,22 @@ def test_published_rates_are_in_the_grid() -> None:
 
 
 def test_table_of_scales() -> None:
-    assert tuple(SCALES) == SCALE_NAMES
-    for name, budgets in SCALES.items():
-        assert set(budgets) == set(PROTOCOL)
-        for reading, budget in budgets.items():
-            assert set(budget.settings) <= set(SETTINGS), (name, reading)
-            assert budget.steps <= PROTOCOL[reading].steps
-            if isinstance(budget, TuningBudget):
-                assert not set(budget.tuning_seeds) & set(range(PROTOCOL[reading].seeds)), "tuning seeds never judge"
-                assert set(budget.tuning_seeds) <= set(TUNING_SEEDS)
-    with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
-        scale("papre")
+    assert tuple(SCALES) == tuple(CURVATURE) == tuple(CONTROLS) == SCALE_NAMES
+    for name, budget in SCALES.items():
+        assert set(budget.settings) <= set(SETTINGS)
+        assert budget.steps <= PROTOCOL.steps
+        assert not set(budget.tuning_seeds) & set(range(PROTOCOL.seeds)), "tuning seeds never judge"
+        assert set(budget.tuning_seeds) <= set(TUNING_SEEDS)
+        curvature = CURVATURE[name]
+        assert set(curvature.judged) <= set(curvature.probes)
+        kept = set(range(0, budget.steps + 1, budget.every))
+        assert set(curvature.probes) <= kept, "parameters are kept only there"
+        assert set(range(*curvature.spectral)) <= kept
+    assert SCALES["paper"].steps == PROTOCOL.steps
+    assert CURVATURE["paper"] == CURVATURE_PROTOCOL
+    for lookup in (scale, curvature_of, controls_of):
+        with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
+            lookup("papre")
 
 
 def test_table_for_a_page() -> None:

@@ -12,7 +12,7 @@ from ..history import History
 from ..protocol import LOSS, MARKED_STEP, Tuning
 from ..settings import LABELS, SETTINGS, TARGETS
 from ..statistics import MeansTest
-from .c1 import judged_losses, steps_to
+from .common import judged_losses, steps_to
 from .records import Verdict, interval_text
 from .rules import LEVEL, State
 

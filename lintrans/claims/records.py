@@ -19,8 +19,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..results import Store
 from ..statistics import Interval
+from ..store import Store
 from .rules import Ruling, Unit
 
 COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
@@ -79,18 +79,19 @@ class Verdict:
         )
         return rows
 
-    def table(self) -> pd.DataFrame:
-        """The cases for a page."""
+    def table(self, decides: bool = False) -> pd.DataFrame:
+        """The cases for a page; with `decides`, only those that decide."""
         return pd.DataFrame(
             [
                 {
                     "case": unit.case,
                     "statistic": unit.statistic,
-                    "ratio [95% interval]": interval_text(unit.interval),
+                    "estimate [95% interval]": interval_text(unit.interval),
                     "seeds": unit.interval.n if unit.interval else 0,
                     "state": str(unit.state) if unit.decides else f"({unit.state})",
                 }
                 for unit in self.units
+                if unit.decides or not decides
             ]
         )
 
@@ -177,6 +178,12 @@ def earlier_verdicts(scale: str | None = None, store: Store | None = None) -> pd
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(object)
     return frame.where(frame.notna(), None)
+
+
+def verdict_records(scale: str, store: Store | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is kept of a scale's verdicts by claim and reading: rules (digest), created, deviations, rows."""
+    kept = [content["now"] for content in _records(scale, store)]
+    return {(now["rows"][0]["claim"], now["rows"][0]["reading"]): now for now in kept if now["rows"]}
 
 
 def verdicts_digest(store: Store | None = None) -> str:

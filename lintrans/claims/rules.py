@@ -6,11 +6,13 @@ Ratios r are turned so that r > 1 agrees with the paper. ``RULES`` says the same
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..statistics import Interval, holm
+import pandas as pd
+
+from ..statistics import Interval, equivalent, holm
 
 MARGIN = 1.25
 """A ratio that matters; its inverse bounds the equivalence interval, 0.8 to 1.25."""
@@ -47,6 +49,11 @@ RULES = {
 }
 
 
+def rules_in_words() -> str:
+    """The states of a ratio as a list in Markdown."""
+    return "\n".join(f"- {state}: {words};" for state, words in RULES.items()).removesuffix(";") + "."
+
+
 def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
     """State of a unit whose statistic is a ratio.
 
@@ -62,9 +69,40 @@ def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
         return State.REV
     if ratio.low > 1:
         return State.YES if ratio.estimate >= MARGIN else State.WEAK
-    if ratio.low >= 1 / MARGIN and ratio.high <= MARGIN:
+    if equivalent(ratio, 1 / MARGIN, MARGIN):
         return State.NULL
     return State.UNDECIDED
+
+
+def share_state(share: Interval | None) -> State:
+    """State of a unit whose statistic is the share of points at which the claim holds; 0.5 means no difference."""
+    if share is None or math.isnan(share.estimate):
+        return State.MISSING
+    if math.isnan(share.low):
+        return State.UNDECIDED
+    if share.high < 0.5:
+        return State.REV
+    if share.low > 0.5:
+        return State.YES if share.estimate >= 0.75 else State.WEAK
+    return State.NULL if equivalent(share, 0.4, 0.6) else State.UNDECIDED
+
+
+def correlation_state(correlation: Interval | None, margin: float = 0.0) -> State:
+    """State of a unit whose statistic is a rank correlation that the claim says is positive.
+
+    Args:
+        correlation: None where it was not measured.
+        margin: what the mean must reach for YES; WEAK below.
+    """
+    if correlation is None or math.isnan(correlation.estimate):
+        return State.MISSING
+    if math.isnan(correlation.low):
+        return State.UNDECIDED
+    if correlation.high < 0:
+        return State.REV
+    if correlation.low > 0:
+        return State.YES if correlation.estimate >= margin else State.WEAK
+    return State.NULL if equivalent(correlation, -0.2, 0.2) else State.UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -120,3 +158,14 @@ def rule(units: Sequence[Unit]) -> Ruling:
         if unit.state in (State.YES, State.WEAK) and p < LEVEL
     )
     return Ruling(Word.PARTLY, where) if where else Ruling(Word.UNMEASURABLE, undecided=True)
+
+
+def table_of(units: Iterable[Unit]) -> pd.DataFrame:
+    """Units as rows: case, statistic, estimate, low, high, state; NaN where there is no number."""
+    nothing = Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    rows = []
+    for unit in units:
+        interval = unit.interval or nothing
+        numbers = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+        rows.append({"case": unit.case, "statistic": unit.statistic, **numbers, "state": str(unit.state)})
+    return pd.DataFrame(rows, columns=["case", "statistic", "estimate", "low", "high", "state"])

@@ -1,0 +1,110 @@
+"""What the page on C3 says: sentences and tables, made from the numbers of :mod:`.c3`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..settings import SETTINGS
+from .c3 import CONVENTIONS, MATCHED, PAPER, PUBLIC, Row, robust
+from .records import Verdict, interval_text
+from .rules import State, Unit, table_of
+
+TRANSFORMERS = {750: "1.65 (0.65), 1.91 (0.53), 3.54 (1.21)", 1250: "2.01 (1.00), 1.43 (0.63), 2.28 (1.18)"}
+"""Ratios of three layers of full Transformers on language (Jiang, Malik & Li 2022), as the paper quotes them."""
+
+NAMES = {**CONVENTIONS, "r_eigenvalues": "eigenvalues, no structural zeros"}
+
+
+def convention_table(verdict: Verdict) -> pd.DataFrame:
+    """Units as rows for a forest plot: case "setting 1, step 750", statistic the convention."""
+    table = table_of(verdict.units)
+    tails = [*CONVENTIONS.values(), MATCHED]
+    convention = [next((t for t in tails if case.endswith(t)), CONVENTIONS[PUBLIC]) for case in table["case"]]
+    plain = [case.removesuffix(f", {tail}") for case, tail in zip(table["case"], convention, strict=True)]
+    order = pd.Categorical(convention, tails, ordered=True)
+    return table.assign(case=plain, statistic=convention, order=order).sort_values(["case", "order"], kind="stable")
+
+
+def ratio_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """The paper's table, ours beside it: mean (standard deviation) over seeds of the ratio of R_med, SGD over Adam."""
+    lines = []
+    for setting, step in dict.fromkeys((row.setting, row.step) for row in rows):
+        own = {row.metric: row for row in rows if (row.setting, row.step) == (setting, step)}
+        paper = PAPER.get((setting, step))
+        agrees = own[PUBLIC].agrees if PUBLIC in own else None
+        lines.append(
+            {
+                "case": f"{SETTINGS[setting].title}, step {step:,}",
+                **{NAMES[metric]: _mean(own.get(metric)) for metric in NAMES},
+                "paper": f"{paper[0]:g} ({paper[1]:g})" if paper else "no number",
+                "agrees": {True: "yes", False: "no", None: "no number"}[agrees],
+                "full Transformers, three layers": TRANSFORMERS.get(step, "no number"),
+            }
+        )
+    return pd.DataFrame({line.pop("case"): line for line in lines}).rename_axis("convention").reset_index()
+
+
+def _mean(row: Row | None) -> str:
+    if row is None:
+        return "not measured"
+    spread = "one seed" if math.isnan(row.deviation) else f"{row.deviation:.2f}"
+    return f"{row.mean:.2f} ({spread})"
+
+
+def describe(verdict: Verdict) -> str:
+    """What the units that decide say, a sentence each, in Markdown."""
+    words = {
+        State.YES: "Adam's is lower, clearly",
+        State.WEAK: "Adam's is lower, by little",
+        State.NULL: "the two are alike",
+        State.REV: "Adam's is **higher**",
+        State.UNDECIDED: "the seeds do not decide",
+        State.MISSING: "not measured at this scale",
+    }
+    lines = [
+        f"- {unit.case.capitalize()}: {words[unit.state]}; ratio {interval_text(unit.interval)}."
+        for unit in verdict.units
+        if unit.decides
+    ]
+    return "\n".join(lines)
+
+
+def describe_robustness(verdict: Verdict) -> str:
+    """How many cases say YES under each convention, and whether the verdict is robust, in Markdown."""
+    table = convention_table(verdict)
+    counts = []
+    for convention in dict.fromkeys(table["order"]):
+        own = table[table["order"] == convention]["state"]
+        counts.append(
+            f"{convention}: {int((own == State.YES).sum())} of {len(own)} YES, {int((own == State.REV).sum())} REV"
+        )
+    word = "**robust**: every convention says YES in every case" if robust(verdict) else "**not robust**"
+    return f"The {verdict.reading} reading is {word}. By convention: {'; '.join(counts)}."
+
+
+def describe_run(units: Sequence[Unit], reading: str) -> str:
+    """Along the whole run: per setting, which conventions favour Adam, in Markdown."""
+    lines = []
+    for case in dict.fromkeys(unit.case for unit in units):
+        parts = [f"{unit.statistic} {interval_text(unit.interval)} {unit.state}" for unit in units if unit.case == case]
+        lines.append(f"- {case.capitalize()}, {reading} rates: {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def describe_eigenvalues(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> pd.DataFrame:
+    """Median over seeds of the largest and the smallest eigenvalue per setting, step and optimizer, as a table."""
+    rows = []
+    for name, frame in frames.items():
+        for step in steps:
+            line = {"setting": SETTINGS[name].title, "step": f"{step:,}"}
+            for optimizer, label in (("sgd", "SGD"), ("adam", "Adam")):
+                own = frame[(frame["step"] == step) & (frame["optimizer"] == optimizer)]
+                middle = own.groupby("metric")["value"].median()
+                if "eigenvalue_max" in middle:
+                    line[f"{label}: largest"] = f"{middle['eigenvalue_max']:.3g}"
+                    line[f"{label}: smallest"] = f"{middle['eigenvalue_min']:.3g}"
+            rows.append(line)
+    return pd.DataFrame(rows).fillna("not measured")

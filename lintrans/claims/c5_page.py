@@ -1,0 +1,62 @@
+"""What the page on C5 says: sentences and tables, made from the numbers of :mod:`.c5`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ..settings import LABELS, SETTINGS
+from .records import Verdict, interval_text
+from .rules import State, Unit
+
+WORDS = {
+    State.YES: "the Hessian's norm grows with the gradient's, in levels and in differences",
+    State.WEAK: "the Hessian's norm goes with the gradient's in levels, but not clearly in differences as well",
+    State.NULL: "the two norms are unrelated",
+    State.REV: "the Hessian's norm **falls** as the gradient's grows",
+    State.UNDECIDED: "the seeds do not decide",
+    State.MISSING: "not measured at this scale",
+}
+
+
+def describe(verdict: Verdict) -> str:
+    """What the units that decide say, with levels and differences, a sentence a setting, in Markdown."""
+    differences = {unit.case: unit for unit in verdict.units if not unit.decides}
+    lines = []
+    for unit in verdict.units:
+        if not unit.decides:
+            continue
+        text = WORDS[unit.state]
+        if unit.interval is not None:
+            beside = differences.get(f"{unit.case}, differences")
+            text += f": rank correlation {interval_text(unit.interval)}"
+            text += f", of differences {interval_text(beside.interval)}" if beside else ""
+        lines.append(f"- {unit.case.capitalize()}: {text}.")
+    return "\n".join(lines)
+
+
+def correlation_table(units: Sequence[Unit]) -> pd.DataFrame:
+    """Every measure of curvature, both optimizers: rank correlations with the gradient's norm."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for unit in units:
+        setting, _, optimizer = unit.case.partition(", ")
+        measure, _, kind = unit.statistic.rpartition(", ")
+        row = rows.setdefault(
+            (unit.case, measure), {"setting": setting, "optimizer": LABELS[optimizer], "curvature": measure}
+        )
+        row[kind] = f"{interval_text(unit.interval)} {unit.state}"
+    return pd.DataFrame(rows.values())
+
+
+def bound_table(bounds: pd.DataFrame) -> pd.DataFrame:
+    """The fitted (L0, L1) for a page."""
+    return pd.DataFrame(
+        {
+            "setting": [SETTINGS[name].title for name in bounds["setting"]],
+            "optimizer": [LABELS[name] for name in bounds["optimizer"]],
+            "$L_0$": [f"{value:.3g}" for value in bounds["l0"]],
+            "$L_1$": [f"{value:.3g}" for value in bounds["l1"]],
+            "points": [f"{count:,}" for count in bounds["points"]],
+        }
+    )

@@ -1,0 +1,138 @@
+"""Arms beside the published ones: what the clip, beta2, dampening and the precision have to do with the gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .history import History
+from .optimizers import SGD, Adam
+from .probes import TypicalLoss
+from .protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
+from .results import experiment
+from .runs import Runs, grid
+from .settings import LABELS, SETTINGS, ControlBudget, Setting
+from .statistics import Interval, geometric_ratio
+
+DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")
+SLOWER = tuple(Adam(betas=(0.9, beta2), name=f"adam, beta2 = {beta2:g}") for beta2 in (0.99, 0.999))
+TRIFLE = 0.01
+"""A difference that is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The arms of one setting, in the model's default precision, and the published ones again in float64."""
+
+    history: History
+    double: History
+
+
+def _runs(setting: Setting, budget: ControlBudget) -> Runs:
+    seeds = range(budget.seeds)
+    arms = published_runs(setting, seeds)
+    for optimizer in OPTIMIZERS:
+        arms += grid(optimizer=optimizer, lr=setting.lr[optimizer.name], clip=None, seed=seeds)
+    arms += grid(optimizer=DAMPED, lr=setting.lr["sgd"], clip=setting.clip, seed=seeds)
+    return arms + grid(optimizer=SLOWER, lr=setting.lr["adam"], clip=setting.clip, seed=seeds)
+
+
+def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto") -> dict[str, Controls]:
+    """Train the arms of every setting at its published rates."""
+    found = {}
+    for name in names:
+        setting = SETTINGS[name]
+
+        def run(runs: Runs, dtype: str | None, what: str, setting: Setting = setting) -> History:
+            probe = TypicalLoss(blocks=budget.blocks, at=end_steps(budget.steps), metric=LOSS)
+            return experiment(
+                setting.model, setting.task, runs, steps=budget.steps, batch=budget.batch, probes=[probe], dtype=dtype,
+                device=device, title=f"{setting.title}, {what}",
+            )  # fmt: skip
+
+        double = run(published_runs(setting, range(budget.seeds)), "float64", "published rates in float64")
+        found[name] = Controls(run(_runs(setting, budget), None, "arms beside the published ones"), double)
+    return found
+
+
+def _losses(history: History) -> pd.DataFrame:
+    """End values, a row a seed and a column an arm (optimizer and clip); infinite where diverged."""
+    table = end_values(history)
+    arm = table["optimizer"].where(np.isfinite(table["clip"]), table["optimizer"] + ", no clip")
+    return table.assign(arm=arm).pivot(index="seed", columns="arm", values="loss")
+
+
+def _ratio(above: pd.Series, below: pd.Series) -> Interval | None:
+    """Geometric mean ratio over the seeds at which both are finite."""
+    good = np.isfinite(above) & np.isfinite(below)
+    return geometric_ratio(above[good].to_numpy(), below[good].to_numpy()) if good.any() else None
+
+
+def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
+    """End loss of each arm over that of the published arm of its optimizer.
+
+    Returns:
+        Columns setting, arm, estimate, low, high, lost (runs that diverged), seeds.
+    """
+    rows = []
+    for name, own in found.items():
+        losses = _losses(own.history)
+        double = _losses(own.double)
+        columns = {arm: losses[arm] for arm in losses.columns if arm not in LABELS}
+        columns |= {f"{arm}, float64": double[arm] for arm in double.columns}
+        for arm, values in columns.items():
+            base = losses[str(arm).partition(",")[0]]
+            ratio = _ratio(values, base) or Interval(math.nan, math.nan, math.nan, math.nan, 0)
+            rows.append(
+                {
+                    "setting": name,
+                    "arm": arm,
+                    "estimate": ratio.estimate,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "lost": int((~np.isfinite(values)).sum()),
+                    "seeds": len(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def table(found: Mapping[str, Controls]) -> pd.DataFrame:
+    """:func:`ratios` for a page, a row an arm and a column a setting."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in ratios(found).to_dict("records"):
+        arm = str(row["arm"])
+        text = (
+            f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+            if row["seeds"] > row["lost"]
+            else "no number"
+        )
+        if row["lost"]:
+            text += f", {row['lost']} of {row['seeds']} diverged"
+        label = LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]
+        rows.setdefault(arm, {"arm": label})[SETTINGS[row["setting"]].title] = text
+    return pd.DataFrame(rows.values()).sort_values("arm", ignore_index=True)
+
+
+def describe(found: Mapping[str, Controls]) -> str:
+    """Which arms end better or worse than the published arm of the same optimizer, beyond doubt, in Markdown."""
+    frame = ratios(found)
+    lines = []
+    for name, own in frame.groupby("setting", sort=False):
+        better = [_short(arm) for arm in own[own["high"] < 1 - TRIFLE]["arm"]]
+        worse = [_short(arm) for arm in own[own["low"] > 1 + TRIFLE]["arm"]]
+        parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if arms]
+        lines.append(f"- {SETTINGS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
+    return (
+        f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
+        "optimizer:\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _short(arm: str) -> str:
+    return LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]

@@ -1,0 +1,132 @@
+"""Curvature along a training: as probes while it runs, and from the parameters it kept. One definition serves both.
+
+Everything is taken on the fixed test batch of the loss curves, in float64. A *step* probe looks at a realised step
+k -> k + 1 and has no row where a run did not move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..engines import Engine, Plan
+from ..errors import whole
+from ..history import COLUMNS, History
+from ..models import LinearTransformer
+from ..probes import Scheduled
+from ..progress import bar
+from ..random import Stream
+from ..tasks import LinearRegression, Moments
+from .curvature import conditions, step_measures
+
+TEST_BATCH = 1000
+GROUP = 16
+"""Steps measured in one call: few enough for Ctrl-C and the bar, enough to keep all cores busy."""
+
+
+def fixed_batch(task: LinearRegression, batch: int = TEST_BATCH) -> Moments:
+    """The fixed batch of the loss curves, in float64."""
+    return task.sample_moments(batch, stream=Stream.TEST, dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions(Scheduled):
+    """R_med of every convention and the ends of the spectrum; see :func:`~lintrans.diagnostics.curvature.conditions`.
+
+    Args:
+        every: at 0, every, 2 every, ..., and at the end; None for no regular steps.
+        at: further steps.
+        batch: prompts of the fixed test batch.
+    """
+
+    batch: int = TEST_BATCH
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("batch", self.batch, 1)
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`~lintrans.probes.Probe`."""
+        return conditions(plan.model, parameters.cpu(), fixed_batch(plan.task, self.batch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCurvature(Scheduled):
+    """Curvature along the realised step k -> k + 1; see :func:`~lintrans.diagnostics.curvature.step_measures`.
+
+    Args:
+        every: at 0, every, 2 every, ...; None for no regular steps. There is no step after the end.
+        at: further steps.
+        spectral: measure the Hessian's spectral norm too.
+        batch: prompts of the fixed test batch.
+    """
+
+    spectral: bool = False
+    batch: int = TEST_BATCH
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("batch", self.batch, 1)
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`~lintrans.probes.Probe`."""
+        return {step for step in super().times(steps, total) if step < total}
+
+    def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`~lintrans.probes.StepProbe`."""
+        prompts = fixed_batch(plan.task, self.batch)
+        return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
+
+
+def conditions_along(
+    history: History, model: LinearTransformer, task: LinearRegression, steps: Iterable[int], title: str = "curvature"
+) -> pd.DataFrame:
+    """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
+    prompts = fixed_batch(task)
+
+    def measure(group: list[int]) -> dict[str, Tensor]:
+        return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
+
+    return _collect(history, steps, measure, title, size=1)
+
+
+def steps_along(
+    history: History,
+    model: LinearTransformer,
+    task: LinearRegression,
+    steps: Iterable[int],
+    *,
+    spectral: bool = False,
+    title: str = "step curvature",
+) -> pd.DataFrame:
+    """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it."""
+    prompts = fixed_batch(task)
+
+    def measure(group: list[int]) -> dict[str, Tensor]:
+        before = torch.stack([history.parameters(step) for step in group])
+        after = torch.stack([history.parameters(step + 1) for step in group])
+        return step_measures(model, before, after, prompts, spectral=spectral)
+
+    return _collect(history, steps, measure, title, size=GROUP)
+
+
+def _collect(
+    history: History, steps: Iterable[int], measure: Callable[[list[int]], dict[str, Tensor]], title: str, size: int
+) -> pd.DataFrame:
+    """Tidy rows of measures ``[steps, runs]``, a group of steps at a time; values that are undefined have no row."""
+    wanted = sorted(set(steps))
+    rows = []
+    with bar(len(wanted), title) as shown:
+        for start in range(0, len(wanted), size):
+            group = wanted[start : start + size]
+            for metric, values in measure(group).items():
+                for step, value in zip(group, values, strict=True):
+                    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
+                    rows.append(table.assign(step=step, metric=metric, value=value.numpy()))
+            shown.update(len(group))
+    frame = pd.concat(rows, ignore_index=True)
+    return frame[frame["value"].notna()][list(COLUMNS)].reset_index(drop=True)

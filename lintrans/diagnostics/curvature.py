@@ -1,0 +1,282 @@
+"""Curvature of the loss at given parameters: exact, in float64, for any number of runs at once.
+
+Everything stands on Hessian-vector products (:func:`lintrans.engines.derivatives.hessian_products`), so that it works
+for linear Transformers (compiled loops) and for any other model (autograd). The *robust condition number* is that of
+Jiang, Malik and Li (2022, arXiv:2211.02254), the largest over the median magnitude of the Hessian's diagonal;
+*directional smoothness* is that of Pan and Li (2023, arXiv:2306.00204), v'Hv along a unit vector v.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.derivatives import gradients, hessian_products
+from ..errors import choice
+from ..models import LinearTransformer
+from ..vectors import Layout, Model, P, pack
+
+MEDIANS = ("lower", "midpoint")
+COLUMN_BYTES = 2**26
+"""Bound on the directions of one call."""
+
+LANCZOS_STEPS = 100
+RESIDUAL = 1e-6
+"""Relative residual at which a Lanczos run ends; the error of an eigenvalue is of its square."""
+
+
+def _vectors(model: Model, parameters: P) -> tuple[Tensor, Layout[Any]]:
+    """Parameters as float64 vectors [runs, parameters]."""
+    flat, layout = pack(model, parameters)
+    return flat.detach().to(torch.float64), layout
+
+
+def _products(model: Model, flat: Tensor, layout: Layout[Any], directions: Tensor, prompts: Any) -> Tensor:
+    """H v for directions [runs, count, parameters]."""
+    products = hessian_products(model, layout.unpack(flat), layout.unpack(directions), prompts)
+    return pack(model, products)[0].reshape(directions.shape)
+
+
+def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
+    """Dense Hessians [runs, parameters, parameters], symmetric to rounding; NaN where a parameter is not finite."""
+    runs, size = flat.shape
+    lost = ~flat.isfinite().all(-1)
+    safe = torch.where(lost[:, None], 0.0, flat)
+    columns = max(2, COLUMN_BYTES // (8 * runs * size) // 2 * 2)
+    identity = torch.eye(size, dtype=torch.float64, device=flat.device)
+    rows = [
+        _products(model, safe, layout, identity[start : start + columns].expand(runs, -1, -1), prompts)
+        for start in range(0, size, columns)
+    ]
+    dense = torch.cat(rows, dim=1)
+    dense = 0.5 * (dense + dense.transpose(-1, -2))
+    dense[lost] = math.nan
+    return dense
+
+
+def hessian(model: Model, parameters: P, prompts: Any) -> Tensor:
+    """Hessian of the loss on prompts, ``[..., G, G]`` in float64, with G parameters a run in the order of `pack`."""
+    flat, layout = _vectors(model, parameters)
+    dense = _hessian(model, flat, layout, prompts)
+    return dense.reshape(*layout.lead, *dense.shape[1:])
+
+
+def hessian_diagonal(model: Model, parameters: P, prompts: Any) -> P:
+    """Diagonal of the Hessian in float64, shaped like the parameters."""
+    flat, layout = _vectors(model, parameters)
+    diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
+    shaped: P = layout.unpack(diagonal.reshape(*layout.lead, -1))
+    return shaped
+
+
+def spectrum(model: Model, parameters: P, prompts: Any) -> Tensor:
+    """Eigenvalues of the Hessian, ascending, ``[..., G]`` in float64."""
+    return _eigenvalues(hessian(model, parameters, prompts))
+
+
+def _eigenvalues(dense: Tensor) -> Tensor:
+    """Ascending eigenvalues; NaN where the matrix is not finite."""
+    lost = ~dense.isfinite().flatten(-2).all(-1)
+    values: Tensor = torch.linalg.eigvalsh(torch.where(lost[..., None, None], 0.0, dense))
+    values[lost] = math.nan
+    return values
+
+
+def _middle(magnitudes: Tensor, median: str) -> Tensor:
+    """Median over the last axis: the lower of the two middle elements, or their mean."""
+    count = magnitudes.shape[-1]
+    ordered = magnitudes.sort(dim=-1).values
+    lower, upper = ordered[..., (count - 1) // 2], ordered[..., count // 2]
+    return lower if median == "lower" else 0.5 * (lower + upper)
+
+
+def _condition(diagonal: Tensor, median: str) -> Tensor:
+    """Largest over median magnitude of the last axis; infinite where the median is zero, NaN where undefined."""
+    magnitudes = diagonal.abs()
+    return magnitudes.max(-1).values / _middle(magnitudes, median)
+
+
+def _used(model: Model, size: int) -> Tensor:
+    """Indices of the parameters that can affect the loss."""
+    if isinstance(model, LinearTransformer):
+        return (~model.structural_zeros.reshape(-1)).nonzero().squeeze(-1)
+    return torch.arange(size)
+
+
+def robust_condition_number(
+    model: Model, parameters: P, prompts: Any, *, median: str = "lower", unused: bool = True
+) -> Tensor:
+    """R_med = max |H_ii| / median |H_ii| of the loss on prompts (Jiang, Malik & Li 2022).
+
+    The value hangs on conventions that are easily left unsaid: with an even number of entries there are two middle
+    ones, and entries that no loss depends on are zeros which pull the median down.
+
+    Args:
+        model: any model.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping.
+        prompts: what the loss is taken on.
+        median: "lower" (the lower of the two middle elements, as ``torch.median``) or "midpoint" (their mean, as
+            ``numpy.median``).
+        unused: whether entries count that can never affect the loss, such as the last layer's P in the sparse form.
+
+    Returns:
+        ``[...]`` in float64. Infinite, with a warning, where the median is zero.
+    """
+    choice("median", median, MEDIANS)
+    flat, layout = _vectors(model, parameters)
+    diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
+    if not unused:
+        diagonal = diagonal[:, _used(model, layout.size)]
+    values = _condition(diagonal, median)
+    if values.isinf().any():
+        warnings.warn(
+            "the median of the Hessian's diagonal is zero, so the robust condition number is infinite: leave out "
+            "entries without effect (unused=False)",
+            stacklevel=2,
+        )
+    return values.reshape(layout.lead)
+
+
+def block_condition_numbers(model: LinearTransformer, parameters: Tensor, prompts: Any) -> Tensor:
+    """R_med of each block P_l, Q_l that affects the loss, ``[..., blocks]``; layer by layer, heads within, P first."""
+    flat, layout = _vectors(model, parameters)
+    diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
+    return _block_conditions(model, diagonal).reshape(*layout.lead, -1)
+
+
+def _block_conditions(model: LinearTransformer, diagonal: Tensor) -> Tensor:
+    """R_med per block of diagonals [runs, parameters], over the block's entries that affect the loss."""
+    zeros = model.structural_zeros.reshape(-1, model.block**2)
+    blocks = diagonal.reshape(len(diagonal), *zeros.shape)
+    values = [_condition(blocks[:, k, ~zero], "midpoint") for k, zero in enumerate(zeros) if not zero.all()]
+    return torch.stack(values, dim=-1)
+
+
+def conditions(model: LinearTransformer, parameters: Tensor, prompts: Any) -> dict[str, Tensor]:
+    """All conventions of R_med and the ends of the spectrum, from one Hessian; each ``[...]``, NaN for lost runs.
+
+    Keys: ``r_lower``, ``r_midpoint``, ``r_used`` (without structural zeros, midpoint), ``r_blocks`` (geometric mean
+    over blocks), ``eigenvalue_max``, ``eigenvalue_min``, and ``r_eigenvalues``, the largest over the median magnitude
+    of the eigenvalues that structure does not make zero.
+    """
+    flat, layout = _vectors(model, parameters)
+    dense = _hessian(model, flat, layout, prompts)
+    diagonal = dense.diagonal(dim1=-2, dim2=-1)
+    used = _used(model, layout.size)
+    eigenvalues = _eigenvalues(dense[:, used][:, :, used])
+    values = {
+        "r_lower": _condition(diagonal, "lower"),
+        "r_midpoint": _condition(diagonal, "midpoint"),
+        "r_used": _condition(diagonal[:, used], "midpoint"),
+        "r_blocks": _block_conditions(model, diagonal).log().mean(-1).exp(),
+        "r_eigenvalues": _condition(eigenvalues, "midpoint"),
+        "eigenvalue_max": eigenvalues[:, -1],
+        "eigenvalue_min": eigenvalues[:, 0],
+    }
+    return {name: value.reshape(layout.lead) for name, value in values.items()}
+
+
+def directional_smoothness(model: Model, parameters: P, direction: P, prompts: Any) -> Tensor:
+    """V'Hv with v the direction at unit length (Pan & Li 2023); signed: negative curvature stays negative.
+
+    Args:
+        model: any model.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping.
+        direction: shaped like the parameters, e.g. the step an optimizer made from there.
+        prompts: what the loss is taken on.
+
+    Returns:
+        ``[...]`` in float64; NaN where the direction is zero.
+    """
+    flat, layout = _vectors(model, parameters)
+    return _along(model, flat, layout, _vectors(model, direction)[0], prompts)[0].reshape(layout.lead)
+
+
+def _along(
+    model: Model, flat: Tensor, layout: Layout[Any], direction: Tensor, prompts: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(v'Hv, Hv, v) for vectors [runs, parameters]."""
+    length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    unit = direction / length  # NaN where there is no direction
+    lost = ~(unit.isfinite().all(-1) & flat.isfinite().all(-1))
+    v, points = (torch.where(lost[:, None], 0.0, each) for each in (unit, flat))
+    product = _products(model, points, layout, v[:, None], prompts)[:, 0]
+    product = torch.where(lost[:, None], math.nan, product)
+    return (unit * product).sum(-1), product, unit
+
+
+def step_measures(model: Model, before: P, after: P, prompts: Any, *, spectral: bool = False) -> dict[str, Tensor]:
+    """What one realised step meets, each ``[...]`` in float64, NaN for runs that did not move.
+
+    Keys: ``directional_smoothness`` (v'Hv at `before`, v the unit vector of the step), ``hessian_step_norm`` (||Hv||),
+    ``gradient_norm`` (||g||, g the gradient on the prompts), ``slope`` (g.v), ``step_length``; with `spectral` also
+    ``spectral_norm``, the largest magnitude of an eigenvalue.
+    """
+    flat, layout = _vectors(model, before)
+    step = _vectors(model, after)[0] - flat
+    curvature, product, unit = _along(model, flat, layout, step, prompts)
+    gradient = pack(model, gradients(model, layout.unpack(flat), prompts)[1])[0]
+    values = {
+        "directional_smoothness": curvature,
+        "hessian_step_norm": torch.linalg.vector_norm(product, dim=-1),
+        "gradient_norm": torch.linalg.vector_norm(gradient, dim=-1),
+        "slope": (gradient * unit).sum(-1),
+        "step_length": torch.linalg.vector_norm(step, dim=-1),
+    }
+    if spectral:
+        values["spectral_norm"] = _largest(model, flat, layout, prompts).abs()
+    moved = curvature.isfinite()
+    return {name: torch.where(moved, value, math.nan).reshape(layout.lead) for name, value in values.items()}
+
+
+def spectral_norm(model: Model, parameters: P, prompts: Any) -> Tensor:
+    """||H||_2, the largest magnitude of an eigenvalue, negative ones included, ``[...]`` in float64."""
+    flat, layout = _vectors(model, parameters)
+    return _largest(model, flat, layout, prompts).abs().reshape(layout.lead)
+
+
+def _largest(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
+    """Signed eigenvalue of largest magnitude for every run at once, by Lanczos with full reorthogonalization.
+
+    All runs advance together, one product a step, until each has a residual of RESIDUAL relative to its eigenvalue.
+    """
+    runs, size = flat.shape
+    lost = ~flat.isfinite().all(-1)
+    points = torch.where(lost[:, None], 0.0, flat)
+    start = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(flat.device)
+    q = (start / torch.linalg.vector_norm(start)).expand(runs, -1)
+    basis, diagonal = [q], list[Tensor]()
+    beside: list[Tensor] = []  # the tridiagonal matrix of each run
+    value = torch.zeros(runs, dtype=torch.float64, device=flat.device)
+    for _ in range(min(size, LANCZOS_STEPS)):
+        w = _products(model, points, layout, q[:, None], prompts)[:, 0]
+        diagonal.append((w * q).sum(-1))
+        kept = torch.stack(basis, dim=1)
+        for _ in range(2):  # twice is enough for orthogonality to rounding
+            w = w - torch.einsum("rk,rki->ri", torch.einsum("rki,ri->rk", kept, w), kept)
+        norm = torch.linalg.vector_norm(w, dim=-1)
+        value, last = _ritz(torch.stack(diagonal, dim=-1), beside)
+        if (norm * last.abs() <= RESIDUAL * value.abs()).all():
+            break
+        beside.append(norm)
+        # a run whose Krylov space is exhausted goes on with zeros, which add nothing
+        exhausted = norm <= 1e-14 * value.abs()
+        q = torch.where(exhausted[:, None], 0.0, w / torch.where(exhausted, 1.0, norm)[:, None])
+        basis.append(q)
+    return torch.where(lost, math.nan, value)
+
+
+def _ritz(diagonal: Tensor, beside: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Ritz value of largest magnitude and the last entry of its vector, of tridiagonals [runs, k]."""
+    matrix = torch.diag_embed(diagonal)
+    if beside:
+        off = torch.stack(beside, dim=-1)
+        matrix = matrix + torch.diag_embed(off, offset=1) + torch.diag_embed(off, offset=-1)
+    values, vectors = torch.linalg.eigh(matrix)
+    place = values.abs().argmax(-1)
+    rows = torch.arange(len(values), device=values.device)
+    return values[rows, place], vectors[rows, -1, place]

@@ -1,0 +1,92 @@
+"""What the judged trainings are measured for, setting by setting, each computed once and found again in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from .diagnostics.along import conditions_along, steps_along
+from .history import History
+from .protocol import OPTIMIZERS, train_to_judge
+from .results import measurement
+from .runs import grid
+from .settings import PAPER_SEEDS, SETTINGS, CurvatureBudget, Setting, TuningBudget
+
+
+def first_seeds(history: History, count: int) -> History:
+    """The runs of the judging seeds 0, ..., count - 1."""
+    return history.select([int(run) for run in history.runs[history.runs["seed"] < count]["run"]])
+
+
+def _conditions(title: str, setting: Setting, history: History, steps: list[int]) -> pd.DataFrame:
+    of = {"what": "conditions", "history": history.key, "steps": steps}
+    return measurement(title, of, lambda: conditions_along(history, setting.model, setting.task, steps, title=title))
+
+
+def _steps(title: str, setting: Setting, history: History, steps: list[int], spectral: bool = False) -> pd.DataFrame:
+    of = {"what": "steps", "history": history.key, "steps": steps, "spectral": spectral}
+    model, task = setting.model, setting.task
+    return measurement(title, of, lambda: steps_along(history, model, task, steps, spectral=spectral, title=title))
+
+
+def condition_numbers(
+    histories: Mapping[str, History], budget: CurvatureBudget, reading: str, dense: bool = False
+) -> dict[str, pd.DataFrame]:
+    """R_med under every convention at the budget's probes; with `dense`, at every `budget.every` for the paper's seeds.
+
+    Returns:
+        A tidy frame a setting; metrics as in :func:`lintrans.diagnostics.curvature.conditions`.
+    """
+    frames = {}
+    for name, history in histories.items():
+        setting = SETTINGS[name]
+        title = f"{setting.title}, condition numbers, {reading} rates"
+        probes = [step for step in budget.probes if step in history.snapshots]
+        parts = [_conditions(title, setting, first_seeds(history, budget.seeds), probes)]
+        between = [step for step in range(0, history.steps, budget.every) if step in history.snapshots]
+        between = [step for step in between if step not in probes]
+        if dense and between:
+            few = first_seeds(history, PAPER_SEEDS)
+            parts.append(_conditions(f"{title}, between", setting, few, between))
+        frames[name] = pd.concat(parts, ignore_index=True).sort_values(["step", "run"], ignore_index=True)
+    return frames
+
+
+def step_curvatures(
+    histories: Mapping[str, History], budget: CurvatureBudget, reading: str, spectral: bool = False
+) -> dict[str, pd.DataFrame]:
+    """Curvature along realised steps, at every point of the curves; with `spectral`, in the window of claim C5 only.
+
+    Returns:
+        A tidy frame a setting; metrics as in :func:`lintrans.diagnostics.curvature.step_measures`.
+    """
+    frames = {}
+    for name, history in histories.items():
+        setting = SETTINGS[name]
+        kept = sorted(step for step in history.snapshots if step + 1 in history.snapshots and step < history.steps)
+        if spectral:
+            first, last, every = budget.spectral
+            kept = [step for step in range(first, last + 1, every) if step in kept]
+        what = "norms of the Hessian" if spectral else "curvature along steps"
+        title = f"{setting.title}, {what}, {reading} rates"
+        few = first_seeds(history, budget.seeds)
+        frames[name] = _steps(title, setting, few, kept, spectral)
+    return frames
+
+
+def rate_grids(
+    budget: TuningBudget, curvature: CurvatureBudget, device: str = "auto"
+) -> dict[str, tuple[History, pd.DataFrame]]:
+    """Both optimizers at every rate of the grid and the published clip, with the curvature along their steps."""
+    short = replace(budget, steps=curvature.grid_steps, blocks=budget.tuning_blocks)
+    found = {}
+    for name in budget.settings:
+        setting = SETTINGS[name]
+        runs = grid(optimizer=OPTIMIZERS, lr=curvature.rates, clip=setting.clip, seed=range(curvature.grid_seeds))
+        history = train_to_judge(setting, runs, short, f"{setting.title}, grid of rates with curvature", device)
+        steps = list(range(0, short.steps, short.every))
+        title = f"{setting.title}, curvature along steps, grid of rates"
+        found[name] = history, _steps(title, setting, history, steps)
+    return found
