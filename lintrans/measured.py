@@ -14,6 +14,8 @@ from .results import measurement
 from .runs import grid
 from .settings import PAPER_SEEDS, SETTINGS, CurvatureBudget, Setting, TuningBudget
 
+CURVATURE_MODULES = ("vectors", "diagnostics/curvature", "diagnostics/along")
+
 
 def first_seeds(history: History, count: int) -> History:
     """The runs of the judging seeds 0, ..., count - 1."""
@@ -22,13 +24,21 @@ def first_seeds(history: History, count: int) -> History:
 
 def _conditions(title: str, setting: Setting, history: History, steps: list[int]) -> pd.DataFrame:
     of = {"what": "conditions", "history": history.key, "steps": steps}
-    return measurement(title, of, lambda: conditions_along(history, setting.model, setting.task, steps, title=title))
+    model, task = setting.model, setting.task
+    return measurement(
+        title, of, lambda: conditions_along(history, model, task, steps, title=title), modules=CURVATURE_MODULES
+    )
 
 
 def _steps(title: str, setting: Setting, history: History, steps: list[int], spectral: bool = False) -> pd.DataFrame:
     of = {"what": "steps", "history": history.key, "steps": steps, "spectral": spectral}
     model, task = setting.model, setting.task
-    return measurement(title, of, lambda: steps_along(history, model, task, steps, spectral=spectral, title=title))
+    return measurement(
+        title,
+        of,
+        lambda: steps_along(history, model, task, steps, spectral=spectral, title=title),
+        modules=CURVATURE_MODULES,
+    )
 
 
 def condition_numbers(

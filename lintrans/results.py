@@ -9,7 +9,7 @@ A measurement is a table computed from trainings or from the library alone; it i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,16 +52,6 @@ NUMERICAL = (
 )
 """Modules whose code decides the numbers of a training."""
 
-MEASURING = (
-    "vectors",
-    "modules",
-    "diagnostics/noise",
-    "diagnostics/tails",
-    "diagnostics/curvature",
-    "diagnostics/along",
-)
-"""Modules whose code, beside those of a training, decides the numbers of a measurement."""
-
 
 @dataclass(frozen=True)
 class Use:
@@ -86,11 +76,6 @@ def used() -> list[Use]:
 def numerics_digest() -> str:
     """Digest of the modules behind a training."""
     return sources_digest(NUMERICAL)
-
-
-def measuring_digest() -> str:
-    """Digest of the modules behind a measurement."""
-    return sources_digest(NUMERICAL + MEASURING)
 
 
 def _obtain(
@@ -235,7 +220,12 @@ def _read_history(entry: Entry) -> History:
 
 
 def measurement(
-    title: str, of: Mapping[str, Any], compute: Callable[[], pd.DataFrame], *, store: Store | None = None
+    title: str,
+    of: Mapping[str, Any],
+    compute: Callable[[], pd.DataFrame],
+    *,
+    modules: Sequence[str] = (),
+    store: Store | None = None,
 ) -> pd.DataFrame:
     """A table that `compute` returns: found in the store, or computed and stored. Prints one line that says which.
 
@@ -245,6 +235,7 @@ def measurement(
             its :attr:`~lintrans.history.History.key`. Plain values and frozen dataclasses of them; the digest of the
             numerical modules is added.
         compute: called without arguments where the table is not stored.
+        modules: those of the library that compute the numbers, beside what trainings stand on: "diagnostics/noise".
         store: where to look; None: :func:`lintrans.store.store_path`.
 
     Example:
@@ -254,7 +245,7 @@ def measurement(
         >>> table = measurement("squares", {"what": "squares", "upto": 3}, squares)  # doctest: +ELLIPSIS
         squares: ...
     """
-    spec = {name: canonical(value) for name, value in of.items()} | {"numerics": measuring_digest()}
+    spec = {name: canonical(value) for name, value in of.items()} | {"numerics": sources_digest((*NUMERICAL, *modules))}
 
     def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
         began = time.perf_counter()
