@@ -56,10 +56,30 @@ def test_model_chapter(tmp_path: Path) -> None:
     assert "the least possible is 1.154" in text
 
 
+CURVATURE = {"condition_number": "C3", "directional_smoothness": "C4", "generalized_smoothness": "C5"}
+OWN = ("model", "adam_vs_sgd", "gradient_noise", *CURVATURE)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("model", "adam_vs_sgd")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN])
 def test_other_chapters(name: str, tmp_path: Path) -> None:
     shown(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CURVATURE)
+def test_curvature_chapters(name: str, tmp_path: Path) -> None:
+    text = shown(name, tmp_path, "-p", "seeds", "2")
+    for reading in ("published", "tuned"):
+        assert f"{CURVATURE[name]}, {reading} reading, scale *quick*:" in text
+    assert "2 judging seeds instead of 12" in text
+    assert "Setting 3" in text
+
+
+@pytest.mark.slow
+def test_gradient_noise_chapter(tmp_path: Path) -> None:
+    text = shown("gradient_noise", tmp_path, "-p", "seeds", "2")
+    assert "C2, init reading, scale *quick*:" in text
 
 
 @pytest.mark.slow
@@ -72,6 +92,7 @@ def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
     changed = shown("adam_vs_sgd", tmp_path, "-p", "steps", "20", "-p", "seeds", "2")
     assert "parameters changed" in changed
     assert "horizon T of 20 steps instead of 10,000" in changed
+    assert "SGD, dampening 0.9" in text
 
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:

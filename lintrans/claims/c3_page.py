@@ -23,13 +23,23 @@ def convention_table(verdict: Verdict) -> pd.DataFrame:
     table = table_of(verdict.units)
     tails = [*CONVENTIONS.values(), MATCHED]
     convention = [next((t for t in tails if case.endswith(t)), CONVENTIONS[PUBLIC]) for case in table["case"]]
-    plain = [case.removesuffix(f", {tail}") for case, tail in zip(table["case"], convention, strict=True)]
+    plain = [
+        case if tail == MATCHED else case.removesuffix(f", {tail}")
+        for case, tail in zip(table["case"], convention, strict=True)
+    ]
     order = pd.Categorical(convention, tails, ordered=True)
-    return table.assign(case=plain, statistic=convention, order=order).sort_values(["case", "order"], kind="stable")
+    place = pd.Series(plain).map({case: k for k, case in enumerate(dict.fromkeys(plain))}).to_numpy()
+    made = table.assign(case=plain, statistic=convention, order=order, place=place)
+    return made.sort_values(["place", "order"], kind="stable").drop(columns="place")
 
 
-def ratio_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """The paper's table, ours beside it: mean (standard deviation) over seeds of the ratio of R_med, SGD over Adam."""
+def ratio_table(rows: Sequence[Row], conventions: Sequence[str] = tuple(NAMES)) -> pd.DataFrame:
+    """The paper's table, ours beside it: mean (standard deviation) over seeds of the ratio of R_med, SGD over Adam.
+
+    Args:
+        rows: from :func:`.c3.ratios`.
+        conventions: which to show.
+    """
     lines = []
     for setting, step in dict.fromkeys((row.setting, row.step) for row in rows):
         own = {row.metric: row for row in rows if (row.setting, row.step) == (setting, step)}
@@ -38,7 +48,7 @@ def ratio_table(rows: Sequence[Row]) -> pd.DataFrame:
         lines.append(
             {
                 "case": f"{SETTINGS[setting].title}, step {step:,}",
-                **{NAMES[metric]: _mean(own.get(metric)) for metric in NAMES},
+                **{NAMES[metric]: _mean(own.get(metric)) for metric in conventions},
                 "paper": f"{paper[0]:g} ({paper[1]:g})" if paper else "no number",
                 "agrees": {True: "yes", False: "no", None: "no number"}[agrees],
                 "full Transformers, three layers": TRANSFORMERS.get(step, "no number"),

@@ -149,6 +149,7 @@ def record(verdict: Verdict, store: Store | None = None) -> None:
         "rules": verdict.rules,
         "created": verdict.created,
         "deviations": list(verdict.deviations),
+        "decides": [unit.decides for unit in verdict.units],
         "rows": verdict.rows(),
     }
     old = _read(path)

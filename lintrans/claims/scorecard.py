@@ -44,7 +44,7 @@ def overview(scale: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Card:
-    """One claim and reading: text in Markdown, and its cases as a table; None where it was not judged."""
+    """One claim and reading: text in Markdown, and the cases that decide as a table; None where it was not judged."""
 
     text: str
     table: pd.DataFrame | None
@@ -69,7 +69,10 @@ def cards(scale: str) -> list[Card]:
             if record["deviations"]:
                 text += f" This scale falls short of the rules: {'; '.join(record['deviations'])}."
             rows = frame[(frame["claim"] == name) & (frame["reading"] == reading) & (frame["case"] != "all")]
-            made.append(Card(text, _table(rows)))
+            decides = pd.Series(record.get("decides", True), index=rows.index, dtype=bool)
+            if not decides.all():
+                text += f" {int((~decides).sum())} further cases stand beside these in the chapter."
+            made.append(Card(text, _table(rows[decides])))
     return made
 
 

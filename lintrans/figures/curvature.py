@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from matplotlib.patches import Patch
 
 from ..settings import LABELS, PAPER_SEEDS, SETTINGS
 from ..statistics import band
-from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, panels
+from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, panels, signed_axis
 
 
 def _table(frame: pd.DataFrame, metric: str, optimizer: str) -> pd.DataFrame:
@@ -111,14 +110,6 @@ def forest(table: pd.DataFrame, label: str, reference: float = 1.0, log: bool = 
     return figure
 
 
-def _signed(axes: Axes, values: np.ndarray) -> None:
-    """A symmetric logarithmic axis, linear below the smallest tenth of the magnitudes."""
-    magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
-    if len(magnitudes):
-        axes.set_yscale("symlog", linthresh=float(np.quantile(magnitudes, 0.1)))
-    axes.axhline(0.0, color=GREY, linewidth=0.8)
-
-
 def smoothness_curves(frames: Mapping[str, pd.DataFrame], metric: str = "directional_smoothness") -> Figure:
     """V'Hv along realised steps, signed, a panel a setting: median over seeds, and where the middle half of them lies.
 
@@ -134,7 +125,7 @@ def smoothness_curves(frames: Mapping[str, pd.DataFrame], metric: str = "directi
             low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=1)
             axes.fill_between(table.index, low, high, color=COLOURS[optimizer], alpha=0.25, linewidth=0)
             axes.plot(table.index, middle, color=COLOURS[optimizer], linewidth=1.4, dashes=DASHES[optimizer])
-        _signed(axes, np.concatenate(everything))
+        signed_axis(axes, np.concatenate(everything))
         axes.set(title=SETTINGS[name].title, xlabel="step")
         axes.tick_params(axis="y", labelsize="small")
     shown[0].set_ylabel("directional smoothness v'Hv")
@@ -186,7 +177,9 @@ def speed_against_smoothness(table: pd.DataFrame) -> Figure:
             np.exp(own["curvature"]), np.exp(own["speed"]), marker, color=colour, markersize=4, alpha=0.6,
             linestyle="none", label=SETTINGS[str(name)].title,
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="median v'Hv, SGD over Adam", ylabel="steps to target, SGD over Adam")
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    axes.set(xlabel="median v'Hv, SGD over Adam", ylabel="steps to target, SGD over Adam")
     legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
@@ -220,7 +213,8 @@ def norms_scatter(
         for bound in chosen.to_dict("records"):
             x = np.geomspace(own["gradient_norm"].min(), own["gradient_norm"].max(), 100)
             axes.plot(x, bound["l0"] + bound["l1"] * x, color=COLOURS["sgd"], linewidth=1.2, dashes=(4.0, 2.0))
-        axes.set(title=SETTINGS[name].title, xlabel="gradient norm", xscale="log", yscale="log")
+        log_axis(axes, "x", 4)
+        axes.set(title=SETTINGS[name].title, xlabel="gradient norm", yscale="log")
     shown[0].set_ylabel("spectral norm of the Hessian" if metric == "spectral_norm" else metric.replace("_", " "))
     figure.colorbar(ScalarMappable(colours, "viridis"), ax=shown, label="step", shrink=0.9)
     handle = Line2D(

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, NullLocator, SymmetricalLogLocator
 
 COLOURS = {"sgd": "#d55e00", "adam": "#0072b2"}  # Okabe and Ito's vermilion and blue
 OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#555555")
@@ -65,3 +68,27 @@ def panels(count: int, height: float, sharey: bool = True) -> tuple[Figure, list
 def legend_below(figure: Figure, handles: list[Any]) -> None:
     """One legend for all panels, under them."""
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
+
+
+def log_axis(axes: Axes, which: str, ticks: int = 5) -> None:
+    """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(numticks=ticks))
+    axis.set_minor_formatter(NullFormatter())
+    low, high = sorted(axis.get_view_interval())
+    if low > 0 and high < 10 * low:  # no power of ten in sight: label what there is
+        axis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(2, 0.6)))
+
+
+def signed_axis(axes: Axes, values: npt.NDArray[np.float64], ticks: int = 7) -> None:
+    """Make the vertical axis logarithmic on both sides of zero, linear below the smallest tenth of the magnitudes."""
+    magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
+    if len(magnitudes):
+        linear = float(np.quantile(magnitudes, 0.1))
+        axes.set_yscale("symlog", linthresh=linear)
+        locator = SymmetricalLogLocator(base=10, linthresh=linear)
+        locator.set_params(numticks=ticks)
+        axes.yaxis.set_major_locator(locator)
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.axhline(0.0, color=GREY, linewidth=0.8)
