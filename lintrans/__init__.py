@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from . import book, settings
 from .diagnostics.along import Conditions, StepCurvature
 from .diagnostics.curvature import directional_smoothness, hessian_diagonal, robust_condition_number, spectral_norm
+from .diagnostics.noise import gradient_noise
 from .history import History
 from .models import LinearTransformer
 from .modules import TorchModel
@@ -49,6 +50,7 @@ __all__ = [
     "book",
     "directional_smoothness",
     "experiment",
+    "gradient_noise",
     "grid",
     "hessian_diagonal",
     "robust_condition_number",

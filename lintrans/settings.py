@@ -212,6 +212,45 @@ CONTROLS: MappingProxyType[str, ControlBudget] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class NoiseBudget:
+    """How much gradient noise is measured.
+
+    Attributes:
+        settings: names of the settings it covers.
+        seeds: initializations 0, 1, ... that claim C2 is judged on.
+        samples: minibatches behind each tail.
+        batch: fresh prompts of a minibatch.
+        reference: prompts behind the gradient that noise is measured from.
+        batches: further batch sizes, on the paper's own seeds.
+        steps: steps of trainings at the published rates at which noise is measured again.
+        trained_seeds, trained_samples: seeds 0, 1, ... of these trainings, and minibatches at each step.
+        seconds: what it may take on two cores.
+    """
+
+    settings: tuple[str, ...]
+    seeds: int
+    samples: int
+    batch: int
+    reference: int
+    batches: tuple[int, ...]
+    steps: tuple[int, ...]
+    trained_seeds: int
+    trained_samples: int
+    seconds: int
+
+
+NOISE_PROTOCOL = NoiseBudget(_THREE, 16, 10_000, 1000, 100_000, (10, 100), (100, 300, 1000), 4, 1000, 300)
+"""What the rules of judgement ask of claim C2: settings, initializations, minibatches and prompts."""
+
+NOISE: MappingProxyType[str, NoiseBudget] = MappingProxyType(
+    {
+        "paper": NOISE_PROTOCOL,
+        "quick": NoiseBudget(_THREE, 3, 300, 200, 10_000, (10, 50), (30, 100), 3, 200, 20),
+    }
+)
+
+
+@dataclass(frozen=True)
 class CheckBudget:
     """Seeds and prompts of the model page's live checks."""
 
@@ -249,3 +288,12 @@ def controls(name: str) -> ControlBudget:
         ValueError: no such scale.
     """
     return CONTROLS[choice("scale", name, SCALE_NAMES)]
+
+
+def noise(name: str) -> NoiseBudget:
+    """The budget of a scale's gradient noise.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return NOISE[choice("scale", name, SCALE_NAMES)]

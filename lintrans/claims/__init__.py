@@ -6,7 +6,7 @@ says what its page says.
 
 from __future__ import annotations
 
-from . import c1, c1_page, c3, c4, c5, common
+from . import c1, c1_page, c2, c3, c4, c5, common
 from .records import Verdict, earlier_verdicts, record, verdict_frame, verdicts_digest
 from .rules import RULES, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
 from .scorecard import CLAIMS, cards, overview
@@ -21,6 +21,7 @@ __all__ = [
     "Word",
     "c1",
     "c1_page",
+    "c2",
     "c3",
     "c4",
     "c5",

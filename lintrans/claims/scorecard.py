@@ -8,10 +8,10 @@ from types import MappingProxyType, ModuleType
 import pandas as pd
 
 from ..statistics import Interval
-from . import c1, c3, c4, c5
+from . import c1, c2, c3, c4, c5
 from .records import earlier_verdicts, interval_text, verdict_frame, verdict_records
 
-CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType({claim.CLAIM: claim for claim in (c1, c3, c4, c5)})
+CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType({claim.CLAIM: claim for claim in (c1, c2, c3, c4, c5)})
 """Modules by claim; each has CLAIM, SENTENCE, CHAPTER, FIGURE and READINGS."""
 
 

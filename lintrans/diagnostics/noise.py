@@ -1,0 +1,302 @@
+"""Gradient noise: how far the gradient of a minibatch lies from the gradient of the loss, over many fresh minibatches.
+
+:func:`gradient_noise` keeps the norms alone; :func:`measure_noise` sums up the noise's second moments beside them, so
+that every statistic of the norms can be read against :func:`gaussian_norms`, the norms of Gaussian noise of the *same*
+covariance. Without that null a wide noise is easily taken for a heavy-tailed one. Gradients stream through in groups of
+bounded size; they are never all in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..engines.derivatives import Task, batch_gradients
+from ..errors import whole
+from ..optimizers import gradient_norm
+from ..progress import bar
+from ..random import Stream
+from ..tasks import LinearRegression
+from ..vectors import Model, P, pack
+from .tails import excess_kurtosis, quantile_ratio
+
+REFERENCE_BATCH = 1000
+"""Prompts of one batch of the reference; the gradient of the loss is estimated by the mean over such batches."""
+GROUP_BYTES = 2**25
+"""Bound on the noise of one group in float64; the gradients it is made from take about as much again."""
+GROUP_PROMPTS = 2**22
+"""Bound on the prompts of one group, times runs: about a second, then the bar moves and Ctrl-C gets its turn."""
+NULL_SAMPLES = 200_000
+"""Draws behind the quantiles of the null; they then err by about a fifth of what those of 10,000 batches do."""
+MERGED = 1e-3
+"""What the null may leave out, as a share: the standard deviation of the merged part of ||z||^2 over its mean."""
+
+STATISTICS = (
+    "median",  # of the norm
+    "relative",  # the same over the norm of the gradient: how wide the noise is
+    "q99",  # 99% quantile of the norm over its median
+    "q999",
+    "null_q99",  # the same of N(0, C)
+    "null_q999",
+    "excess",  # E = q99 / null_q99
+    "excess_999",
+    "kurtosis",  # excess kurtosis of the norm
+    "null_kurtosis",
+    "directions",  # (tr C)^2 / tr C^2: over how many directions the noise spreads
+)
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of many minibatch gradients.
+
+    Attributes:
+        norms: ||g_B - grad f||_2, ``[..., samples]`` in float64.
+        gradient: the estimate of grad f that the noise is measured from, ``[..., G]`` in float64.
+        covariance: second moments of the noise, ``[..., G, G]`` in float64. They are taken about `gradient`, which is
+            the mean of the noise up to the error of the reference.
+    """
+
+    norms: Tensor
+    gradient: Tensor
+    covariance: Tensor
+
+    @property
+    def spectrum(self) -> Tensor:
+        """Eigenvalues of the covariance in descending order, ``[..., G]``; rounding below zero is cut off.
+
+        Raises:
+            ValueError: the covariance is not finite.
+        """
+        if not self.covariance.isfinite().all():
+            raise ValueError("some minibatch gradients are not finite: give the parameters in float64")
+        values: Tensor = torch.linalg.eigvalsh(self.covariance).flip(-1).clamp_min(0.0)
+        return values
+
+
+def gradient_noise(
+    model: Model,
+    task: LinearRegression | Task,
+    parameters: P,
+    *,
+    batch: int = 1000,
+    samples: int = 10_000,
+    reference: int = 100_000,
+    seed: int | Sequence[int] = 0,
+    engine: str = "auto",
+) -> Tensor:
+    r"""Norms of the gradient noise, :math:`\lVert g_B - \nabla f \rVert_2`, over fresh minibatches B.
+
+    Args:
+        model: any model.
+        task: where its prompts come from.
+        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
+            Gradients are computed in their dtype. Noise is a difference of similar vectors, yet float32 is enough for
+            the paper's settings at d = 5, L = 3 at initialization (the norms agree with those in float64 to 1e-6).
+        batch: prompts of a minibatch.
+        samples: minibatches.
+        reference: prompts behind the estimate of grad f.
+        seed: of the prompts, from the streams NOISE and REFERENCE. One: all runs see the same minibatches. A
+            sequence: the seed of each run.
+        engine: as for :func:`lintrans.engines.derivatives.batch_gradients`.
+
+    Returns:
+        ``[..., samples]`` in float64; not finite where a gradient is not. The numbers do not depend on how the
+        minibatches are grouped, nor on the other runs.
+
+    Example:
+        >>> import lintrans as lt
+        >>> from lintrans.diagnostics.noise import gradient_noise
+        >>> model, task = lt.LinearTransformer(layers=1, d=2), lt.LinearRegression(d=2, n=4)
+        >>> parameters = model.init([0, 1])
+        >>> gradient_noise(model, task, parameters, batch=10, samples=5, reference=100, engine="reference").shape
+        torch.Size([2, 5])
+    """
+    flat, layout = pack(model, parameters)
+    source = _Source(model, task, parameters, flat.shape, seed, engine)
+    centre = source.mean(reference)
+    norms = [_norms(noise) for noise in source.noise(centre, batch, samples)]
+    return torch.cat(norms, dim=-1).reshape(*layout.lead, samples)
+
+
+def measure_noise(
+    model: Model,
+    task: LinearRegression | Task,
+    parameters: P,
+    *,
+    batch: int = 1000,
+    samples: int = 10_000,
+    reference: int = 100_000,
+    seed: int | Sequence[int] = 0,
+    engine: str = "auto",
+) -> Noise:
+    """What :func:`gradient_noise` returns for the same arguments, with the noise's second moments.
+
+    The covariance needs G^2 numbers a run, with G parameters.
+    """
+    flat, layout = pack(model, parameters)
+    runs, size = flat.shape
+    source = _Source(model, task, parameters, flat.shape, seed, engine)
+    centre = source.mean(reference)
+    moments = torch.zeros(runs, size, size, dtype=torch.float64)
+    norms = []
+    for noise in source.noise(centre, batch, samples):
+        norms.append(_norms(noise))
+        for total, own in zip(moments, noise, strict=True):
+            total.addmm_(own.T, own)
+    return Noise(
+        torch.cat(norms, dim=-1).reshape(*layout.lead, samples),
+        centre.reshape(*layout.lead, size),
+        (moments / samples).reshape(*layout.lead, size, size),
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the gradients of the runs come from; `shape` is (runs, parameters)."""
+
+    model: Model
+    task: Any
+    parameters: Any
+    shape: tuple[int, ...]
+    seed: int | Sequence[int]
+    engine: str
+
+    def gradients(self, stream: Stream, batch: int, count: int, first: int) -> Tensor:
+        """Gradients ``[runs, count, G]`` of the minibatches of a stream, in float64."""
+        _, slopes = batch_gradients(
+            self.model,
+            self.task,
+            self.parameters,
+            batch=batch,
+            count=count,
+            seed=self.seed,
+            first=first,
+            stream=stream,
+            engine=self.engine,
+        )
+        rows = pack(self.model, slopes)[0].to("cpu", torch.float64)
+        return rows.reshape(self.shape[0], count, self.shape[1])
+
+    def groups(self, batch: int, count: int) -> Iterator[tuple[int, int]]:
+        """(first, size) of groups of minibatches that keep the bounds on memory and time."""
+        runs, parameters = self.shape
+        size = max(1, min(GROUP_BYTES // (8 * runs * parameters), GROUP_PROMPTS // (batch * runs)))
+        for first in range(0, count, size):
+            yield first, min(size, count - first)
+
+    def mean(self, prompts: int) -> Tensor:
+        """The gradient of the loss on so many reference prompts, ``[runs, G]``."""
+        whole("reference", prompts, 1)
+        total = torch.zeros(self.shape, dtype=torch.float64)
+        full, rest = divmod(prompts, REFERENCE_BATCH)
+        for first, size in self.groups(REFERENCE_BATCH, full):
+            found = self.gradients(Stream.REFERENCE, REFERENCE_BATCH, size, first)
+            for index in range(size):  # one after the other, so that the bits do not depend on the groups
+                total += found[:, index] * REFERENCE_BATCH
+        if rest:
+            total += self.gradients(Stream.REFERENCE, rest, 1, full)[:, 0] * rest
+        return total / prompts
+
+    def noise(self, centre: Tensor, batch: int, samples: int) -> Iterator[Tensor]:
+        """The noise of the minibatches, group by group, ``[runs, group, G]``."""
+        whole("batch", batch, 1)
+        whole("samples", samples, 1)
+        with bar(samples, "gradient noise") as shown:
+            for first, size in self.groups(batch, samples):
+                yield self.gradients(Stream.NOISE, batch, size, first).sub_(centre[:, None])
+                shown.update(size)
+
+
+def _norms(noise: Tensor) -> Tensor:
+    """Euclidean norms over the last axis, without overflow on the way."""
+    largest, relative = gradient_norm(noise)
+    return (largest * relative).squeeze(-1)
+
+
+def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SAMPLES, seed: int = 0) -> Array:
+    """Norms of draws from N(0, C), the null that the norms of gradient noise are read against.
+
+    In the eigenbasis of C the squared norm is a sum of lambda_i times independent chi-squared variables. The smallest
+    eigenvalues are merged: their part of the sum is replaced by its mean, for as many of them as keep the standard
+    deviation of what is left out below MERGED of the whole. A quantile of the norm then moves by about MERGED^2,
+    relatively.
+
+    Args:
+        spectrum: eigenvalues of C, ``[G]``, not negative.
+        samples: draws.
+        seed: of the draws, which come from a generator of their own (numpy's Philox).
+    """
+    values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
+    left = np.sqrt(2.0 * np.cumsum(values[::-1] ** 2))[::-1]  # [G]: standard deviation of the sum from i on
+    kept = int((left > MERGED * values.sum()).sum())
+    generator = np.random.Generator(np.random.Philox(key=whole("seed", seed)))
+    squares = np.empty(whole("samples", samples, 1))
+    step = max(1, GROUP_BYTES // (8 * max(1, kept)))
+    for start in range(0, samples, step):
+        part = squares[start : start + step]
+        part[:] = generator.standard_normal((len(part), kept)) ** 2 @ values[:kept] + values[kept:].sum()
+    norms: Array = np.sqrt(squares)
+    return norms
+
+
+def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = NULL_SAMPLES, keep: int = 0) -> pd.DataFrame:
+    """Tail statistics of the noise of several runs beside those of their Gaussian nulls, a row a run.
+
+    Args:
+        noise: of runs with one leading axis.
+        seeds: of the runs; each null is drawn with the seed of its run.
+        null_samples: draws of a null.
+        keep: how many of the runs keep their norms and eigenvalues, for figures.
+
+    Returns:
+        Columns seed; STATISTICS, which are NaN for a run with a gradient that is not finite; norms and spectrum, arrays
+        or None.
+    """
+    rows = []
+    for index, seed in enumerate(seeds):
+        own = Noise(noise.norms[index], noise.gradient[index], noise.covariance[index])
+        finite = bool(own.covariance.isfinite().all())
+        row = _statistics(own, seed, null_samples) if finite else {}
+        kept = finite and index < keep
+        arrays = {"norms": own.norms.numpy(), "spectrum": own.spectrum.numpy()} if kept else {}
+        rows.append({"seed": int(seed), **row, **arrays})
+    columns = ["seed", *STATISTICS, "norms", "spectrum"]
+    table = pd.DataFrame(rows).reindex(columns=columns)
+    for column in ("norms", "spectrum"):
+        table[column] = table[column].astype(object).where(table[column].notna(), None)
+    return table
+
+
+def _statistics(noise: Noise, seed: int, null_samples: int) -> dict[str, float]:
+    """STATISTICS of one run."""
+    norms, spectrum = noise.norms.numpy(), noise.spectrum.numpy()
+    null = gaussian_norms(spectrum, null_samples, seed)
+    (q99, null_q99), (q999, null_q999) = (
+        (quantile_ratio(norms, level), quantile_ratio(null, level)) for level in (0.99, 0.999)
+    )
+    median = float(np.median(norms))
+    values = (
+        median,
+        median / math.hypot(*noise.gradient.tolist()),
+        q99,
+        q999,
+        null_q99,
+        null_q999,
+        q99 / null_q99,
+        q999 / null_q999,
+        excess_kurtosis(norms),
+        excess_kurtosis(null),
+        float(spectrum.sum() ** 2 / (spectrum**2).sum()),
+    )
+    return dict(zip(STATISTICS, values, strict=True))
