@@ -76,7 +76,7 @@ def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
     """End loss of each arm over that of the published arm of its optimizer.
 
     Returns:
-        Columns setting, arm, estimate, low, high, lost (runs that diverged), seeds.
+        Columns setting, arm, estimate, low, high, lost (runs that diverged), lost_base (of the published arm), seeds.
     """
     rows = []
     for name, own in found.items():
@@ -95,6 +95,7 @@ def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
                     "low": ratio.low,
                     "high": ratio.high,
                     "lost": int((~np.isfinite(values)).sum()),
+                    "lost_base": int((~np.isfinite(base)).sum()),
                     "seeds": len(values),
                 }
             )
@@ -106,13 +107,12 @@ def table(found: Mapping[str, Controls]) -> pd.DataFrame:
     rows: dict[str, dict[str, str]] = {}
     for row in ratios(found).to_dict("records"):
         arm = str(row["arm"])
-        text = (
-            f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-            if row["seeds"] > row["lost"]
-            else "no number"
-        )
+        some = math.isfinite(row["estimate"])
+        text = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]" if some else "no number"
         if row["lost"]:
             text += f", {row['lost']} of {row['seeds']} diverged"
+        if row["lost_base"]:
+            text += f", {row['lost_base']} of {row['seeds']} published runs diverged"
         label = LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]
         rows.setdefault(arm, {"arm": label})[SETTINGS[row["setting"]].title] = text
     return pd.DataFrame(rows.values()).sort_values("arm", ignore_index=True)
@@ -129,8 +129,7 @@ def describe(found: Mapping[str, Controls]) -> str:
         lines.append(f"- {SETTINGS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
     return (
         f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
-        "optimizer:\n\n"
-        + "\n".join(lines)
+        "optimizer:\n\n" + "\n".join(lines)
     )
 
 

@@ -58,7 +58,7 @@ def condition_numbers(
         between = [step for step in range(0, history.steps, budget.every) if step in history.snapshots]
         between = [step for step in between if step not in probes]
         if dense and between:
-            few = first_seeds(history, PAPER_SEEDS)
+            few = first_seeds(history, min(PAPER_SEEDS, budget.seeds))
             parts.append(_conditions(f"{title}, between", setting, few, between))
         frames[name] = pd.concat(parts, ignore_index=True).sort_values(["step", "run"], ignore_index=True)
     return frames

@@ -239,7 +239,7 @@ class NoiseBudget:
     seconds: int
 
 
-NOISE_PROTOCOL = NoiseBudget(_THREE, 16, 10_000, 1000, 100_000, (10, 100), (100, 300, 1000), 4, 1000, 300)
+NOISE_PROTOCOL = NoiseBudget(_THREE, 16, 10_000, 1000, 100_000, (10, 100), (100, 300, 1000), 4, 1000, 330)
 """What the rules of judgement ask of claim C2: settings, initializations, minibatches and prompts."""
 
 NOISE: MappingProxyType[str, NoiseBudget] = MappingProxyType(

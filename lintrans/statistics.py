@@ -14,6 +14,8 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-13
+"""Relative spread below which values are equal."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval
     mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, math.nan, math.nan, math.nan, 1)
-    if np.ptp(values) == 0.0:
+    if np.ptp(values) <= ROUNDING * abs(mean):  # scipy warns of a variance that is all rounding
         return Interval(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, len(values))
     result = stats.ttest_1samp(values, 0.0)
     interval = result.confidence_interval(CONFIDENCE)

@@ -59,6 +59,17 @@ def test_a_missing_setting_or_value_is_not_measurable() -> None:
         assert verdict.ruling.word is Word.UNMEASURABLE
 
 
+def test_noise_is_not_read_from_an_uncertain_reference() -> None:
+    table = c2.readable(made_up([1.5, 1.6, 0.3]).assign(reference_error=[0.1, math.nan, 0.9]))
+    assert table["excess"].isna().tolist() == [False, False, True]
+    assert c2.geometric_mean(table["excess"]) is None
+    along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
+    assert "cannot be read (2 of 6 in Setting 1)" in c2_page.describe_unreadable({"1": along}, 1000)
+    assert str(c2_page.along_table({"1": along}).loc[0, "step 5"]).endswith("(2 of 3 seeds)")
+    whole = along[along["excess"].notna()]
+    assert "certain enough" in c2_page.describe_unreadable({"1": whole}, 1000)
+
+
 def test_deviations_are_named() -> None:
     small = replace(NOISE_PROTOCOL, settings=("1", "2"), seeds=4, samples=100, batch=2000, reference=10)
     assert c2.deviations(small, NOISE_PROTOCOL) == (

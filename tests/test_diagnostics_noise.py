@@ -26,8 +26,8 @@ COMPILED = lt.LinearTransformer(layers=3, d=5, init_std=0.1)
 COMPILED_TASK = lt.LinearRegression(d=5, n=7)
 
 
-def dense(parameters: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise vectors [samples, G] and the reference's gradient [G] by autograd on tokens, one batch at a time."""
+def dense(parameters: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise vectors [samples, G], the reference's gradient [G] and its error, by autograd on tokens, batch by batch."""
 
     def gradient(batch: int, step: int, stream: lt.Stream) -> Tensor:
         leaf = parameters.clone().requires_grad_()
@@ -38,7 +38,8 @@ def dense(parameters: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     parts = [(1000, 0), (1000, 1), (500, 2)]
     centre = sum((size * gradient(size, k, lt.Stream.REFERENCE) for size, k in parts), torch.zeros(())) / 2500
     rows = torch.stack([gradient(6, step, lt.Stream.NOISE) for step in range(9)])
-    return rows - centre, centre
+    first, second = (gradient(1000, k, lt.Stream.REFERENCE) for k in (0, 1))
+    return rows - centre, centre, torch.linalg.vector_norm(first - second) / 2
 
 
 def test_noise_is_the_dense_noise() -> None:
@@ -46,10 +47,11 @@ def test_noise_is_the_dense_noise() -> None:
     found = measure_noise(MODEL, TASK, parameters, seed=[4, 5], **SMALL)
     assert found.norms.dtype == found.covariance.dtype == torch.float64
     for run, seed in enumerate((4, 5)):
-        vectors, centre = dense(parameters[run], seed)
+        vectors, centre, error = dense(parameters[run], seed)
         np.testing.assert_allclose(found.norms[run], torch.linalg.vector_norm(vectors, dim=-1), rtol=1e-9)
         np.testing.assert_allclose(found.gradient[run], centre, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(found.covariance[run], vectors.T @ vectors / 9, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.error[run], error, rtol=1e-6)
     assert torch.equal(found.norms, gradient_noise(MODEL, TASK, parameters, seed=[4, 5], **SMALL))
 
 
@@ -175,7 +177,7 @@ def test_merging_small_eigenvalues_moves_no_quantile(monkeypatch: pytest.MonkeyP
 
 
 def test_gradients_that_are_not_finite_are_said() -> None:
-    lost = Noise(torch.tensor([[1.0, math.nan]]), torch.zeros(1, 2), torch.full((1, 2, 2), math.nan))
+    lost = Noise(torch.tensor([[1.0, math.nan]]), torch.zeros(1, 2), torch.full((1, 2, 2), math.nan), torch.zeros(1))
     with pytest.raises(ValueError, match="not finite: give the parameters in float64"):
         _ = lost.spectrum
     row = noise_table(lost, [0], keep=1).iloc[0]
@@ -202,3 +204,13 @@ def test_table_keeps_the_arrays_of_the_first_runs() -> None:
 def test_bad_numbers_are_named(change: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         gradient_noise(MODEL, TASK, MODEL.init(0), **{**SMALL, **change})
+
+
+def test_error_of_the_reference_falls_with_its_prompts() -> None:
+    parameters = {"theta": torch.zeros(4, dtype=torch.float64)}
+    options: dict[str, Any] = {"batch": 1, "samples": 1}
+    trace = 1 + 4 + 0.25 + 0.01
+    for prompts in (20_000, 80_000):
+        found = measure_noise(Linear(), Vectors(heavy=False), parameters, reference=prompts, **options)
+        assert float(found.error) == pytest.approx(math.sqrt(trace / prompts), rel=0.3)
+    assert measure_noise(Linear(), Vectors(heavy=False), parameters, reference=1999, **options).error.isnan()

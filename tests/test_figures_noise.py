@@ -49,6 +49,7 @@ def style() -> None:
         lambda: noise.excesses({"1": table(), "2": table(1)}, 1.25),
         lambda: noise.excess_by_batch({"1": pd.concat([table().assign(batch=b) for b in (10, 1000)])}),
         lambda: noise.excess_along({"1": along(), "3": along(1)}),
+        lambda: noise.excess_along({"1": along().assign(excess=lambda t: t["excess"].where(t["step"] < 5))}),
         lambda: noise.tail_indices({"a": NORMS["1"], "b": NULLS["1"]}),
     ],
 )

@@ -31,6 +31,8 @@ READINGS = ("init",)
 STATISTIC = "E: q99 / median of the noise norm, over that of N(0, C)"
 STATISTIC_999 = "the same of q99.9"
 NOISE_MODULES = ("vectors", "diagnostics/noise", "diagnostics/tails")
+MOST_ERROR = 0.5
+"""Standard error of the reference gradient, in median norms of the noise, beyond which E is not read."""
 KEPT = 3
 """Initializations whose norms are kept, for figures."""
 
@@ -72,7 +74,13 @@ def _table(
         "dtype": parameters.dtype,
         **of,
     }
-    return measurement(title, defined, compute, modules=NOISE_MODULES)
+    return readable(measurement(title, defined, compute, modules=NOISE_MODULES))
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with E missing where single prompts rule the reference, so that the norms do not measure the noise."""
+    good = ~(table["reference_error"] > MOST_ERROR)
+    return table.assign(excess=table["excess"].where(good), excess_999=table["excess_999"].where(good))
 
 
 def _at_init(setting: Setting, seeds: int, batch: int, budget: NoiseBudget, keep: int = 0) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from ..diagnostics.noise import gaussian_norms
 from ..diagnostics.tails import Array, excess, hill, moment_estimator, word
 from ..settings import LABELS, SETTINGS
-from .c2 import geometric_mean
+from .c2 import MOST_ERROR, geometric_mean
 from .records import Verdict, interval_text
 from .rules import State, ratio_state
 
@@ -108,8 +108,12 @@ def describe_seed(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _excess_text(values: pd.Series) -> str:
-    found = geometric_mean(values)
-    return f"{interval_text(found)} {WORDS[ratio_state(found)]}"
+    """E over the seeds for which it can be read, and how many those are where it is not all."""
+    found, count = geometric_mean(values.dropna()), int(values.notna().sum())
+    if not count:
+        return f"not measurable (0 of {len(values)} seeds)"
+    text = f"{interval_text(found)} {WORDS[ratio_state(found)]}"
+    return text if count == len(values) else f"{text} ({count} of {len(values)} seeds)"
 
 
 def batch_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -159,7 +163,7 @@ def describe_along(tables: Mapping[str, pd.DataFrame]) -> str:
         State.NULL: "has hardly changed",
         State.REV: "has grown **lighter**",
         State.UNDECIDED: "cannot be told from that at initialization by these seeds",
-        State.MISSING: "was not measured for all seeds",
+        State.MISSING: "cannot be measured",
     }
     lines = []
     for name, table in tables.items():
@@ -167,11 +171,29 @@ def describe_along(tables: Mapping[str, pd.DataFrame]) -> str:
         parts = []
         for optimizer in LABELS:
             own = table[table["optimizer"] == optimizer].pivot(index="seed", columns="step", values="excess")
-            found = geometric_mean((own[last] / own[0]).to_numpy())
+            found = geometric_mean((own[last] / own[0]).dropna())
             text = f"with {LABELS[optimizer]} the tail {words[ratio_state(found)]}"
             parts.append(text if found is None else f"{text} ({interval_text(found)} times E at step 0)")
         lines.append(f"- {SETTINGS[name].title}, step {last:,}: {'; '.join(parts)}.")
     return "\n".join(lines)
+
+
+def describe_unreadable(tables: Mapping[str, pd.DataFrame], reference: int) -> str:
+    """Where the reference gradient is too uncertain to measure noise from, in a sentence."""
+    parts = []
+    for name, table in tables.items():
+        values = table[table["step"] > 0]["excess"]
+        if lost := int(values.isna().sum()):
+            parts.append(f"{lost} of {len(values)} in {SETTINGS[name].title}")
+    if not parts:
+        return "At every step the reference gradient is certain enough to measure noise from."
+    return (
+        f"Some of the measurements after step 0 cannot be read ({', '.join(parts)}): there the standard error of the "
+        f"reference gradient exceeds {MOST_ERROR:g} "
+        f"of the median norm of the noise. Single prompts among the {reference:,} of the reference then rule its mean, "
+        "and what is called noise is the error of the reference. That is a sign of a heavier tail, not of a lighter "
+        "one; the means below are over the other seeds."
+    )
 
 
 def index_table(samples: Mapping[str, Array]) -> pd.DataFrame:

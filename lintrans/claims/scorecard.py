@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 
@@ -78,10 +79,10 @@ def cards(scale: str) -> list[Card]:
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
     def estimate(row: pd.Series) -> str:
-        if row["estimate"] is None:
+        if pd.isna(row["estimate"]):
             return "no number"
-        low, high = (float("nan") if row[edge] is None else row[edge] for edge in ("low", "high"))
-        return interval_text(Interval(row["estimate"], low, high, float("nan"), 0))
+        low, high = (math.nan if pd.isna(row[edge]) else float(row[edge]) for edge in ("low", "high"))
+        return interval_text(Interval(float(row["estimate"]), low, high, math.nan, 0))
 
     return pd.DataFrame(
         {

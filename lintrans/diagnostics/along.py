@@ -128,5 +128,7 @@ def _collect(
                     table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
                     rows.append(table.assign(step=step, metric=metric, value=value.numpy()))
             shown.update(len(group))
+    if not rows:
+        return pd.DataFrame(columns=list(COLUMNS))
     frame = pd.concat(rows, ignore_index=True)
     return frame[frame["value"].notna()][list(COLUMNS)].reset_index(drop=True)

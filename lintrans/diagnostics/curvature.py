@@ -1,5 +1,8 @@
 """Curvature of the loss at given parameters: exact, in float64, for any number of runs at once.
 
+A model of the user's own is evaluated in the dtype of its parameters, which its batches share: give a float64 module,
+and a float64 batch, for derivatives that are exact to as many digits. Results are float64 in any case.
+
 Everything stands on Hessian-vector products (:func:`lintrans.engines.derivatives.hessian_products`), so that it works
 for linear Transformers (compiled loops) and for any other model (autograd). The *robust condition number* is that of
 Jiang, Malik and Li (2022, arXiv:2211.02254), the largest over the median magnitude of the Hessian's diagonal;
@@ -30,9 +33,10 @@ RESIDUAL = 1e-6
 
 
 def _vectors(model: Model, parameters: P) -> tuple[Tensor, Layout[Any]]:
-    """Parameters as float64 vectors [runs, parameters]."""
+    """Parameters as vectors [runs, parameters], in float64 but for models of the user's own."""
     flat, layout = pack(model, parameters)
-    return flat.detach().to(torch.float64), layout
+    kind = torch.float64 if isinstance(model, LinearTransformer) else flat.dtype
+    return flat.detach().to(kind), layout
 
 
 def _products(model: Model, flat: Tensor, layout: Layout[Any], directions: Tensor, prompts: Any) -> Tensor:
@@ -42,17 +46,17 @@ def _products(model: Model, flat: Tensor, layout: Layout[Any], directions: Tenso
 
 
 def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
-    """Dense Hessians [runs, parameters, parameters], symmetric to rounding; NaN where a parameter is not finite."""
+    """Dense Hessians [runs, parameters, parameters], float64; NaN where a parameter is not finite."""
     runs, size = flat.shape
     lost = ~flat.isfinite().all(-1)
     safe = torch.where(lost[:, None], 0.0, flat)
     columns = max(2, COLUMN_BYTES // (8 * runs * size) // 2 * 2)
-    identity = torch.eye(size, dtype=torch.float64, device=flat.device)
+    identity = torch.eye(size, dtype=flat.dtype, device=flat.device)
     rows = [
         _products(model, safe, layout, identity[start : start + columns].expand(runs, -1, -1), prompts)
         for start in range(0, size, columns)
     ]
-    dense = torch.cat(rows, dim=1)
+    dense = torch.cat(rows, dim=1).to(torch.float64)
     dense = 0.5 * (dense + dense.transpose(-1, -2))
     dense[lost] = math.nan
     return dense
@@ -200,12 +204,13 @@ def _along(
     model: Model, flat: Tensor, layout: Layout[Any], direction: Tensor, prompts: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(v'Hv, Hv, v) for vectors [runs, parameters]."""
-    length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
-    unit = direction / length  # NaN where there is no direction
+    direction = direction / direction.abs().amax(-1, keepdim=True)  # first, so that no square overflows
+    unit = direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)  # NaN where there is no direction
     lost = ~(unit.isfinite().all(-1) & flat.isfinite().all(-1))
     v, points = (torch.where(lost[:, None], 0.0, each) for each in (unit, flat))
     product = _products(model, points, layout, v[:, None], prompts)[:, 0]
-    product = torch.where(lost[:, None], math.nan, product)
+    product = torch.where(lost[:, None], math.nan, product).to(torch.float64)
+    unit = unit.to(torch.float64)
     return (unit * product).sum(-1), product, unit
 
 
@@ -219,7 +224,7 @@ def step_measures(model: Model, before: P, after: P, prompts: Any, *, spectral: 
     flat, layout = _vectors(model, before)
     step = _vectors(model, after)[0] - flat
     curvature, product, unit = _along(model, flat, layout, step, prompts)
-    gradient = pack(model, gradients(model, layout.unpack(flat), prompts)[1])[0]
+    gradient = pack(model, gradients(model, layout.unpack(flat), prompts)[1])[0].to(torch.float64)
     values = {
         "directional_smoothness": curvature,
         "hessian_step_norm": torch.linalg.vector_norm(product, dim=-1),
@@ -242,32 +247,36 @@ def spectral_norm(model: Model, parameters: P, prompts: Any) -> Tensor:
 def _largest(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
     """Signed eigenvalue of largest magnitude for every run at once, by Lanczos with full reorthogonalization.
 
-    All runs advance together, one product a step, until each has a residual of RESIDUAL relative to its eigenvalue.
+    All runs advance together, one product a step, until each has a residual of RESIDUAL, relative to its eigenvalue
+    (or of what its dtype allows).
     """
     runs, size = flat.shape
     lost = ~flat.isfinite().all(-1)
     points = torch.where(lost[:, None], 0.0, flat)
     start = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(flat.device)
-    q = (start / torch.linalg.vector_norm(start)).expand(runs, -1)
+    q = (start / torch.linalg.vector_norm(start)).to(flat.dtype).expand(runs, -1)
+    residual = max(RESIDUAL, 10 * torch.finfo(flat.dtype).eps)
     basis, diagonal = [q], list[Tensor]()
     beside: list[Tensor] = []  # the tridiagonal matrix of each run
-    value = torch.zeros(runs, dtype=torch.float64, device=flat.device)
+    value = torch.zeros(runs, dtype=flat.dtype, device=flat.device)
     for _ in range(min(size, LANCZOS_STEPS)):
         w = _products(model, points, layout, q[:, None], prompts)[:, 0]
-        diagonal.append((w * q).sum(-1))
+        lost = lost | ~w.isfinite().all(-1)
+        w = torch.where(lost[:, None], 0.0, w)
+        diagonal.append(torch.where(lost, 0.0, (w * q).sum(-1)))
         kept = torch.stack(basis, dim=1)
         for _ in range(2):  # twice is enough for orthogonality to rounding
             w = w - torch.einsum("rk,rki->ri", torch.einsum("rki,ri->rk", kept, w), kept)
         norm = torch.linalg.vector_norm(w, dim=-1)
         value, last = _ritz(torch.stack(diagonal, dim=-1), beside)
-        if (norm * last.abs() <= RESIDUAL * value.abs()).all():
+        if (norm * last.abs() <= residual * value.abs()).all():
             break
         beside.append(norm)
         # a run whose Krylov space is exhausted goes on with zeros, which add nothing
-        exhausted = norm <= 1e-14 * value.abs()
+        exhausted = norm <= 50 * torch.finfo(flat.dtype).eps * value.abs()
         q = torch.where(exhausted[:, None], 0.0, w / torch.where(exhausted, 1.0, norm)[:, None])
         basis.append(q)
-    return torch.where(lost, math.nan, value)
+    return torch.where(lost, math.nan, value).to(torch.float64)
 
 
 def _ritz(diagonal: Tensor, beside: list[Tensor]) -> tuple[Tensor, Tensor]:

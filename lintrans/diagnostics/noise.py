@@ -34,9 +34,9 @@ GROUP_BYTES = 2**25
 """Bound on the noise of one group in float64; the gradients it is made from take about as much again."""
 GROUP_PROMPTS = 2**22
 """Bound on the prompts of one group, times runs: about a second, then the bar moves and Ctrl-C gets its turn."""
-NULL_SAMPLES = 200_000
-"""Draws behind the quantiles of the null; they then err by about a fifth of what those of 10,000 batches do."""
-MERGED = 1e-3
+NULL_SAMPLES = 100_000
+"""Draws behind the quantiles of the null; they then err by about a third of what those of 10,000 batches do."""
+MERGED = 3e-3
 """What the null may leave out, as a share: the standard deviation of the merged part of ||z||^2 over its mean."""
 
 STATISTICS = (
@@ -51,6 +51,7 @@ STATISTICS = (
     "kurtosis",  # excess kurtosis of the norm
     "null_kurtosis",
     "directions",  # (tr C)^2 / tr C^2: over how many directions the noise spreads
+    "reference_error",  # standard error of the reference over the median norm
 )
 
 Array = npt.NDArray[np.float64]
@@ -65,11 +66,15 @@ class Noise:
         gradient: the estimate of grad f that the noise is measured from, ``[..., G]`` in float64.
         covariance: second moments of the noise, ``[..., G, G]`` in float64. They are taken about `gradient`, which is
             the mean of the noise up to the error of the reference.
+        error: standard error of `gradient` as a length, ``[...]``: root of the summed variances of its entries, from
+            the spread of the reference's own batches; NaN with fewer than two. Where a few prompts rule the reference
+            it is as long as the noise itself, and then the norms measure the reference, not the noise.
     """
 
     norms: Tensor
     gradient: Tensor
     covariance: Tensor
+    error: Tensor
 
     @property
     def spectrum(self) -> Tensor:
@@ -124,7 +129,7 @@ def gradient_noise(
     """
     flat, layout = pack(model, parameters)
     source = _Source(model, task, parameters, flat.shape, seed, engine)
-    centre = source.mean(reference)
+    centre, _ = source.mean(reference)
     norms = [_norms(noise) for noise in source.noise(centre, batch, samples)]
     return torch.cat(norms, dim=-1).reshape(*layout.lead, samples)
 
@@ -147,7 +152,7 @@ def measure_noise(
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
     source = _Source(model, task, parameters, flat.shape, seed, engine)
-    centre = source.mean(reference)
+    centre, error = source.mean(reference)
     moments = torch.zeros(runs, size, size, dtype=torch.float64)
     norms = []
     for noise in source.noise(centre, batch, samples):
@@ -158,6 +163,7 @@ def measure_noise(
         torch.cat(norms, dim=-1).reshape(*layout.lead, samples),
         centre.reshape(*layout.lead, size),
         (moments / samples).reshape(*layout.lead, size, size),
+        error.reshape(layout.lead),
     )
 
 
@@ -195,18 +201,22 @@ class _Source:
         for first in range(0, count, size):
             yield first, min(size, count - first)
 
-    def mean(self, prompts: int) -> Tensor:
-        """The gradient of the loss on so many reference prompts, ``[runs, G]``."""
+    def mean(self, prompts: int) -> tuple[Tensor, Tensor]:
+        """The gradient of the loss on so many reference prompts, ``[runs, G]``, and its standard error ``[runs]``."""
         whole("reference", prompts, 1)
-        total = torch.zeros(self.shape, dtype=torch.float64)
+        total, squares = (torch.zeros(self.shape, dtype=torch.float64) for _ in range(2))
         full, rest = divmod(prompts, REFERENCE_BATCH)
         for first, size in self.groups(REFERENCE_BATCH, full):
             found = self.gradients(Stream.REFERENCE, REFERENCE_BATCH, size, first)
             for index in range(size):  # one after the other, so that the bits do not depend on the groups
-                total += found[:, index] * REFERENCE_BATCH
+                total += found[:, index]
+                squares += found[:, index] ** 2
+        variances = (squares - total**2 / max(1, full)).clamp_min(0.0).sum(-1) / max(1, full - 1)
+        error = torch.sqrt(variances / full) if full > 1 else torch.full(self.shape[:1], math.nan, dtype=torch.float64)
+        total *= REFERENCE_BATCH
         if rest:
             total += self.gradients(Stream.REFERENCE, rest, 1, full)[:, 0] * rest
-        return total / prompts
+        return total / prompts, error
 
     def noise(self, centre: Tensor, batch: int, samples: int) -> Iterator[Tensor]:
         """The noise of the minibatches, group by group, ``[runs, group, G]``."""
@@ -265,7 +275,7 @@ def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = NULL_SAM
     """
     rows = []
     for index, seed in enumerate(seeds):
-        own = Noise(noise.norms[index], noise.gradient[index], noise.covariance[index])
+        own = Noise(noise.norms[index], noise.gradient[index], noise.covariance[index], noise.error[index])
         finite = bool(own.covariance.isfinite().all())
         row = _statistics(own, seed, null_samples) if finite else {}
         kept = finite and index < keep
@@ -298,5 +308,6 @@ def _statistics(noise: Noise, seed: int, null_samples: int) -> dict[str, float]:
         excess_kurtosis(norms),
         excess_kurtosis(null),
         float(spectrum.sum() ** 2 / (spectrum**2).sum()),
+        float(noise.error) / median,
     )
     return dict(zip(STATISTICS, values, strict=True))

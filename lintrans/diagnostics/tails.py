@@ -124,14 +124,12 @@ def _moment_variance(gamma: Array) -> Array:
 def normal_points(sample: npt.ArrayLike, most: int = 200) -> tuple[Array, Array]:
     """Points of a normal-probability plot: quantiles of N(0, 1) (scipy's plotting positions), values in order.
 
-    At most about `most` points: all of both tails' last quarter of them, the middle thinned evenly.
+    Of a large sample at most `most` points, as evenly spaced in the quantiles as the sample allows.
     """
     theoretical, ordered = stats.probplot(np.asarray(sample, dtype=np.float64), fit=False)
-    count, edge = len(ordered), most // 4
-    middle = np.linspace(edge, count - 1 - edge, most - 2 * edge)
-    chosen = np.arange(count)
-    if count > most:
-        chosen = np.unique(np.concatenate([chosen[:edge], np.rint(middle).astype(np.int64), chosen[-edge:]]))
+    chosen = np.arange(len(ordered))
+    if len(ordered) > most:
+        chosen = np.unique(np.searchsorted(theoretical, np.linspace(theoretical[0], theoretical[-1], most)))
     return theoretical[chosen], ordered[chosen]
 
 

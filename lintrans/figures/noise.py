@@ -24,7 +24,7 @@ from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, 
 NOISE_COLOUR = OTHERS[0]
 NULL_DASHES = (3.0, 1.2)
 BINS = 100
-SHOWN = 0.999
+SHOWN = 0.995
 """Share of the norms that a histogram shows; the rest would press all others into a few bins."""
 KINDS = dict(zip(("1", "2", "3", "sphere"), zip(OTHERS, "osD^", strict=False), strict=False))
 LINES = ((1.0, 0.0), (4.0, 1.5), (1.0, 1.2), (5.0, 1.2, 1.0, 1.2))
@@ -48,7 +48,7 @@ def _density(sample: Array, edges: Array) -> Array:
 
 def _probability_inset(axes: Axes, norms: Array, null: Array) -> None:
     """Normal-probability plot of both samples in units of their standard deviations, in the panel's upper right."""
-    inset = axes.inset_axes((0.55, 0.52, 0.44, 0.42))
+    inset = axes.inset_axes((0.58, 0.64, 0.42, 0.34))
     for sample, colour, marker in ((null, GREY, "x"), (norms, NOISE_COLOUR, ".")):
         theoretical, ordered = normal_points(sample[: len(norms)], 120)
         scaled = (ordered - sample.mean()) / sample.std()
@@ -75,7 +75,7 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure
         null = _density(nulls[name], edges)
         axes.plot(0.5 * (edges[:-1] + edges[1:]), null, color=GREY, linewidth=1.2, dashes=NULL_DASHES)
         axes.set(title=SETTINGS[name].title, xlabel="norm of the gradient noise")
-        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the inset
+        axes.set_ylim(0, 1.6 * axes.get_ylim()[1])  # room for the inset
         axes.grid(visible=False)
         _probability_inset(axes, sample, nulls[name])
     shown[0].set_ylabel("density")
@@ -105,7 +105,7 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
         colour, marker = KINDS[name]
         spread = np.linspace(-0.12, 0.12, len(table)) if len(table) > 1 else np.zeros(1)
         axes.plot(place + spread, table["excess"], marker, color=colour, markersize=4, alpha=0.6, linestyle="none")
-        _interval(axes, place + 0.28, table["excess"].to_numpy(np.float64), GREY, "o")
+        _interval(axes, place + 0.28, table["excess"].dropna().to_numpy(np.float64), GREY, "o")
     axes.set_xticks(range(len(tables)), [SETTINGS[name].title for name in tables])
     axes.set_xlim(-0.5, len(tables) - 0.4)
     axes.grid(axis="x", visible=False)
@@ -127,6 +127,8 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
 
 def _interval(axes: Axes, x: float, values: Array, colour: str, marker: str) -> None:
     """Geometric mean of ratios with its 95% interval over seeds, where there are several."""
+    if not len(values):
+        return
     logs = np.log(values)
     low, high = (np.exp(edge) for edge in band(logs[None]))
     axes.plot([x, x], [float(low[0]), float(high[0])], color=colour, linewidth=1.2)
@@ -151,11 +153,14 @@ def _plain(axis: XAxis | YAxis, ticks: Array) -> None:
 
 
 def _means(table: pd.DataFrame, along: str) -> tuple[Array, Array, Array, Array]:
-    """Values of the column `along`, and of E at each the geometric mean and the 95% interval over seeds."""
-    wide = table.pivot(index=along, columns="seed", values="excess").dropna()
-    logs = np.log(wide.to_numpy(np.float64))
-    low, high = band(logs)
-    return wide.index.to_numpy(np.float64), np.exp(logs.mean(-1)), np.exp(low), np.exp(high)
+    """Values of the column `along`, and of E at each the geometric mean and the 95% interval over seeds.
+
+    A mean is over the seeds for which E could be read, an interval only where that is all of them.
+    """
+    logs = table.pivot(index=along, columns="seed", values="excess").transform(np.log)
+    low, high = band(logs.to_numpy(np.float64))
+    middle = np.exp(logs.mean(axis=1).to_numpy(np.float64))
+    return logs.index.to_numpy(np.float64), middle, np.exp(low), np.exp(high)
 
 
 def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -197,7 +202,9 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
             axes.plot(wide.index, wide, color=colour, linewidth=0.6, alpha=0.5)
             steps, middle, _, _ = _means(own, "step")
             axes.plot(steps, middle, marker=marker, color=colour, markersize=5, dashes=dashes, linewidth=1.8)
-        axes.set(title=SETTINGS[name].title, xlabel="step")
+        later = table[table["step"] > 0]["excess"]
+        read = f"{int(later.notna().sum())} of {len(later)} read after step 0"
+        axes.set(title=f"{SETTINGS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
     shown[0].set_ylabel("E")
     _ratio_axis(shown[0])
     handles: list[Any] = [
@@ -210,6 +217,12 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
     ]
     legend_below(figure, handles)
     return figure
+
+
+def _margins(steps: pd.Series) -> tuple[float, float]:
+    """Limits of an axis that shows all steps, also those without a value."""
+    low, high = float(steps.min()), float(steps.max())
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def tail_indices(samples: Mapping[str, Array], boundary: float = 0.5) -> Figure:
