@@ -750,3 +750,10 @@ def test_cards_of_what_was_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_pat
     claims.record(replace(judge5({}), scale="quick"))
     [table] = [card.table for card in claims.cards("quick") if card.table is not None]
     assert table["estimate [95% interval]"].tolist() == ["no number"] * 3
+
+
+def test_c5_counts_what_a_logarithmic_axis_hides() -> None:
+    values = {"adam": [0.1, -0.2, 0.0, 3.0], "sgd": [-1.0, -1.0, -1.0, -1.0]}
+    rows = [(name, "directional_smoothness", value) for name, own in values.items() for value in own]
+    frame = pd.DataFrame(rows, columns=["optimizer", "metric", "value"])
+    assert c5_page.describe_negative({"1": frame}).endswith("not shown: Setting 1: 2 of 4.")

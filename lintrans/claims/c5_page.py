@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -34,6 +34,15 @@ def describe(verdict: Verdict) -> str:
             text += f", of differences {interval_text(beside.interval)}" if beside else ""
         lines.append(f"- {unit.case.capitalize()}: {text}.")
     return "\n".join(lines)
+
+
+def describe_negative(frames: Mapping[str, pd.DataFrame]) -> str:
+    """How many of Adam's points a logarithmic axis cannot show, in a sentence."""
+    parts = []
+    for name, frame in frames.items():
+        own = frame[(frame["metric"] == "directional_smoothness") & (frame["optimizer"] == "adam")]["value"]
+        parts.append(f"{SETTINGS[name].title}: {int((own <= 0).sum())} of {len(own)}")
+    return f"Steps along which the curvature is not positive, and which are therefore not shown: {'; '.join(parts)}."
 
 
 def correlation_table(units: Sequence[Unit]) -> pd.DataFrame:

@@ -215,8 +215,11 @@ def norms_scatter(
             axes.plot(x, bound["l0"] + bound["l1"] * x, color=COLOURS["sgd"], linewidth=1.2, dashes=(4.0, 2.0))
         log_axis(axes, "x", 4)
         axes.set(title=SETTINGS[name].title, xlabel="gradient norm", yscale="log")
-    shown[0].set_ylabel("spectral norm of the Hessian" if metric == "spectral_norm" else metric.replace("_", " "))
+    words = {"spectral_norm": "spectral norm of the Hessian", "directional_smoothness": "directional smoothness v'Hv"}
+    shown[0].set_ylabel(words.get(metric, metric.replace("_", " ")))
     figure.colorbar(ScalarMappable(colours, "viridis"), ax=shown, label="step", shrink=0.9)
+    if bounds.empty:
+        return figure
     handle = Line2D(
         [], [], color=COLOURS["sgd"], linewidth=1.2, dashes=(4.0, 2.0), label="L0 + L1 · gradient norm (95% quantile)"
     )
