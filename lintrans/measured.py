@@ -22,8 +22,19 @@ def first_seeds(history: History, count: int) -> History:
     return history.select([int(run) for run in history.runs[history.runs["seed"] < count]["run"]])
 
 
+def _key(history: History) -> str:
+    """The history's hash in the store.
+
+    Raises:
+        ValueError: it has none, so that nothing measured on it could be told from what was measured on another.
+    """
+    if not history.key:
+        raise ValueError("the history is not from the store: train it with lintrans.experiment(...)")
+    return history.key
+
+
 def _conditions(title: str, setting: Setting, history: History, steps: list[int]) -> pd.DataFrame:
-    of = {"what": "conditions", "history": history.key, "steps": steps}
+    of = {"what": "conditions", "history": _key(history), "steps": steps}
     model, task = setting.model, setting.task
     return measurement(
         title, of, lambda: conditions_along(history, model, task, steps, title=title), modules=CURVATURE_MODULES
@@ -31,7 +42,7 @@ def _conditions(title: str, setting: Setting, history: History, steps: list[int]
 
 
 def _steps(title: str, setting: Setting, history: History, steps: list[int], spectral: bool = False) -> pd.DataFrame:
-    of = {"what": "steps", "history": history.key, "steps": steps, "spectral": spectral}
+    of = {"what": "steps", "history": _key(history), "steps": steps, "spectral": spectral}
     model, task = setting.model, setting.task
     return measurement(
         title,
@@ -60,7 +71,9 @@ def condition_numbers(
         if dense and between:
             few = first_seeds(history, min(PAPER_SEEDS, budget.seeds))
             parts.append(_conditions(f"{title}, between", setting, few, between))
-        frames[name] = pd.concat(parts, ignore_index=True).sort_values(["step", "run"], ignore_index=True)
+        frame = pd.concat(parts, ignore_index=True)
+        frame["run"] = frame.groupby(["optimizer", "lr", "clip", "seed"], sort=False).ngroup()  # the same in all parts
+        frames[name] = frame.sort_values(["step", "run"], ignore_index=True, kind="stable")
     return frames
 
 

@@ -107,13 +107,13 @@ def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile:
 
     Koenker and Bassett (1978), "Regression quantiles", as a linear program: y = a + b x + u - v with u, v >= 0.
     """
-    count = len(x)
+    count, width, height = len(x), float(np.abs(x).max()) or 1.0, float(np.abs(y).max()) or 1.0
     cost = np.concatenate([[0.0, 0.0], np.full(count, quantile), np.full(count, 1.0 - quantile)])
-    left = np.hstack([np.ones((count, 1)), np.reshape(x, (-1, 1)), np.eye(count), -np.eye(count)])
-    result = optimize.linprog(cost, A_eq=left, b_eq=y, bounds=(0, None))
+    left = np.hstack([np.ones((count, 1)), np.reshape(x / width, (-1, 1)), np.eye(count), -np.eye(count)])
+    result = optimize.linprog(cost, A_eq=left, b_eq=y / height, bounds=(0, None))
     if result.x is None:
         raise RuntimeError(f"the quantile line was not found: {result.message}")
-    return float(result.x[0]), float(result.x[1])
+    return height * float(result.x[0]), height / width * float(result.x[1])  # the solver's tolerances are absolute
 
 
 def geometric_ratio(

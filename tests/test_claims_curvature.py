@@ -131,7 +131,9 @@ def conditions(ratio: float, seeds: int = 4, **other: float) -> pd.DataFrame:
 
 def falling(seed: int, optimizer: str, step: int, lr: float) -> float:
     """Adam is below the target (sqrt(5 x 0.05) = 0.5 in Setting 1) from step 250 on, SGD from 750 on."""
-    return 0.05 if step >= (250 if optimizer == "adam" else 750) else 5.0
+    if step >= 1250:
+        return 0.05
+    return 0.45 if step >= (250 if optimizer == "adam" else 750) else 0.55
 
 
 def judge3(frames: dict[str, pd.DataFrame], reading: str = "published", **options: Any) -> Verdict:
@@ -360,6 +362,16 @@ def test_c4_on_made_up_smoothness(share: float, correlation: float, states: list
     assert (first.estimate, last.estimate) == pytest.approx((share, correlation))
     assert verdict.ruling.word is word
     assert verdict.deviations == ()
+
+
+def test_shares_are_tested_against_a_half() -> None:
+    values = (0.6, 0.8, 0.9, 0.7)
+    frame = pd.concat([smoothness(share).query("seed == @seed") for seed, share in enumerate(values)])
+    verdict = c4.judge("published", "paper", {"2": frame}, cells(RISING, RISING), CURVATURE_ASKED, SETTLED)
+    found = verdict.units[1].interval
+    assert found is not None
+    expected = stats.ttest_1samp(values, 0.5)
+    assert (found.p, found.low) == pytest.approx((expected.pvalue, expected.confidence_interval().low))
 
 
 def test_c4_needs_all_settings_and_the_grid() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -331,3 +332,23 @@ def test_parameters_of_another_kind_are_named() -> None:
     empty = {name: value.expand(0, *value.shape) for name, value in model.parameters().items()}
     with pytest.raises(ValueError, match=r"leading axes \[0\], which hold no run"):
         model.loss(empty, data())
+
+
+def test_instruments_take_a_single_precision_module_as_it_is() -> None:
+    """Module and batch in float32: no conversion gets in between, results are float64 to single precision."""
+    single = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    x = torch.linspace(-1, 1, 30).reshape(10, 3)
+    found = {}
+    for kind in (torch.float32, torch.float64):
+        model = lt.TorchModel(copy.deepcopy(single).to(kind), lambda module, batch: module(batch).square().mean())
+        parameters, batch = model.parameters(), x.to(kind)
+        direction = {name: torch.ones_like(value) for name, value in parameters.items()}
+        found[kind] = (
+            lt.spectral_norm(model, parameters, batch),
+            lt.directional_smoothness(model, parameters, direction, batch),
+            lt.robust_condition_number(model, parameters, batch),
+            lt.hessian_diagonal(model, parameters, batch)["0.weight"],
+        )
+    for ours, exact in zip(found[torch.float32], found[torch.float64], strict=True):
+        assert ours.dtype == torch.float64
+        torch.testing.assert_close(ours, exact, rtol=1e-3, atol=1e-5)

@@ -57,7 +57,7 @@ def cells(grids: Mapping[str, tuple[History, pd.DataFrame]]) -> pd.DataFrame:
             both = (max(float(taken.loc[place, "steps"]), 1.0) for place in (sgd, adam))
             speed = math.nan if lost else math.log(next(both) / next(both))
             rows.append({"setting": name, "lr": lr, "seed": seed, "curvature": curvature, "speed": speed})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["setting", "lr", "seed", "curvature", "speed"])
 
 
 def correlations(table: pd.DataFrame) -> pd.Series:

@@ -112,7 +112,8 @@ def bounds(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     found = []
     for name, frame in frames.items():
         for optimizer in ("adam", "sgd"):
-            table = pd.concat(logs(frame, optimizer, NORM).values()).dropna()
+            tables = [own.dropna() for own in logs(frame, optimizer, NORM).values()]
+            table = pd.concat(tables) if tables else pd.DataFrame()
             if len(table) < 3:
                 continue
             x, y = np.exp(table["gradient"].to_numpy()), np.exp(table["curvature"].to_numpy())

@@ -59,8 +59,9 @@ class StepCurvature(Scheduled):
     """Curvature along the realised step k -> k + 1; see :func:`~lintrans.diagnostics.curvature.step_measures`.
 
     Args:
-        every: at 0, every, 2 every, ...; None for no regular steps. There is no step after the end.
-        at: further steps.
+        every: at 0, every, 2 every, ..., and at the end of the constant rate where a cooldown follows; None for no
+            regular steps.
+        at: further steps; there is none from the end of the training on, and no row for it.
         spectral: measure the Hessian's spectral norm too.
         batch: prompts of the fixed test batch.
     """
@@ -73,7 +74,7 @@ class StepCurvature(Scheduled):
         whole("batch", self.batch, 1)
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.probes.Probe`."""
+        """See :class:`~lintrans.probes.StepProbe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:

@@ -136,10 +136,10 @@ def robust_condition_number(
     if not unused:
         diagonal = diagonal[:, _used(model, layout.size)]
     values = _condition(diagonal, median)
-    if values.isinf().any():
+    if (values.isinf() & (_middle(diagonal.abs(), median) == 0)).any():
+        advice = ": leave out entries without effect (unused=False)" if unused and hasattr(model, "form") else ""
         warnings.warn(
-            "the median of the Hessian's diagonal is zero, so the robust condition number is infinite: leave out "
-            "entries without effect (unused=False)",
+            f"the median of the Hessian's diagonal is zero, so the robust condition number is infinite{advice}",
             stacklevel=2,
         )
     return values.reshape(layout.lead)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,11 +48,14 @@ def condition_curves(frames: Mapping[str, pd.DataFrame], judged: Sequence[int], 
         for optimizer in ("sgd", "adam"):
             colour = COLOURS[optimizer]
             table = _table(frame, metric, optimizer)
-            few = table.loc[:, table.columns.to_numpy(np.int64) < PAPER_SEEDS].dropna()
+            if table.empty:
+                continue
+            few = table.loc[:, table.columns.to_numpy(np.int64) < PAPER_SEEDS].dropna()  # steps that all of them reach
             values = few.to_numpy(np.float64)
             axes.plot(few.index, values, color=colour, linewidth=0.5, alpha=0.4)
-            middle = np.exp(np.log(values).mean(-1))
-            axes.plot(few.index, middle, color=colour, dashes=DASHES[optimizer], linewidth=1.8)
+            if len(few):
+                middle = np.exp(np.log(values).mean(-1))
+                axes.plot(few.index, middle, color=colour, dashes=DASHES[optimizer], linewidth=1.8)
             whole = table.dropna()
             logs = np.log(whole.to_numpy(np.float64))
             if len(whole) and logs.shape[1] > 1:
@@ -81,8 +85,8 @@ def forest(table: pd.DataFrame, label: str, reference: float = 1.0, log: bool = 
         log: whether the axis is logarithmic.
     """
     groups = list(dict.fromkeys(table["statistic"]))
-    colours = dict(zip(groups, OTHERS, strict=False))
-    markers = dict(zip(groups, "osD^vP*X", strict=False))
+    colours = dict(zip(groups, itertools.cycle(OTHERS), strict=False))
+    markers = dict(zip(groups, itertools.cycle("osD^vP*X"), strict=False))
     cases = list(dict.fromkeys(table["case"]))
     figure, axes = plt.subplots(figsize=(WIDTH, 1.1 + 0.15 * len(table) + 0.1 * len(cases)), layout="constrained")
     plt.close(figure)
@@ -119,13 +123,15 @@ def smoothness_curves(frames: Mapping[str, pd.DataFrame], metric: str = "directi
     for axes, (name, frame) in zip(shown, frames.items(), strict=True):
         everything = []
         for optimizer in ("sgd", "adam"):
-            table = _table(frame, metric, optimizer)
+            table = _table(frame, metric, optimizer).dropna(how="all")
+            if table.empty:
+                continue
             values = table.to_numpy(np.float64)
             everything.append(values.ravel())
             low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=1)
             axes.fill_between(table.index, low, high, color=COLOURS[optimizer], alpha=0.25, linewidth=0)
             axes.plot(table.index, middle, color=COLOURS[optimizer], linewidth=1.4, dashes=DASHES[optimizer])
-        signed_axis(axes, np.concatenate(everything))
+        signed_axis(axes, np.concatenate([np.zeros(0), *everything]))
         axes.set(title=SETTINGS[name].title, xlabel="step")
         axes.tick_params(axis="y", labelsize="small")
     shown[0].set_ylabel("directional smoothness v'Hv")
@@ -148,7 +154,7 @@ def gain_curves(frames: Mapping[str, pd.DataFrame], momentum: float) -> Figure:
         for row, metric in enumerate(("lr_smoothness", "local_gain")):
             axes = grid[row][column]
             for optimizer in ("sgd", "adam"):
-                table = _table(frame, metric, optimizer)
+                table = _table(frame, metric, optimizer).dropna(how="all")
                 middle = np.nanmedian(table.to_numpy(np.float64), axis=1) if len(table) else np.array([])
                 axes.plot(table.index, middle, color=COLOURS[optimizer], linewidth=1.4, dashes=DASHES[optimizer])
             axes.set_yscale("log")
@@ -201,16 +207,17 @@ def norms_scatter(
         metric: which norm.
     """
     figure, shown = panels(len(frames), 3.4)
-    last = max(int(frame["step"].max()) for frame in frames.values())
+    last = max((int(frame["step"].max()) for frame in frames.values() if len(frame)), default=1)
     colours = Normalize(0, last)
     for axes, (name, frame) in zip(shown, frames.items(), strict=True):
         own = frame[frame["optimizer"] == optimizer].pivot(index=["seed", "step"], columns="metric", values="value")
+        own = own.reindex(columns=list(dict.fromkeys([metric, "gradient_norm"]))).astype(float)
         own = own[(own[metric] > 0) & (own["gradient_norm"] > 0)].reset_index()
         axes.scatter(
             own["gradient_norm"], own[metric], c=own["step"], cmap="viridis", norm=colours, s=7, linewidths=0, alpha=0.8
         )
         chosen = bounds[(bounds["setting"] == name) & (bounds["optimizer"] == optimizer)]
-        for bound in chosen.to_dict("records"):
+        for bound in chosen.to_dict("records") if len(own) else []:
             x = np.geomspace(own["gradient_norm"].min(), own["gradient_norm"].max(), 100)
             axes.plot(x, bound["l0"] + bound["l1"] * x, color=COLOURS["sgd"], linewidth=1.2, dashes=(4.0, 2.0))
         log_axis(axes, "x", 4)
