@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import signal
 import subprocess
@@ -388,7 +389,8 @@ def test_ctrl_c_stops_the_kernel_too(tiny: Path) -> None:
     sleep = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     edit(tiny, "first", "The rate is", f"```{{code-cell}} ipython3\n{sleep}\n```\n\nThe rate is")
     command = [sys.executable, "-c", "from lintrans.cli import main; main()", "execute", "first", "--scale", "quick"]
-    process = subprocess.Popen(command, cwd=tiny, stderr=subprocess.PIPE, text=True)
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    process = subprocess.Popen(command, cwd=tiny, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     for _ in range(600):
         if pid.exists() and pid.read_text():
             break
