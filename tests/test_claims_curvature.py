@@ -769,3 +769,12 @@ def test_c5_counts_what_a_logarithmic_axis_hides() -> None:
     rows = [(name, "directional_smoothness", value) for name, own in values.items() for value in own]
     frame = pd.DataFrame(rows, columns=["optimizer", "metric", "value"])
     assert c5_page.describe_negative({"1": frame}).endswith("not shown: Setting 1: 2 of 4.")
+
+
+def test_c3_says_how_far_the_medians_differ() -> None:
+    rows = [
+        (o, 0, k, m, v) for o in ("sgd", "adam") for k in (0, 5) for m, v in ((PUBLIC, 6.0 + k), ("r_midpoint", 2.0))
+    ]
+    frame = pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
+    text = c3_page.describe_medians({"1": frame}, (0, 5, 9))
+    assert text.endswith("- Setting 1: 3 at step 0, 5.5 at step 5.")

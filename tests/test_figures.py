@@ -292,3 +292,8 @@ def test_norms_lie_beside_the_bound() -> None:
     other = figures.norms_scatter(NORMS, BOUNDS[:0], optimizer="sgd", metric="gradient_norm")
     assert other.axes[0].get_ylabel() == "gradient norm"
     assert not [line for line in other.axes[0].lines if len(points(line)) == 100]
+
+
+def test_a_figure_of_nothing_says_why() -> None:
+    [axes] = figures.smoothness_curves({}).axes
+    assert [text.get_text() for text in axes.texts] == ["no best rate was found inside the grid: not measured"]

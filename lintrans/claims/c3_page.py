@@ -95,6 +95,17 @@ def describe_robustness(verdict: Verdict) -> str:
     return f"The {verdict.reading} reading is {word}. By convention: {'; '.join(counts)}."
 
 
+def describe_medians(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> str:
+    """How many times larger R_med is with the lower than with the midpoint median, over all runs, in Markdown."""
+    lines = []
+    for name, frame in frames.items():
+        wide = frame.pivot(index=["optimizer", "seed", "step"], columns="metric", values="value")
+        ratio = (wide[PUBLIC] / wide["r_midpoint"]).groupby("step").median()
+        parts = [f"{ratio[step]:.3g} at step {step:,}" for step in steps if step in ratio.index]
+        lines.append(f"- {SETTINGS[name].title}: {', '.join(parts) or 'not measured'}.")
+    return "R_med with the lower median over R_med with the midpoint median, median over runs:\n\n" + "\n".join(lines)
+
+
 def describe_run(units: Sequence[Unit], reading: str) -> str:
     """Along the whole run: per setting, which conventions favour Adam, in Markdown."""
     lines = []

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from ..settings import LABELS, PAPER_SEEDS, SETTINGS
 from ..statistics import band
-from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, panels, signed_axis
+from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, nothing, panels, signed_axis
 
 
 def _table(frame: pd.DataFrame, metric: str, optimizer: str) -> pd.DataFrame:
@@ -119,6 +119,8 @@ def smoothness_curves(frames: Mapping[str, pd.DataFrame], metric: str = "directi
 
     The axis is logarithmic on both sides of zero and linear close to it, so that negative curvature shows.
     """
+    if not frames:
+        return nothing("no best rate was found inside the grid: not measured")
     figure, shown = panels(len(frames), 3.6, sharey=False)
     for axes, (name, frame) in zip(shown, frames.items(), strict=True):
         everything = []

@@ -65,6 +65,14 @@ def panels(count: int, height: float, sharey: bool = True) -> tuple[Figure, list
     return figure, list(axes[0])
 
 
+def nothing(words: str) -> Figure:
+    """A figure that says why there is none, so that a page whose data are missing still has its place for it."""
+    figure, (axes,) = panels(1, 1.0)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, words, ha="center", va="center")
+    return figure
+
+
 def legend_below(figure: Figure, handles: list[Any]) -> None:
     """One legend for all panels, under them."""
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
