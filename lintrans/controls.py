@@ -12,10 +12,11 @@ import pandas as pd
 from .history import History
 from .optimizers import SGD, Adam
 from .probes import TypicalLoss
+from .problems import PROBLEMS, Setting
 from .protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
 from .results import experiment
 from .runs import Runs, grid
-from .settings import LABELS, SETTINGS, ControlBudget, Setting
+from .settings import LABELS, ControlBudget
 from .statistics import Interval, geometric_ratio
 
 DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")
@@ -45,7 +46,7 @@ def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto"
     """Train the arms of every setting at its published rates."""
     found = {}
     for name in names:
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
 
         def run(runs: Runs, dtype: str | None, what: str, setting: Setting = setting) -> History:
             probe = TypicalLoss(blocks=budget.blocks, at=end_steps(budget.steps), metric=LOSS)
@@ -114,7 +115,7 @@ def table(found: Mapping[str, Controls]) -> pd.DataFrame:
         if row["lost_base"]:
             text += f", {row['lost_base']} of {row['seeds']} published runs diverged"
         label = LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]
-        rows.setdefault(arm, {"arm": label})[SETTINGS[row["setting"]].title] = text
+        rows.setdefault(arm, {"arm": label})[PROBLEMS[row["setting"]].title] = text
     return pd.DataFrame(rows.values()).sort_values("arm", ignore_index=True)
 
 
@@ -126,7 +127,7 @@ def describe(found: Mapping[str, Controls]) -> str:
         better = [_short(arm) for arm in own[own["high"] < 1 - TRIFLE]["arm"]]
         worse = [_short(arm) for arm in own[own["low"] > 1 + TRIFLE]["arm"]]
         parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if arms]
-        lines.append(f"- {SETTINGS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
+        lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
     return (
         f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
         "optimizer:\n\n" + "\n".join(lines)

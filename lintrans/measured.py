@@ -9,10 +9,11 @@ import pandas as pd
 
 from .diagnostics.along import conditions_along, steps_along
 from .history import History
+from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS, train_to_judge
 from .results import measurement
 from .runs import grid
-from .settings import PAPER_SEEDS, SETTINGS, CurvatureBudget, Setting, TuningBudget
+from .settings import PAPER_SEEDS, CurvatureBudget, TuningBudget
 
 CURVATURE_MODULES = ("vectors", "diagnostics/curvature", "diagnostics/along")
 
@@ -62,7 +63,7 @@ def condition_numbers(
     """
     frames = {}
     for name, history in histories.items():
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
         title = f"{setting.title}, condition numbers, {reading} rates"
         probes = [step for step in budget.probes if step in history.snapshots]
         parts = [_conditions(title, setting, first_seeds(history, budget.seeds), probes)]
@@ -87,7 +88,7 @@ def step_curvatures(
     """
     frames = {}
     for name, history in histories.items():
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
         kept = sorted(step for step in history.snapshots if step + 1 in history.snapshots and step < history.steps)
         if spectral:
             first, last, every = budget.spectral
@@ -106,7 +107,7 @@ def rate_grids(
     short = replace(budget, steps=curvature.grid_steps, blocks=budget.tuning_blocks)
     found = {}
     for name in budget.settings:
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
         runs = grid(optimizer=OPTIMIZERS, lr=curvature.rates, clip=setting.clip, seed=range(curvature.grid_seeds))
         history = train_to_judge(setting, runs, short, f"{setting.title}, grid of rates with curvature", device)
         steps = list(range(0, short.steps, short.every))

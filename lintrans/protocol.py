@@ -17,9 +17,10 @@ import pandas as pd
 from .history import History
 from .optimizers import SGD, Adam, Optimizer
 from .probes import Probe, TestLoss, TypicalLoss
+from .problems import PROBLEMS, Setting
 from .results import experiment
 from .runs import Runs, grid
-from .settings import SETTINGS, Budget, Setting, TuningBudget
+from .settings import Budget, TuningBudget
 
 AnyBudget = TypeVar("AnyBudget", bound=Budget)
 
@@ -152,7 +153,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     The whole grid runs `screening` steps on the tuning seeds; per optimizer the best `finalists` pairs of rate and
     clip run to the horizon; while the winner is the lowest or highest rate tried at its clip, the next one is added.
     """
-    setting = SETTINGS[name]
+    setting = PROBLEMS[name]
 
     def run(pairs: list[tuple[Optimizer, float, float]], steps: int, what: str) -> pd.DataFrame:
         history = experiment(
@@ -211,7 +212,8 @@ def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
 class Judged:
     """All that is trained to be judged: histories by reading, then by setting, and the search for the best rates.
 
-    A setting is missing from the tuned reading where no interior best rate was found.
+    A setting is missing from the published reading where no rate is published, and from the tuned one where no interior
+    best rate was found.
     """
 
     histories: dict[str, dict[str, History]]
@@ -237,11 +239,13 @@ def judge_all(budget: TuningBudget, device: str = "auto") -> Judged:
     histories: dict[str, dict[str, History]] = {"published": {}, "tuned": {}}
     seeds = range(budget.seeds)
     for name, tuning in tunings.items():
-        setting = SETTINGS[name]
-        arms = {"published": published_runs(setting, seeds)}
+        setting = PROBLEMS[name]
+        arms = {"published": published_runs(setting, seeds)} if setting.lr else {}
         if tuning.complete:
             arms["tuned"] = best_runs(tuning, seeds)
         runs = list(dict.fromkeys(run for arm in arms.values() for run in arm))
+        if not runs:
+            continue
         history = train_to_judge(setting, Runs(runs), budget, f"{setting.title}, published and best rates", device)
         for reading, arm in arms.items():
             histories[reading][name] = history.select([runs.index(run) for run in arm])

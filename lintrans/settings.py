@@ -1,7 +1,4 @@
-"""The paper's settings as data, and the one table of what each scale computes.
-
-Rates and clips are those of the paper's public code; the paper's text says clip 1 throughout (Ahn et al. 2024).
-"""
+"""The one table of what each scale computes; the settings themselves are in :mod:`lintrans.problems`."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from types import MappingProxyType
 import pandas as pd
 
 from .errors import choice
-from .models import LinearTransformer
-from .tasks import GammaScaled, Gaussian, LinearRegression, Sphere
+from .problems import PROBLEMS
+from .problems import SETTINGS as SETTINGS  # outside code knows it by this name
 
 LABELS = {"sgd": "SGD", "adam": "Adam"}
 SCALE_NAMES = ("paper", "quick")
@@ -23,53 +20,6 @@ PAPER_SEEDS = 6
 TUNING_SEEDS = (1000, 1001, 1002)
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One of the paper's settings.
-
-    Attributes:
-        name: its key in :data:`SETTINGS`.
-        title: its name on a page.
-        task, model: what is learned, and by what.
-        lr: published learning rates by optimizer.
-        clip: published gradient-norm clip.
-    """
-
-    name: str
-    title: str
-    task: LinearRegression
-    model: LinearTransformer
-    lr: MappingProxyType[str, float]
-    clip: float
-
-    @property
-    def law(self) -> str:
-        """Its covariates in TeX."""
-        covariates = self.task.covariates
-        if isinstance(covariates, Gaussian):
-            return r"$\mathcal{N}(0, I_d)$"
-        if isinstance(covariates, Sphere):
-            return r"$\mathrm{Unif}(S^{d-1})$"
-        assert isinstance(covariates, GammaScaled)
-        return rf"$\sqrt{{\Gamma({covariates.shape:g}, {covariates.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})$"
-
-
-def _setting(name: str, title: str, task: LinearRegression, sgd: float, adam: float, clip: float) -> Setting:
-    return Setting(
-        name, title, task, LinearTransformer(layers=3, d=5), MappingProxyType({"sgd": sgd, "adam": adam}), clip
-    )
-
-
-SETTINGS: MappingProxyType[str, Setting] = MappingProxyType(
-    {
-        "1": _setting("1", "Setting 1", LinearRegression(5, 20, Gaussian()), 0.02, 0.02, 1.0),
-        "2": _setting("2", "Setting 2", LinearRegression(5, 5, Gaussian()), 0.01, 0.005, 1.0),
-        "3": _setting("3", "Setting 3", LinearRegression(5, 20, GammaScaled(0.1, 10.0)), 0.02, 0.02, 1.0),
-        "sphere": _setting("sphere", "Spherical", LinearRegression(5, 20, Sphere()), 5.0, 0.1, 0.1),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -118,10 +68,10 @@ class TuningBudget(Budget):
 
 
 def frame(names: Iterable[str]) -> pd.DataFrame:
-    """Settings as a table for a page: context length, covariates, E||x||^2, published rates and clip."""
+    """Problems as a table for a page: context length, covariates, E||x||^2, published rates and clip."""
     rows = []
     for name in names:
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
         rows.append(
             {
                 "setting": setting.title,

@@ -104,7 +104,7 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     setting = replace(
         lt.settings.SETTINGS["1"], model=lt.LinearTransformer(layers=1, d=2), task=lt.LinearRegression(2, 3)
     )
-    monkeypatch.setattr(c2, "SETTINGS", {"1": setting})
+    monkeypatch.setattr(c2, "PROBLEMS", {"1": setting})
     monkeypatch.setattr("lintrans.engines.compiling.problem", lambda: "not in this test")
     found = []
     for _ in range(2):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..history import History
-from ..settings import PROTOCOL, SETTINGS, TuningBudget
+from ..problems import PROBLEMS
+from ..settings import PROTOCOL, TuningBudget
 from ..statistics import MeansTest, equal_means, geometric_ratio
 from .common import CASES, READINGS, arms, deviations, floor, judged_losses, rules_digest, steps_to
 from .records import Verdict
@@ -48,7 +49,7 @@ class Comparison:
 
 def compare(name: str, history: History) -> Comparison:
     """All that C1 reads off one setting's runs."""
-    zero = SETTINGS[name].task.zero_loss
+    zero = PROBLEMS[name].task.zero_loss
     lowest = floor(history)
     target = math.sqrt(zero * lowest)
     return Comparison(judged_losses(history, zero), steps_to(history, target), lowest, target)

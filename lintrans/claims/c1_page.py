@@ -9,8 +9,9 @@ from enum import StrEnum
 import pandas as pd
 
 from ..history import History
+from ..problems import PROBLEMS
 from ..protocol import LOSS, MARKED_STEP, Tuning
-from ..settings import LABELS, SETTINGS, TARGETS
+from ..settings import LABELS, TARGETS
 from ..statistics import MeansTest
 from .common import judged_losses, steps_to
 from .records import Verdict, interval_text
@@ -84,10 +85,10 @@ def describe_choices(tunings: Mapping[str, Tuning]) -> str:
         for optimizer, best in tuning.best.items():
             clip = "no clip" if math.isinf(best.clip) else f"clip {best.clip:g}"
             edge = "inside the rates tried" if best.interior else "at the edge of the rates tried"
-            ours, published = best.lr, SETTINGS[name].lr[optimizer]
+            ours, published = best.lr, PROBLEMS[name].lr[optimizer]
             beside = "the published one" if ours == published else f"published: {published:g}"
             lines.append(
-                f"- {SETTINGS[name].title}, {LABELS[optimizer]}: best rate {ours:g} ({beside}), {clip}, {edge}; "
+                f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: best rate {ours:g} ({beside}), {clip}, {edge}; "
                 f"median loss {best.loss:.2e} after {best.steps:,} steps."
             )
     return "\n".join(lines)
@@ -104,7 +105,7 @@ def describe_steps(histories: Mapping[str, History]) -> str:
                 f"{LABELS[str(optimizer)]} {runs['clipped'].mean() / total:.1%} of its steps clipped, "
                 f"{runs['skipped'].sum()} skipped, {(runs['diverged'] >= 0).sum()} of {len(runs)} runs diverged"
             )
-        lines.append(f"- {SETTINGS[name].title}: {'; '.join(parts)}.")
+        lines.append(f"- {PROBLEMS[name].title}: {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
@@ -115,7 +116,7 @@ def summary(histories: Mapping[str, History]) -> pd.DataFrame:
     """
     columns: dict[str, dict[str, str]] = {}
     for name, history in histories.items():
-        losses = judged_losses(history, SETTINGS[name].task.zero_loss)
+        losses = judged_losses(history, PROBLEMS[name].task.zero_loss)
         marked = history.metric(LOSS)
         marked = marked[marked["step"] == MARKED_STEP]
         for optimizer, own in losses.groupby("optimizer", sort=False):
@@ -130,5 +131,5 @@ def summary(histories: Mapping[str, History]) -> pd.DataFrame:
                 steps = taken["steps"].where(~taken["censored"], math.inf).median()
                 column[f"steps to {target:g}"] = f"{steps:,.0f}" if math.isfinite(steps) else "not reached"
             column["runs diverged"] = f"{int((own['diverged'] >= 0).sum())} of {len(own)}"
-            columns[f"{SETTINGS[name].title}, {LABELS[str(optimizer)]}"] = column
+            columns[f"{PROBLEMS[name].title}, {LABELS[str(optimizer)]}"] = column
     return pd.DataFrame(columns).rename_axis("median over seeds").reset_index()

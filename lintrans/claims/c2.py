@@ -15,9 +15,10 @@ import pandas as pd
 from torch import Tensor
 
 from ..diagnostics.noise import measure_noise, noise_table
+from ..problems import PROBLEMS, Setting
 from ..protocol import published_runs
 from ..results import experiment, measurement
-from ..settings import NOISE_PROTOCOL, PAPER_SEEDS, SETTINGS, NoiseBudget, Setting
+from ..settings import NOISE_PROTOCOL, PAPER_SEEDS, NoiseBudget
 from ..statistics import Interval, paired_t
 from .common import CASES, rules_digest
 from .records import Verdict
@@ -104,7 +105,7 @@ def at_initialization(budget: NoiseBudget) -> dict[str, pd.DataFrame]:
 
     Every initialization has prompts of its own: the seed of the parameters is that of the minibatches.
     """
-    return {name: _at_init(SETTINGS[name], budget.seeds, budget.batch, budget, KEPT) for name in budget.settings}
+    return {name: _at_init(PROBLEMS[name], budget.seeds, budget.batch, budget, KEPT) for name in budget.settings}
 
 
 def by_batch(tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> dict[str, pd.DataFrame]:
@@ -113,7 +114,7 @@ def by_batch(tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> dict[st
     found = {}
     for name, judged in tables.items():
         others = [size for size in budget.batches if size != budget.batch]
-        parts = [_at_init(SETTINGS[name], few, size, budget) for size in others]
+        parts = [_at_init(PROBLEMS[name], few, size, budget) for size in others]
         parts.append(judged[judged["seed"] < few])
         found[name] = _joined(parts).sort_values(["batch", "seed"], ignore_index=True)
     return found
@@ -129,7 +130,7 @@ def along_training(
     seeds = range(min(budget.trained_seeds, budget.seeds))
     found = {}
     for name, judged in tables.items():
-        setting = SETTINGS[name]
+        setting = PROBLEMS[name]
         history = experiment(
             setting.model,
             setting.task,

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ..diagnostics.noise import gaussian_norms
 from ..diagnostics.tails import Array, excess, hill, moment_estimator, word
-from ..settings import LABELS, SETTINGS
+from ..problems import PROBLEMS
+from ..settings import LABELS
 from .c2 import MOST_ERROR, geometric_mean
 from .records import Verdict, interval_text
 from .rules import State, ratio_state
@@ -71,7 +72,7 @@ def summary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns = {}
     for name, table in tables.items():
         middle = table.drop(columns=["norms", "spectrum"]).median()
-        columns[SETTINGS[name].title] = {
+        columns[PROBLEMS[name].title] = {
             "median norm of the noise": f"{middle['median']:.3g}",
             "the same over the norm of the gradient": f"{middle['relative']:.2f}",
             "directions, (tr C)² / tr C²": f"{middle['directions']:.0f}",
@@ -91,10 +92,10 @@ def describe_widths(tables: Mapping[str, pd.DataFrame]) -> str:
     tails = {name: float(table["excess"].median()) for name, table in tables.items()}
     widest, heaviest = max(widths, key=lambda k: widths[k]), max(tails, key=lambda k: tails[k])
     if widest == heaviest:
-        return f"Here the widest noise is also the heaviest-tailed: {SETTINGS[widest].title}."
+        return f"Here the widest noise is also the heaviest-tailed: {PROBLEMS[widest].title}."
     return (
-        f"The widest noise is that of {SETTINGS[widest].title} (median norm {widths[widest]:.3g}), the heaviest-tailed "
-        f"that of {SETTINGS[heaviest].title}, whose median norm is {widths[heaviest]:.3g}."
+        f"The widest noise is that of {PROBLEMS[widest].title} (median norm {widths[widest]:.3g}), the heaviest-tailed "
+        f"that of {PROBLEMS[heaviest].title}, whose median norm is {widths[heaviest]:.3g}."
     )
 
 
@@ -103,7 +104,7 @@ def describe_seed(tables: Mapping[str, pd.DataFrame]) -> str:
     lines = []
     for name, table in tables.items():
         found = excess(kept_norms(table), kept_null(table))
-        lines.append(f"- {SETTINGS[name].title}, seed {KEPT_SEED} alone: {word(found)}, E = {interval_text(found)}.")
+        lines.append(f"- {PROBLEMS[name].title}, seed {KEPT_SEED} alone: {word(found)}, E = {interval_text(found)}.")
     return "\n".join(lines)
 
 
@@ -121,7 +122,7 @@ def batch_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for name, table in tables.items():
         sizes = {f"B = {size:,}": _excess_text(own["excess"]) for size, own in table.groupby("batch")}
-        rows.append({"setting": SETTINGS[name].title, **sizes})
+        rows.append({"setting": PROBLEMS[name].title, **sizes})
     return pd.DataFrame(rows)
 
 
@@ -140,7 +141,7 @@ def describe_batches(tables: Mapping[str, pd.DataFrame]) -> str:
             State.REV: "the tail is heavier in **large** batches",
         }.get(state, "the initializations do not decide whether the batch size matters")
         number = "" if found is None else f"; E at B = {small:,} over E at B = {large:,} is {interval_text(found)}"
-        lines.append(f"- {SETTINGS[name].title}: {words}{number}.")
+        lines.append(f"- {PROBLEMS[name].title}: {words}{number}.")
     return "\n".join(lines)
 
 
@@ -151,7 +152,7 @@ def along_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for optimizer in LABELS:
             own = table[table["optimizer"] == optimizer]
             steps = {f"step {step:,}": _excess_text(part["excess"]) for step, part in own.groupby("step")}
-            rows.append({"setting": SETTINGS[name].title, "optimizer": LABELS[optimizer], **steps})
+            rows.append({"setting": PROBLEMS[name].title, "optimizer": LABELS[optimizer], **steps})
     return pd.DataFrame(rows)
 
 
@@ -174,7 +175,7 @@ def describe_along(tables: Mapping[str, pd.DataFrame]) -> str:
             found = geometric_mean((own[last] / own[0]).dropna())
             text = f"with {LABELS[optimizer]} the tail {words[ratio_state(found)]}"
             parts.append(text if found is None else f"{text} ({interval_text(found)} times E at step 0)")
-        lines.append(f"- {SETTINGS[name].title}, step {last:,}: {'; '.join(parts)}.")
+        lines.append(f"- {PROBLEMS[name].title}, step {last:,}: {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
@@ -184,7 +185,7 @@ def describe_unreadable(tables: Mapping[str, pd.DataFrame], reference: int) -> s
     for name, table in tables.items():
         values = table[table["step"] > 0]["excess"]
         if lost := int(values.isna().sum()):
-            parts.append(f"{lost} of {len(values)} in {SETTINGS[name].title}")
+            parts.append(f"{lost} of {len(values)} in {PROBLEMS[name].title}")
     if not parts:
         return "At every step the reference gradient is certain enough to measure noise from."
     return (

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..history import History
+from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS
-from ..settings import PAPER_SEEDS, SETTINGS, CurvatureBudget, TuningBudget
+from ..settings import PAPER_SEEDS, CurvatureBudget, TuningBudget
 from ..statistics import geometric_ratio
 from .common import (
     CASES,
@@ -106,7 +107,7 @@ def judge(
                     beside.append(ratio_unit(rows, metric, f"{case}, {words}", f"{RATIO}, {words}"))
         case = f"setting {name}, {MATCHED}"
         if name in frames:
-            matched = at_matched_loss(frames[name], histories[name], SETTINGS[name].task.zero_loss)
+            matched = at_matched_loss(frames[name], histories[name], PROBLEMS[name].task.zero_loss)
             beside.append(ratio_unit(matched, PUBLIC, case, f"{RATIO}, {MATCHED}"))
         else:
             beside.append(Unit(case, f"{RATIO}, {MATCHED}", None, State.MISSING, decides=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..settings import SETTINGS
+from ..problems import PROBLEMS
 from .c3 import CONVENTIONS, MATCHED, PAPER, PUBLIC, Row, robust
 from .records import Verdict, interval_text
 from .rules import State, Unit, table_of
@@ -47,7 +47,7 @@ def ratio_table(rows: Sequence[Row], conventions: Sequence[str] = tuple(NAMES)) 
         agrees = own[PUBLIC].agrees if PUBLIC in own else None
         lines.append(
             {
-                "case": f"{SETTINGS[setting].title}, step {step:,}",
+                "case": f"{PROBLEMS[setting].title}, step {step:,}",
                 **{NAMES[metric]: _mean(own.get(metric)) for metric in conventions},
                 "paper": f"{paper[0]:g} ({paper[1]:g})" if paper else "no number",
                 "agrees": {True: "yes", False: "no", None: "no number"}[agrees],
@@ -102,7 +102,7 @@ def describe_medians(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -
         wide = frame.pivot(index=["optimizer", "seed", "step"], columns="metric", values="value")
         ratio = (wide[PUBLIC] / wide["r_midpoint"]).groupby("step").median()
         parts = [f"{ratio[step]:.3g} at step {step:,}" for step in steps if step in ratio.index]
-        lines.append(f"- {SETTINGS[name].title}: {', '.join(parts) or 'not measured'}.")
+        lines.append(f"- {PROBLEMS[name].title}: {', '.join(parts) or 'not measured'}.")
     return "R_med with the lower median over R_med with the midpoint median, median over runs:\n\n" + "\n".join(lines)
 
 
@@ -120,7 +120,7 @@ def describe_eigenvalues(frames: Mapping[str, pd.DataFrame], steps: Sequence[int
     rows = []
     for name, frame in frames.items():
         for step in steps:
-            line = {"setting": SETTINGS[name].title, "step": f"{step:,}"}
+            line = {"setting": PROBLEMS[name].title, "step": f"{step:,}"}
             for optimizer, label in (("sgd", "SGD"), ("adam", "Adam")):
                 own = frame[(frame["step"] == step) & (frame["optimizer"] == optimizer)]
                 middle = own.groupby("metric")["value"].median()

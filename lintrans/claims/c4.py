@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..history import History
-from ..settings import SETTINGS, CurvatureBudget, TuningBudget
+from ..problems import PROBLEMS
+from ..settings import CurvatureBudget, TuningBudget
 from ..statistics import mean_interval, rank_correlation
 from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, floor, rules_digest, steps_to
 from .records import Verdict
@@ -46,7 +47,7 @@ def cells(grids: Mapping[str, tuple[History, pd.DataFrame]]) -> pd.DataFrame:
     """
     rows = []
     for name, (history, frame) in grids.items():
-        target = math.sqrt(SETTINGS[name].task.zero_loss * floor(history))
+        target = math.sqrt(PROBLEMS[name].task.zero_loss * floor(history))
         taken = steps_to(history, target).set_index(["lr", "seed", "optimizer"])
         smooth = frame[frame["metric"] == METRIC].groupby(["lr", "seed", "optimizer"])["value"].median()
         for lr, seed in sorted({(lr, seed) for lr, seed, _ in taken.index}):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..settings import LABELS, SETTINGS
+from ..problems import PROBLEMS
+from ..settings import LABELS
 from .c4 import METRIC, SECOND_HALF, negative_shares
 from .records import Verdict, interval_text
 from .rules import State
@@ -44,7 +45,7 @@ def describe_negative(frames: Mapping[str, pd.DataFrame]) -> str:
     for name, frame in frames.items():
         share = negative_shares(frame)
         parts = [f"{LABELS[optimizer]} {share[optimizer]:.1%}" for optimizer in ("sgd", "adam") if optimizer in share]
-        lines.append(f"- {SETTINGS[name].title}: curvature is negative along {', '.join(parts)} of the measured steps.")
+        lines.append(f"- {PROBLEMS[name].title}: curvature is negative along {', '.join(parts)} of the measured steps.")
     return "\n".join(lines)
 
 
@@ -67,7 +68,7 @@ def levels(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFrame:
             middle = own.groupby("metric")["value"].median()
             rows.append(
                 {
-                    "setting": SETTINGS[name].title,
+                    "setting": PROBLEMS[name].title,
                     "optimizer": LABELS[str(optimizer)],
                     "v'Hv": f"{middle[METRIC]:.3g}",
                     "length of Hv": f"{middle['hessian_step_norm']:.3g}",

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..settings import SETTINGS, CurvatureBudget, TuningBudget
+from ..problems import PROBLEMS
+from ..settings import CurvatureBudget, TuningBudget
 from ..statistics import Interval, mean_interval, rank_correlation, upper_line
 from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, rules_digest
 from .records import Verdict
@@ -98,7 +99,7 @@ def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
                 for differences in (False, True):
                     found = correlation(frame, optimizer, metric, differences)
                     what = f"{words}, {'differences' if differences else 'levels'}"
-                    case = f"{SETTINGS[name].title}, {optimizer}"
+                    case = f"{PROBLEMS[name].title}, {optimizer}"
                     units.append(Unit(case, what, found, correlation_state(found, LEAST), decides=False))
     return units
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..settings import LABELS, SETTINGS
+from ..problems import PROBLEMS
+from ..settings import LABELS
 from .records import Verdict, interval_text
 from .rules import State, Unit
 
@@ -41,7 +42,7 @@ def describe_negative(frames: Mapping[str, pd.DataFrame]) -> str:
     parts = []
     for name, frame in frames.items():
         own = frame[(frame["metric"] == "directional_smoothness") & (frame["optimizer"] == "adam")]["value"]
-        parts.append(f"{SETTINGS[name].title}: {int((own <= 0).sum())} of {len(own)}")
+        parts.append(f"{PROBLEMS[name].title}: {int((own <= 0).sum())} of {len(own)}")
     return f"Steps along which the curvature is not positive, and which are therefore not shown: {'; '.join(parts)}."
 
 
@@ -62,7 +63,7 @@ def bound_table(bounds: pd.DataFrame) -> pd.DataFrame:
     """The fitted (L0, L1) for a page."""
     return pd.DataFrame(
         {
-            "setting": [SETTINGS[name].title for name in bounds["setting"]],
+            "setting": [PROBLEMS[name].title for name in bounds["setting"]],
             "optimizer": [LABELS[name] for name in bounds["optimizer"]],
             "$L_0$": [f"{value:.3g}" for value in bounds["l0"]],
             "$L_1$": [f"{value:.3g}" for value in bounds["l1"]],

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..settings import LABELS, PAPER_SEEDS, SETTINGS
+from ..problems import PROBLEMS
+from ..settings import LABELS, PAPER_SEEDS
 from ..statistics import band
 from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, nothing, panels, signed_axis
 
@@ -64,7 +65,7 @@ def condition_curves(frames: Mapping[str, pd.DataFrame], judged: Sequence[int], 
                 bars = np.abs(np.stack([middle - low, high - middle]))
                 marker = MARKERS[optimizer]
                 axes.errorbar(whole.index, middle, bars, fmt=marker, color=colour, markersize=4, capsize=2, linewidth=1)
-        axes.set(title=SETTINGS[name].title, xlabel="step", yscale="log")
+        axes.set(title=PROBLEMS[name].title, xlabel="step", yscale="log")
     shown[0].set_ylabel("robust condition number R_med")
     marks = [
         Line2D([], [], color=GREY, linewidth=0.5, alpha=0.7, label=f"single seeds, the first {PAPER_SEEDS} at most"),
@@ -134,7 +135,7 @@ def smoothness_curves(frames: Mapping[str, pd.DataFrame], metric: str = "directi
             axes.fill_between(table.index, low, high, color=COLOURS[optimizer], alpha=0.25, linewidth=0)
             axes.plot(table.index, middle, color=COLOURS[optimizer], linewidth=1.4, dashes=DASHES[optimizer])
         signed_axis(axes, np.concatenate([np.zeros(0), *everything]))
-        axes.set(title=SETTINGS[name].title, xlabel="step")
+        axes.set(title=PROBLEMS[name].title, xlabel="step")
         axes.tick_params(axis="y", labelsize="small")
     shown[0].set_ylabel("directional smoothness v'Hv")
     legend_below(figure, [*_handles(), Patch(color=GREY, alpha=0.3, linewidth=0, label="middle half of the seeds")])
@@ -161,7 +162,7 @@ def gain_curves(frames: Mapping[str, pd.DataFrame], momentum: float) -> Figure:
                 axes.plot(table.index, middle, color=COLOURS[optimizer], linewidth=1.4, dashes=DASHES[optimizer])
             axes.set_yscale("log")
         grid[0][column].axhline(2 * (1 + momentum), color=GREY, linewidth=1.0, linestyle=(0, (4, 4)))
-        grid[0][column].set_title(SETTINGS[name].title)
+        grid[0][column].set_title(PROBLEMS[name].title)
         grid[1][column].set_xlabel("step")
     grid[0][0].set_ylabel("lr v'Hv")
     grid[1][0].set_ylabel("local gain (loss)")
@@ -183,7 +184,7 @@ def speed_against_smoothness(table: pd.DataFrame) -> Figure:
     for colour, marker, (name, own) in zip(OTHERS, "osD^", good.groupby("setting"), strict=False):
         axes.plot(
             np.exp(own["curvature"]), np.exp(own["speed"]), marker, color=colour, markersize=4, alpha=0.6,
-            linestyle="none", label=SETTINGS[str(name)].title,
+            linestyle="none", label=PROBLEMS[str(name)].title,
         )  # fmt: skip
     log_axis(axes, "x")
     log_axis(axes, "y")
@@ -223,7 +224,7 @@ def norms_scatter(
             x = np.geomspace(own["gradient_norm"].min(), own["gradient_norm"].max(), 100)
             axes.plot(x, bound["l0"] + bound["l1"] * x, color=COLOURS["sgd"], linewidth=1.2, dashes=(4.0, 2.0))
         log_axis(axes, "x", 4)
-        axes.set(title=SETTINGS[name].title, xlabel="gradient norm", yscale="log")
+        axes.set(title=PROBLEMS[name].title, xlabel="gradient norm", yscale="log")
     words = {"spectral_norm": "spectral norm of the Hessian", "directional_smoothness": "directional smoothness v'Hv"}
     shown[0].set_ylabel(words.get(metric, metric.replace("_", " ")))
     figure.colorbar(ScalarMappable(colours, "viridis"), ax=shown, label="step", shrink=0.9)

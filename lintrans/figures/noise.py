@@ -17,7 +17,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..diagnostics.tails import hill, moment_estimator, normal_points, thresholds
-from ..settings import LABELS, SETTINGS
+from ..problems import PROBLEMS
+from ..settings import LABELS
 from ..statistics import band
 from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, panels
 
@@ -74,7 +75,7 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure
         axes.stairs(_density(sample, edges), edges, fill=True, color=NOISE_COLOUR, alpha=0.45)
         null = _density(nulls[name], edges)
         axes.plot(0.5 * (edges[:-1] + edges[1:]), null, color=GREY, linewidth=1.2, dashes=NULL_DASHES)
-        axes.set(title=SETTINGS[name].title, xlabel="norm of the gradient noise")
+        axes.set(title=PROBLEMS[name].title, xlabel="norm of the gradient noise")
         axes.set_ylim(0, 1.6 * axes.get_ylim()[1])  # room for the inset
         axes.grid(visible=False)
         _probability_inset(axes, sample, nulls[name])
@@ -106,7 +107,7 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
         spread = np.linspace(-0.12, 0.12, len(table)) if len(table) > 1 else np.zeros(1)
         axes.plot(place + spread, table["excess"], marker, color=colour, markersize=4, alpha=0.6, linestyle="none")
         _interval(axes, place + 0.28, table["excess"].dropna().to_numpy(np.float64), GREY, "o")
-    axes.set_xticks(range(len(tables)), [SETTINGS[name].title for name in tables])
+    axes.set_xticks(range(len(tables)), [PROBLEMS[name].title for name in tables])
     axes.set_xlim(-0.5, len(tables) - 0.4)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("E")
@@ -178,7 +179,7 @@ def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes.plot(sizes, middle, marker=marker, color=colour, markersize=5, linewidth=1.4, dashes=dashes)
         axes.vlines(sizes, low, high, color=colour, linewidth=1.4)
         style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "dashes": dashes}
-        handles.append(Line2D([], [], label=SETTINGS[name].title, **style))
+        handles.append(Line2D([], [], label=PROBLEMS[name].title, **style))
     axes.set(xscale="log", xlabel="prompts in a batch", ylabel="E")
     _plain(axes.xaxis, np.unique(np.concatenate([table["batch"].to_numpy(np.float64) for table in tables.values()])))
     _ratio_axis(axes)
@@ -204,7 +205,7 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
             axes.plot(steps, middle, marker=marker, color=colour, markersize=5, dashes=dashes, linewidth=1.8)
         later = table[table["step"] > 0]["excess"]
         read = f"{int(later.notna().sum())} of {len(later)} read after step 0"
-        axes.set(title=f"{SETTINGS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
+        axes.set(title=f"{PROBLEMS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
     shown[0].set_ylabel("E")
     _ratio_axis(shown[0])
     handles: list[Any] = [

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..history import History
+from ..problems import PROBLEMS
 from ..protocol import Tuning
-from ..settings import LABELS, PAPER_SEEDS, SETTINGS
+from ..settings import LABELS, PAPER_SEEDS
 from ..statistics import band
 from .style import COLOURS, DASHES, legend_below, panels
 
@@ -47,7 +48,7 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
                     Line2D([], [], color=colour, linewidth=1.8, dashes=DASHES[optimizer], label=LABELS[optimizer])
                 )
         axes.set(
-            title=f"{SETTINGS[name].title}\nn = {SETTINGS[name].task.n}, {SETTINGS[name].law}",
+            title=f"{PROBLEMS[name].title}\nn = {PROBLEMS[name].task.n}, {PROBLEMS[name].law}",
             xlabel="step",
             yscale="log",
         )
@@ -92,7 +93,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
     markers = {1.0: "o", np.inf: "s"}
     handles: list[Any] = []
     for axes, (name, tuning) in zip(shown, tunings.items(), strict=True):
-        setting, top = SETTINGS[name], SETTINGS[name].task.zero_loss
+        setting, top = PROBLEMS[name], PROBLEMS[name].task.zero_loss
         losses = tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()]  # the whole grid, at one horizon
         for (optimizer, clip), group in losses.groupby(["optimizer", "clip"], sort=False):
             colour, marker = COLOURS[str(optimizer)], markers.get(float(clip), "D")
