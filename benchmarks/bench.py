@@ -121,6 +121,29 @@ def sweep(axis: str, values: tuple[Any, ...], rounds: int) -> list[dict[str, Any
     return rows
 
 
+def contexts(rounds: int) -> list[dict[str, Any]]:
+    """What a step costs at two context lengths, split into what runs of a seed share and what a run more costs.
+
+    Shared are drawing and second moments; all else should not know the context length.
+    """
+    calls, steps = {}, {}
+    for n in (20, 200):
+        for runs in (12, 120):
+            shape = dataclasses.replace(SHAPES["Setting 1"], n=n)
+            calls[f"{n} {runs}"], work = prepared("cpu", shape, runs)
+            steps[f"{n} {runs}"] = work / runs
+    times = measure.alternate(calls, rounds)
+    ms = {name: min(times[name]) / steps[name] * 1e3 for name in calls}
+    rows = []
+    for n in (20, 200):
+        further = (ms[f"{n} 120"] - ms[f"{n} 12"]) / 108
+        rows.append({"n": n, "step": ms[f"{n} 12"], "further": further, "shared": ms[f"{n} 12"] - 12 * further})
+        print(
+            f"  n = {n}: 12 runs {rows[-1]['step']:.2f} ms a step, shared {rows[-1]['shared']:.2f}, a run {further:.3f}"
+        )
+    return rows
+
+
 def roofline(rounds: int) -> list[dict[str, Any]]:
     """The gradient alone, on given prompts and one thread, against the measured peak of one core."""
     rows = []
@@ -250,6 +273,8 @@ def main() -> None:
     print("sweeps of the CPU engine, 12 runs of Setting 1:")
     axes = ("runs",) if options.quick else tuple(SWEEPS)
     record["sweeps"] = [row for axis in axes for row in sweep(axis, SWEEPS[axis], options.rounds)]
+    print("a step at two context lengths:")
+    record["contexts"] = contexts(options.rounds)
     print("gradient alone, one thread:")
     record["roofline"] = roofline(options.rounds)
     print("instruments:")

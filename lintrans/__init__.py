@@ -14,6 +14,7 @@ from .diagnostics.noise import gradient_noise
 from .history import History
 from .models import LinearTransformer
 from .modules import TorchModel
+from .nonlinear import EmbeddedTransformer, FeatureRegression
 from .optimizers import SGD, Adam
 from .probes import TestLoss, TypicalLoss
 from .random import Stream
@@ -31,6 +32,8 @@ __all__ = [
     "SGD",
     "Adam",
     "Conditions",
+    "EmbeddedTransformer",
+    "FeatureRegression",
     "GammaScaled",
     "Gaussian",
     "History",

@@ -1,4 +1,4 @@
-"""Live checks of the model's two forms against each other and against a known answer, for the book's model page."""
+"""Live checks for the book's pages: the two forms of the model against each other, a known answer, an identity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .devices import resolve_device
 from .models import FORMS, LinearTransformer
-from .tasks import Gaussian, LinearRegression
+from .optimizers import SGD, Adam
+from .tasks import Gaussian, LinearRegression, Prompts
 
 TOLERANCE = 1e-10
 """Relative difference below which two float64 computations of one thing are said to agree."""
@@ -138,3 +139,99 @@ def describe_one_layer(curve: OneLayer) -> str:
         f"and the exact loss {curve.exact[best]:.3f}; the least possible is {curve.least:.3f}. Averaged over "
         f"{len(curve.measured)} seeds, the sampled losses are within {off:.1%} of the exact ones everywhere."
     )
+
+
+SCALES = (5**-0.5, 3.0)
+"""Factors that covariates are scaled by; the first takes E||x||^2 of N(0, I_5) to 1."""
+
+
+def covariate_scale(
+    task: LinearRegression,
+    factors: Iterable[float] = SCALES,
+    batch: int = 100,
+    seeds: Iterable[int] = range(4),
+    device: str = "auto",
+) -> pd.DataFrame:
+    """What scaling the covariates does in the sparse form: x -> c x with every Q -> Q / c^2, on the same prompts.
+
+    The loss must be c^2 times what it was, the gradient in P too, that in Q c^4 times. Both are compared in float64.
+    The first unclipped step of each optimizer then moves Q, in units of the unscaled Q, and P; how far it moves Q over
+    how far it moves P must change by c^4 for SGD and by c^2 for Adam.
+
+    Returns:
+        One row per factor and seed: factor, seed, loss, gradient_p, gradient_q (relative differences), sgd, adam (the
+        change of that ratio of lengths).
+    """
+    place = resolve_device(device, torch.float64)
+    model = LinearTransformer(layers=3, d=task.d, init_std=INIT_STD)
+    rows = []
+    for seed in seeds:
+        prompts = task.sample(batch, seed, dtype=torch.float64, device=place)
+        parameters = model.init(seed, dtype=torch.float64, device=place)
+        loss, p, q = _slopes(model, parameters, prompts)
+        for c in factors:
+            scaled = Prompts(c * prompts.covariates, c * prompts.responses)
+            changed = parameters.clone()
+            changed[..., 1, :, :] /= c**2
+            new_loss, new_p, new_q = _slopes(model, changed, scaled)
+            rows.append(
+                {
+                    "factor": c,
+                    "seed": seed,
+                    "loss": _difference(new_loss, c**2 * loss),
+                    "gradient_p": _difference(new_p, c**2 * p),
+                    "gradient_q": _difference(new_q, c**4 * q),
+                    **{
+                        optimizer.name: c**2 * _balance(optimizer, new_p, new_q) / _balance(optimizer, p, q)
+                        for optimizer in (SGD(), Adam(eps=1e-30))  # eps has units: with it the ratio is not exact
+                    },
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _slopes(model: LinearTransformer, parameters: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss on some prompts, and its gradients in all P and in all Q."""
+    leaf = parameters.clone().requires_grad_()
+    loss = model.loss(leaf, prompts.moments())
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return loss, gradient[..., 0, :, :], gradient[..., 1, :, :]
+
+
+def _balance(optimizer: SGD | Adam, p: Tensor, q: Tensor) -> float:
+    """How far an optimizer's first step moves all Q over how far it moves all P."""
+    lengths = []
+    for gradient in (q, p):
+        flat = gradient.reshape(1, -1)
+        nothing = torch.zeros_like(flat)
+        direction, _, _ = optimizer.update(flat, nothing, nothing, torch.ones_like(flat[:, :1]))
+        lengths.append(float(torch.linalg.vector_norm(direction)))
+    return lengths[0] / lengths[1]
+
+
+def scale_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The largest differences over seeds and the measured changes of balance beside c^4 and c^2, a row a factor."""
+    rows = []
+    for _, own in found.groupby("factor"):
+        factor = float(own["factor"].iloc[0])
+        rows.append(
+            {
+                "c²": f"{factor**2:.3g}",
+                "loss": f"{own['loss'].max():.1e}",
+                "gradient in P": f"{own['gradient_p'].max():.1e}",
+                "gradient in Q": f"{own['gradient_q'].max():.1e}",
+                "SGD: Q over P": f"{own['sgd'].mean():.4g} (c⁴ = {factor**4:.4g})",
+                "Adam: Q over P": f"{own['adam'].mean():.4g} (c² = {factor**2:.4g})",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def describe_scale(found: pd.DataFrame) -> str:
+    """Whether the identity holds to rounding, in a sentence."""
+    exact = found.assign(
+        sgd=(found["sgd"] / found["factor"] ** 4 - 1).abs(), adam=(found["adam"] / found["factor"] ** 2 - 1).abs()
+    )
+    worst = float(exact[["loss", "gradient_p", "gradient_q", "sgd", "adam"]].max().max())
+    answer = "holds to rounding" if worst < TOLERANCE else f"fails by more than {TOLERANCE:g}"
+    return f"The identity **{answer}**: the largest relative difference is {worst:.1e}, over {len(found)} comparisons."

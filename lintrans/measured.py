@@ -34,21 +34,26 @@ def _key(history: History) -> str:
     return history.key
 
 
-def _conditions(title: str, setting: Setting, history: History, steps: list[int]) -> pd.DataFrame:
-    of = {"what": "conditions", "history": _key(history), "steps": steps}
-    model, task = setting.model, setting.task
-    return measurement(
-        title, of, lambda: conditions_along(history, model, task, steps, title=title), modules=CURVATURE_MODULES
-    )
-
-
-def _steps(title: str, setting: Setting, history: History, steps: list[int], spectral: bool = False) -> pd.DataFrame:
-    of = {"what": "steps", "history": _key(history), "steps": steps, "spectral": spectral}
+def _conditions(title: str, setting: Setting, history: History, steps: list[int], batch: int) -> pd.DataFrame:
+    of = {"what": "conditions", "history": _key(history), "steps": steps, "batch": batch}
     model, task = setting.model, setting.task
     return measurement(
         title,
         of,
-        lambda: steps_along(history, model, task, steps, spectral=spectral, title=title),
+        lambda: conditions_along(history, model, task, steps, batch=batch, title=title),
+        modules=CURVATURE_MODULES,
+    )
+
+
+def _steps(
+    title: str, setting: Setting, history: History, steps: list[int], batch: int, spectral: bool = False
+) -> pd.DataFrame:
+    of = {"what": "steps", "history": _key(history), "steps": steps, "spectral": spectral, "batch": batch}
+    model, task = setting.model, setting.task
+    return measurement(
+        title,
+        of,
+        lambda: steps_along(history, model, task, steps, spectral=spectral, batch=batch, title=title),
         modules=CURVATURE_MODULES,
     )
 
@@ -66,12 +71,12 @@ def condition_numbers(
         setting = PROBLEMS[name]
         title = f"{setting.title}, condition numbers, {reading} rates"
         probes = [step for step in budget.probes if step in history.snapshots]
-        parts = [_conditions(title, setting, first_seeds(history, budget.seeds), probes)]
+        parts = [_conditions(title, setting, first_seeds(history, budget.seeds), probes, budget.batch)]
         between = [step for step in range(0, history.steps, budget.every) if step in history.snapshots]
         between = [step for step in between if step not in probes]
         if dense and between:
             few = first_seeds(history, min(PAPER_SEEDS, budget.seeds))
-            parts.append(_conditions(f"{title}, between", setting, few, between))
+            parts.append(_conditions(f"{title}, between", setting, few, between, budget.batch))
         frame = pd.concat(parts, ignore_index=True)
         frame["run"] = frame.groupby(["optimizer", "lr", "clip", "seed"], sort=False).ngroup()  # the same in all parts
         frames[name] = frame.sort_values(["step", "run"], ignore_index=True, kind="stable")
@@ -96,7 +101,7 @@ def step_curvatures(
         what = "norms of the Hessian" if spectral else "curvature along steps"
         title = f"{setting.title}, {what}, {reading} rates"
         few = first_seeds(history, budget.seeds)
-        frames[name] = _steps(title, setting, few, kept, spectral)
+        frames[name] = _steps(title, setting, few, kept, budget.batch, spectral)
     return frames
 
 
@@ -112,5 +117,5 @@ def rate_grids(
         history = train_to_judge(setting, runs, short, f"{setting.title}, grid of rates with curvature", device)
         steps = list(range(0, short.steps, short.every))
         title = f"{setting.title}, curvature along steps, grid of rates"
-        found[name] = history, _steps(title, setting, history, steps)
+        found[name] = history, _steps(title, setting, history, steps, curvature.batch)
     return found

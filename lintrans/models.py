@@ -1,10 +1,11 @@
-r"""The linear Transformer, twice: on tokens as the paper writes it, and on second moments as it is trained.
+r"""The attention-only Transformer: on tokens as the paper writes it, and with linear attention on second moments.
 
 Layers act on Z in R^{(d+1) x (n+1)} (Ahn et al. 2024, section 2)::
 
     Z <- Z + (1/n) sum_h P_h Z M (Z^T Q_h Z),    M = diag(I_n, 0),    TF(Z_0) = -[Z_L]_{d+1, n+1}
 
-The **token form** below is the executable specification. The **moment form** uses that the context enters linear
+That is linear attention; :mod:`lintrans.attention` has the others, which run on tokens. The **token form** below is the
+executable specification. The **moment form** uses that the context enters linear
 attention only through S = (1/n) sum_{i<=n} z_i z_i^T: with B = sum_h P_h S Q_h one layer is
 
     z_query <- (I + B) z_query,    S <- (I + B) S (I + B)^T,
@@ -18,16 +19,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from .attention import ON_TOKENS, predict
 from .errors import choice, real, whole
 from .random import Source, Stream
-from .tasks import Moments, Prompts
+from .tasks import LinearRegression, Moments, Prompts, Task
 
 FORMS = ("sparse", "full")
-ATTENTIONS = ("linear",)
+ATTENTIONS = ("linear", *ON_TOKENS)
+
+
+@runtime_checkable
+class TensorModel(Protocol):
+    """A model whose parameters are one tensor ``[..., *parameter_shape]``: what training and instruments ask of it.
+
+    Leading axes are runs. Prompts are whatever :meth:`draw` gives, and the loss takes: an object with ``target`` and
+    ``batch``, with ``to`` as a tensor has it, and ``prompts[index]`` to select along a leading axis of seeds.
+    :class:`~lintrans.Prompts` and :class:`~lintrans.Moments` are such. To be stored, a model is a frozen dataclass of
+    plain values.
+    """
+
+    @property
+    def parameter_shape(self) -> tuple[int, ...]:
+        """Shape of one run's parameters."""
+
+    @property
+    def default_dtype(self) -> torch.dtype:
+        """What it is trained in where nothing else is asked for."""
+
+    @property
+    def structural_zeros(self) -> Tensor:
+        """Which entries can never affect the loss, ``[*parameter_shape]``, bool."""
+
+    @property
+    def blocks(self) -> tuple[Tensor, ...]:
+        """Groups of parameters that curvature is measured in: their places in the flattened parameters, int64."""
+
+    def init(
+        self, seed: int | Sequence[int] = 0, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Initial parameters of a seed, or of several (adds a leading axis)."""
+
+    def draw(
+        self,
+        task: Task,
+        batch: int,
+        seed: int | Sequence[int] = 0,
+        step: int = 0,
+        *,
+        stream: Stream = Stream.TRAINING,
+        first: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Any:
+        """Fresh prompts of a task in the form that the model computes on fastest; see :meth:`Task.sample`."""
+
+    def loss(self, parameters: Tensor, prompts: Any) -> Tensor:
+        """Mean loss ``[...]`` over the batch, differentiable; leading axes of prompts broadcast with the runs'."""
+
+    def numbers(self, prompts: Any) -> int:
+        """About how many numbers autograd keeps for the loss of one run on these prompts."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +96,9 @@ class LinearTransformer:
         form: ``"full"``: P and Q are any (d+1) x (d+1) matrices. ``"sparse"`` (Ahn et al. 2023; the paper's public
             code): P = blockdiag(P', 1), Q = blockdiag(Q', 0) with d x d blocks trained; the last layer's P' then has
             no effect on the prediction.
-        attention: ``"linear"``.
+        attention: ``"linear"``; on tokens ``"softmax"`` (the paper's public code's, over all n + 1 keys),
+            ``"softmax-visible"`` (the ordinary one, over the n visible keys) or ``"relu"``; see
+            :mod:`lintrans.attention`.
         init_std: standard deviation of every initial entry (0.05 in the paper's public code).
 
     Parameters are a tensor ``[..., layers, heads, 2, D, D]`` with D = d (sparse) or d + 1 (full); index 0 is P, 1 is
@@ -95,6 +152,15 @@ class LinearTransformer:
         return zeros
 
     @property
+    def blocks(self) -> tuple[Tensor, ...]:
+        """P and Q of each layer and head, layer by layer, P first; without entries that never affect the loss."""
+        used = ~self.structural_zeros.reshape(-1, self.block**2)
+        starts = self.block**2 * torch.arange(len(used))
+        return tuple(
+            start + own.nonzero().squeeze(-1) for start, own in zip(starts, used, strict=True) if bool(own.any())
+        )
+
+    @property
     def default_dtype(self) -> torch.dtype:
         """float32 to four layers, float64 beyond: the prediction is a polynomial of degree 3^L in the prompt."""
         return torch.float32 if self.layers <= 4 else torch.float64
@@ -117,13 +183,38 @@ class LinearTransformer:
         entries = self.init_std * source.normals(size).reshape(*source.lead, *self.parameter_shape)
         return entries.to(self.default_dtype if dtype is None else dtype)
 
+    def draw(
+        self,
+        task: Task,
+        batch: int,
+        seed: int | Sequence[int] = 0,
+        step: int = 0,
+        *,
+        stream: Stream = Stream.TRAINING,
+        first: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Prompts | Moments:
+        """Prompts of (seed, step): second moments for linear attention, where the task knows them, else tokens."""
+        if self.attention == "linear" and isinstance(task, LinearRegression):
+            return task.sample_moments(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+        return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+
+    def numbers(self, prompts: Prompts | Moments) -> int:
+        """About how many numbers autograd keeps for the loss of one run on these prompts."""
+        if isinstance(prompts, Moments):
+            return 8 * self.layers * self.heads * self.block**2 * prompts.batch
+        tokens = prompts.n + 1
+        return 4 * self.layers * self.heads * tokens * (tokens + self.block) * prompts.batch
+
     def predict(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """TF_L of every prompt, with the paper's sign.
 
         Args:
             parameters: ``[..., layers, heads, 2, D, D]``.
-            prompts: :class:`~lintrans.Prompts` (evaluated on tokens) or :class:`~lintrans.Moments` (on second
-                moments); their leading axes, if any, broadcast with those of the parameters.
+            prompts: :class:`~lintrans.Prompts` (evaluated on tokens) or, for linear attention,
+                :class:`~lintrans.Moments` (on second moments); their leading axes, if any, broadcast with those of the
+                parameters.
 
         Returns:
             Predictions ``[..., batch]`` in the wider of the two dtypes; differentiable by autograd.
@@ -153,12 +244,16 @@ class LinearTransformer:
         return whole_blocks + corner
 
     def _predict_tokens(self, parameters: Tensor, prompts: Prompts) -> Tensor:
-        """The specification, line by line as in the paper."""
+        """For linear attention the specification, line by line as in the paper."""
         n = prompts.n
-        weights = self.full_parameters(parameters).unsqueeze(-6)  # [..., 1 (batch), layers, heads, 2, d+1, d+1]
         hidden = torch.ones_like(prompts.responses)
         hidden[..., -1] = 0.0  # the query's own response is not shown
-        z = torch.cat([prompts.covariates, (prompts.responses * hidden).unsqueeze(-1)], dim=-1).transpose(-1, -2)
+        rows = torch.cat([prompts.covariates, (prompts.responses * hidden).unsqueeze(-1)], dim=-1)
+        if self.attention != "linear":
+            p, q = self.full_parameters(parameters)[..., 0, :, :], parameters[..., 1, :, :]
+            return predict(self.attention, p, q, rows)
+        weights = self.full_parameters(parameters).unsqueeze(-6)  # [..., 1 (batch), layers, heads, 2, d+1, d+1]
+        z = rows.transpose(-1, -2)
         mask = torch.diag(hidden.new_tensor([1.0] * n + [0.0]))  # M
         for layer in range(self.layers):
             update = torch.zeros((), dtype=z.dtype, device=z.device)
@@ -208,6 +303,10 @@ class LinearTransformer:
         check_parameters(self, parameters)
         if not isinstance(prompts, Prompts | Moments):
             raise TypeError(f"prompts are a {type(prompts).__name__}: give lintrans.Prompts or lintrans.Moments")
+        if isinstance(prompts, Moments) and self.attention != "linear":
+            raise ValueError(
+                f"{self.attention} attention has no moment form: give lintrans.Prompts, as task.sample does"
+            )
         if prompts.d != self.d:
             raise ValueError(f"the prompts have d = {prompts.d} and the model d = {self.d}: make them equal")
         if parameters.device != prompts.target.device:
@@ -216,21 +315,28 @@ class LinearTransformer:
             )
 
 
-def check_parameters(model: LinearTransformer, parameters: Tensor) -> None:
+def has_tensor(model: object) -> TypeGuard[TensorModel]:
+    """Whether an object is a :class:`TensorModel`."""
+    if isinstance(model, LinearTransformer):  # first: the other question asks every property
+        return True
+    return isinstance(model, TensorModel) and not isinstance(model, type)
+
+
+def check_parameters(model: TensorModel, parameters: Tensor) -> None:
     """Refuse parameters whose shape or dtype is not the model's.
 
     Raises:
         TypeError: no floating-point tensor.
-        ValueError: another shape than ``[..., layers, heads, 2, D, D]``.
+        ValueError: another shape than ``[..., *model.parameter_shape]``.
     """
     if not isinstance(parameters, Tensor) or not parameters.is_floating_point():
         raise TypeError(f"parameters are {type(parameters).__name__}: give a floating-point tensor")
-    if tuple(parameters.shape[-5:]) != model.parameter_shape:
+    if tuple(parameters.shape[-len(model.parameter_shape) :]) != model.parameter_shape:
         expected = ", ".join(map(str, model.parameter_shape))
-        raise ValueError(
-            f"parameters have shape {list(parameters.shape)}; this model needs [..., {expected}] "
-            f"= [..., layers, heads, (P, Q), {model.block}, {model.block}]"
-        )
+        axes = ""
+        if isinstance(model, LinearTransformer):
+            axes = f" = [..., layers, heads, (P, Q), {model.block}, {model.block}]"
+        raise ValueError(f"parameters have shape {list(parameters.shape)}; this model needs [..., {expected}]{axes}")
 
 
 # Products of the moment form. Matrices of a prompt are [..., i, j, batch], its vectors [..., i, batch].

@@ -7,7 +7,7 @@ at every scale. Everything trained here goes through the store, so chapters that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -230,12 +230,18 @@ class Judged:
         return self.histories["tuned"]
 
 
-def judge_all(budget: TuningBudget, device: str = "auto") -> Judged:
-    """Find the best rates, then train both readings of every setting; all arms of a seed share its prompts.
+def judge_all(
+    budget: TuningBudget,
+    device: str = "auto",
+    readings: Collection[str] = ("published", "tuned"),
+    tuned_at: int = 0,
+) -> Judged:
+    """Find the best rates, then train the readings of every setting; all arms of a seed share its prompts.
 
-    A run that is in both readings, where the best rate is the published one, is trained once.
+    A run that is in both readings, where the best rate is the published one, is trained once. The best rates are those
+    of the horizon, or of `tuned_at` steps where that is given.
     """
-    tunings = tune_all(budget, device)
+    tunings = tune_all(replace(budget, steps=tuned_at or budget.steps), device)
     histories: dict[str, dict[str, History]] = {"published": {}, "tuned": {}}
     seeds = range(budget.seeds)
     for name, tuning in tunings.items():
@@ -243,6 +249,7 @@ def judge_all(budget: TuningBudget, device: str = "auto") -> Judged:
         arms = {"published": published_runs(setting, seeds)} if setting.lr else {}
         if tuning.complete:
             arms["tuned"] = best_runs(tuning, seeds)
+        arms = {reading: arm for reading, arm in arms.items() if reading in readings}
         runs = list(dict.fromkeys(run for arm in arms.values() for run in arm))
         if not runs:
             continue

@@ -29,6 +29,8 @@ from .errors import UINT32, seed_number, whole
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+SMALL_SHAPE = 0.2
+"""Shapes of the Gamma law up to which the sampler for small shapes is the faster."""
 MASK = UINT32 - 1
 
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -43,6 +45,7 @@ class Stream(IntEnum):
     EVALUATION = 3  # the fresh blocks behind typical losses
     NOISE = 4  # the minibatches of gradient noise
     REFERENCE = 5  # the large batch that gradient noise is measured against
+    FEATURES = 6  # fixed random networks of tasks
 
 
 def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int) -> Words:
@@ -132,16 +135,23 @@ class Source:
         four = torch.stack([*box_muller(a, b), *box_muller(c, d)], dim=-2)  # [*seeds, calls, 4, batch]
         return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
 
+    def uniforms(self, count: int) -> Tensor:
+        """Uniforms on (0, 1) [*seeds, count, batch], float64; the first k of a larger count are those of k.
+
+        They share no words with :meth:`normals` nor, in practice, with :meth:`log_gamma`: their attempt is the last one.
+        """
+        calls = -(-count // 4)
+        four = torch.stack([uniform(words) for words in self._words(calls, attempt=MASK)], dim=-2)
+        return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
+
     def log_gamma(self, shape: float, count: int) -> Tensor:
         """Logarithms of Gamma(shape, 1) variates [*seeds, count, batch], float64.
 
-        Marsaglia & Tsang (2000), "A simple method for generating gamma variables", on shape + 1 where shape < 1,
-        brought back by G_k = G_{k+1} U^(1/k). In log space, because U^(1/k) leaves even float64's range for small
-        shapes. Each attempt has counters of its own; a later one is computed only where all earlier were rejected.
+        By :func:`marsaglia_tsang`, or :func:`liu_martin_syring` for shapes to :data:`SMALL_SHAPE`, of which two
+        variates share the four words of a call. In log space, because variates of small shapes leave even float64's
+        range. Each attempt has counters of its own; a later one is computed only where all earlier were rejected.
         """
-        boosted = shape + 1.0 if shape < 1.0 else shape
-        d = boosted - 1.0 / 3.0
-        c = 1.0 / math.sqrt(9.0 * d)
+        small = shape <= SMALL_SHAPE
         result = torch.full((*self.lead, count, self.batch), math.nan, dtype=torch.float64, device=self.device)
         flat = result.reshape(-1)
         waiting = torch.arange(flat.numel(), device=self.device)
@@ -152,15 +162,46 @@ class Source:
             prompt = self.prompts[waiting % self.batch]
             token = (waiting // self.batch) % count
             key = keys if isinstance(keys, int) else keys[waiting // (self.batch * count)]
-            stream = torch.full_like(token, int(self.stream))
-            a, b, e, f = philox(prompt, token, stream, torch.full_like(token, attempt), key, self.step)
-            x, _ = box_muller(a, b)
-            root = 1.0 + c * x
-            log_v = 3.0 * torch.log(root.clamp_min(1e-300))
-            accepted = (root > 0) & (torch.log(uniform(e)) < 0.5 * x * x + d - d * torch.exp(log_v) + d * log_v)
-            value = math.log(d) + log_v
-            if shape < 1.0:
-                value = value + torch.log(uniform(f)) / shape
+            word = token // 2 if small else token
+            stream, tries = torch.full_like(token, int(self.stream)), torch.full_like(token, attempt)
+            words = philox(prompt, word, stream, tries, key, self.step)
+            if small:
+                odd = token % 2 == 1
+                own = torch.where(odd, words[2], words[0]), torch.where(odd, words[3], words[1])
+                value, accepted = liu_martin_syring(*own, shape)
+            else:
+                value, accepted = marsaglia_tsang(*words, shape)
             flat[waiting[accepted]] = value[accepted]
             waiting = waiting[~accepted]
         return result
+
+
+def marsaglia_tsang(a: Tensor, b: Tensor, c: Tensor, e: Tensor, shape: float) -> tuple[Tensor, Tensor]:
+    """One attempt at log Gamma(shape, 1) from four words, and whether it is accepted.
+
+    Marsaglia & Tsang (2000), "A simple method for generating gamma variables", on shape + 1 where shape < 1, brought
+    back by G_k = G_{k+1} U^(1/k).
+    """
+    d = (shape + 1.0 if shape < 1.0 else shape) - 1.0 / 3.0
+    x, _ = box_muller(a, b)
+    root = 1.0 + x / math.sqrt(9.0 * d)
+    log_v = 3.0 * torch.log(root.clamp_min(1e-300))
+    accepted = (root > 0) & (torch.log(uniform(c)) < 0.5 * x * x + d - d * torch.exp(log_v) + d * log_v)
+    value = math.log(d) + log_v
+    return (value + torch.log(uniform(e)) / shape if shape < 1.0 else value), accepted
+
+
+def liu_martin_syring(a: Tensor, b: Tensor, shape: float) -> tuple[Tensor, Tensor]:
+    """One attempt at log Gamma(shape, 1), shape < 1, from two words, and whether it is accepted.
+
+    Liu, Martin & Syring (2017), "Efficient simulation from a gamma distribution with small shape parameter". With
+    probability r the proposal is X = U^(1/shape) < 1, accepted with exp(-X); else log X is exponential with rate
+    1 - shape, accepted with exp(1 + log X - X). Nine attempts in ten succeed for small shapes.
+    """
+    r = 1.0 / (1.0 + shape / (math.e * (1.0 - shape)))
+    u = uniform(a)
+    inside = u <= r
+    log_u = torch.log(torch.where(inside, u / r, (u - r) / (1.0 - r)))
+    log_x = torch.where(inside, log_u / shape, -log_u / (1.0 - shape))
+    limit = torch.where(inside, 0.0, 1.0 + log_x) - torch.exp(log_x)
+    return log_x, torch.log(uniform(b)) < limit

@@ -20,11 +20,11 @@ import pandas as pd
 import safetensors.torch
 
 from .history import History
-from .models import LinearTransformer
+from .models import TensorModel
 from .probes import TestLoss
 from .runs import Runs
 from .store import VARIABLE, Entry, Payload, Store, age, canonical, key_of, sources_digest, store
-from .tasks import LinearRegression
+from .tasks import Task
 from .training import PLANNED, TrainOptions, plan_training, train
 
 __all__ = ["VARIABLE", "Store", "experiment", "measurement", "store", "used"]
@@ -32,7 +32,9 @@ __all__ = ["VARIABLE", "Store", "experiment", "measurement", "store", "used"]
 NUMERICAL = (
     "random",
     "tasks",
+    "attention",
     "models",
+    "nonlinear",
     "optimizers",
     "runs",
     "probes",
@@ -49,6 +51,8 @@ NUMERICAL = (
     "engines/cpu",
     "engines/cuda",
     "engines/derivatives",
+    "engines/embedded",
+    "engines/embedded_loops",
 )
 """Modules whose code decides the numbers of a training."""
 
@@ -147,8 +151,8 @@ def _acquired(lock: filelock.BaseFileLock) -> bool:
 
 
 def experiment(
-    model: LinearTransformer,
-    task: LinearRegression,
+    model: TensorModel,
+    task: Task,
     runs: Runs,
     *,
     title: str = "experiment",

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from .errors import choice
-from .problems import PROBLEMS
+from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS, SIZES
 from .problems import SETTINGS as SETTINGS  # outside code knows it by this name
 
 LABELS = {"sgd": "SGD", "adam": "Adam"}
@@ -117,6 +117,7 @@ class CurvatureBudget:
         rates: grid of rates behind the relation of smoothness and speed.
         grid_steps, grid_seeds: its horizon and its seeds 0, 1, ...
         seconds: what it may take on two cores.
+        batch: prompts of the fixed test batch; 0: that of the loss curves.
     """
 
     seeds: int
@@ -129,6 +130,7 @@ class CurvatureBudget:
     grid_steps: int
     grid_seeds: int
     seconds: int
+    batch: int = 0
 
 
 CURVATURE_PROTOCOL = CurvatureBudget(
@@ -201,6 +203,214 @@ NOISE: MappingProxyType[str, NoiseBudget] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class TailBudget:
+    """How the levels of tail between the sphere and Setting 3, and around them, are trained and measured.
+
+    Attributes:
+        training: of each level; it names no settings, and each level has its own clip.
+        probes: steps at which R_med is measured; the first that counts as "along the run" comes first.
+        noise_seeds, noise_samples: initializations and minibatches behind the noise of a level that no claim judges.
+        seconds: what it all may take on two cores, beside the judged trainings of the sphere.
+    """
+
+    training: TuningBudget
+    probes: tuple[int, ...]
+    noise_seeds: int
+    noise_samples: int
+    seconds: int
+
+
+TAILS: MappingProxyType[str, TailBudget] = MappingProxyType(
+    {
+        "paper": TailBudget(
+            TuningBudget((), 1000, PAPER_SEEDS, 1000, 100, 100, 50, RATES, (1.0,), TUNING_SEEDS[:1], 1000, 3, 100),
+            (250, 500, 1000), 4, 3000, 150,
+        ),
+        "quick": TailBudget(
+            TuningBudget((), 60, 3, 200, 10, 8, 10, RATES, (1.0,), TUNING_SEEDS[:1], 60, 3, 10), (30,), 3, 100, 10
+        ),
+    }
+)  # fmt: skip
+"""Levels of tail beside those that claims C6 to C8 are judged on: shorter, with fewer seeds and minibatches."""
+
+
+@dataclass(frozen=True)
+class SizeBudget:
+    """How the five behaviours are trained for and measured in C15 and C16; `seconds` for all on two cores."""
+
+    training: TuningBudget
+    curvature: CurvatureBudget
+    noise: NoiseBudget
+    seconds: int
+
+
+_SIZES = tuple(SIZES.values())
+
+SIZE_PROTOCOL = SizeBudget(
+    replace(PROTOCOL, settings=_SIZES, steps=2000, seeds=CURVATURE_SEEDS),
+    replace(CURVATURE_PROTOCOL, probes=(750, 1250)),
+    replace(NOISE_PROTOCOL, settings=_SIZES, batches=(), steps=()),
+    0,
+)
+"""What the rules of judgement ask of claim C16: those of C1 to C5, at T = 2,000 and best rates, for every size."""
+
+SIZE_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
+    {
+        "paper": SizeBudget(
+            replace(SIZE_PROTOCOL.training, seeds=PAPER_SEEDS, seconds=120),
+            replace(SIZE_PROTOCOL.curvature, seeds=PAPER_SEEDS, rates=(), grid_steps=0, grid_seeds=0, seconds=40),
+            replace(SIZE_PROTOCOL.noise, seeds=PAPER_SEEDS, samples=3000, seconds=50),
+            210,
+        ),
+        "quick": SizeBudget(
+            TuningBudget(_SIZES, 100, 3, 200, 10, 8, 10, RATES[::3], (1.0,), TUNING_SEEDS[:1], 60, 1, 10),
+            CurvatureBudget(3, (30, 50), (30, 50), 30, 50, (10, 100, 10), (), 0, 0, 4),
+            NoiseBudget(_SIZES, 3, 100, 200, 5000, (), (), 0, 0, 4),
+            20,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class DepthBudget:
+    """How models of 2 to 8 layers are trained and measured.
+
+    Attributes:
+        long: trainings of the shallow depths alone, which contrast with each other.
+        short: trainings of all depths, for contrasts with the deep ones.
+        long_curvature, short_curvature: where along them R_med is measured.
+        shallow_noise, deep_noise: gradient noise at initialization.
+        batches: points of the curves between two at which the loss of the batch met there is looked up.
+        tail_blocks: blocks of 1000 prompts behind the comparison of mean and typical loss.
+        precision_steps, precision_seeds: trainings of the deepest model in both precisions.
+        seconds: what it all may take on two cores.
+    """
+
+    long: TuningBudget
+    short: TuningBudget
+    long_curvature: CurvatureBudget
+    short_curvature: CurvatureBudget
+    shallow_noise: NoiseBudget
+    deep_noise: NoiseBudget
+    batches: int
+    tail_blocks: int
+    precision_steps: int
+    precision_seeds: int
+    seconds: int
+
+
+_SHALLOW, _DEEP = ("depth 2", "depth 4"), ("depth 6", "depth 8")
+_ALL_DEPTHS = (*_SHALLOW, *_DEEP)
+_NO_RATES: tuple[float, ...] = ()
+
+DEPTH_PROTOCOL = DepthBudget(
+    replace(PROTOCOL, settings=_SHALLOW, seeds=CURVATURE_SEEDS),
+    replace(PROTOCOL, settings=_ALL_DEPTHS, seeds=PAPER_SEEDS, steps=5000),
+    replace(CURVATURE_PROTOCOL, rates=_NO_RATES),
+    replace(CURVATURE_PROTOCOL, rates=_NO_RATES, seeds=PAPER_SEEDS, probes=(0, 250, 750, 1250, 2500, 5000)),
+    replace(NOISE_PROTOCOL, settings=_SHALLOW, batches=(), steps=()),
+    replace(NOISE_PROTOCOL, settings=_DEEP, seeds=8, samples=10_000, batches=(), steps=()),
+    1, 1000, 1000, PAPER_SEEDS, 0,
+)  # fmt: skip
+"""What the rules of judgement ask of claims C9 to C12."""
+
+DEPTH_BUDGETS: MappingProxyType[str, DepthBudget] = MappingProxyType(
+    {
+        "paper": replace(
+            DEPTH_PROTOCOL,
+            long=replace(DEPTH_PROTOCOL.long, blocks=300, tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=50),
+            short=replace(
+                DEPTH_PROTOCOL.short, blocks=300, tuning_seeds=TUNING_SEEDS[:2], tuning_blocks=50, rates=RATES[2:9],
+                clips=(1.0,), screening=500, finalists=2,
+            ),
+            deep_noise=replace(DEPTH_PROTOCOL.deep_noise, samples=3000),
+            precision_seeds=3,
+            seconds=480,
+        ),
+        "quick": DepthBudget(
+            TuningBudget(_SHALLOW, 100, 4, 200, 10, 3, 10, RATES[2:9:3], (1.0,), TUNING_SEEDS[:1], 50, 1, 5),
+            TuningBudget(_ALL_DEPTHS, 60, 3, 200, 10, 5, 10, RATES[2:9:3], (1.0,), TUNING_SEEDS[:1], 40, 1, 5),
+            CurvatureBudget(2, (100,), (), 50, 50, (0, 0, 1), _NO_RATES, 0, 0, 1),
+            CurvatureBudget(2, (60,), (), 50, 50, (0, 0, 1), _NO_RATES, 0, 0, 4),
+            NoiseBudget(_SHALLOW, 3, 200, 200, 5000, (), (), 0, 0, 2),
+            NoiseBudget(_DEEP, 3, 100, 200, 5000, (), (), 0, 0, 3),
+            1, 30, 60, 2, 25,
+        ),
+    }
+)  # fmt: skip
+"""Depths at each scale. The rules ask for 10,000 steps and minibatches and 12 or 16 seeds up to four layers, and for
+half the steps, 6 or 8 seeds beyond; two depths are compared at the horizon and the seeds that both have."""
+
+
+@dataclass(frozen=True)
+class LargerBudget:
+    """The larger model: its trainings, the horizon at which its rates are chosen, its noise; `seconds` for all."""
+
+    training: TuningBudget
+    tuning_steps: int
+    noise: NoiseBudget
+    seconds: int
+
+
+LARGER_PROTOCOL = LargerBudget(
+    replace(PROTOCOL, settings=("larger",), steps=2000, seeds=PAPER_SEEDS),
+    1000,
+    replace(NOISE_PROTOCOL, settings=("larger",), seeds=8, batches=(), steps=()),
+    0,
+)
+"""What the rules of judgement ask of claim C14."""
+
+LARGER_BUDGETS: MappingProxyType[str, LargerBudget] = MappingProxyType(
+    {
+        "paper": LargerBudget(
+            replace(
+                LARGER_PROTOCOL.training, batch=250, blocks=50, every=100, rates=RATES[3:7], clips=(1.0,),
+                tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=10,
+            ),
+            1000,
+            replace(LARGER_PROTOCOL.noise, samples=2000, batch=250, reference=50_000),
+            240,
+        ),
+        "quick": LargerBudget(
+            TuningBudget(("larger",), 20, 2, 32, 1, 4, 20, RATES[3:7:2], (1.0,), TUNING_SEEDS[:1], 10, 1, 1),
+            10,
+            NoiseBudget(("larger",), 2, 40, 32, 1000, (), (), 0, 0, 2),
+            8,
+        ),
+    }
+)  # fmt: skip
+
+
+_NONLINEAR = (NONLINEAR.name,)
+
+NONLINEAR_PROTOCOL = SizeBudget(
+    TuningBudget(_NONLINEAR, 2000, 5, 2000, 1000, 0, 50, (), (), (), 0, 0, 0),
+    replace(CURVATURE_PROTOCOL, seeds=5, rates=(), grid_steps=0, grid_seeds=0),
+    NoiseBudget(_NONLINEAR, 5, 10_000, 2000, 200_000, (), (), 0, 0, 0),
+    0,
+)
+"""What the rules of judgement ask of claim C15, with the paper's batches of 2000; published rates, so no search."""
+
+NONLINEAR_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
+    {
+        "paper": SizeBudget(
+            replace(NONLINEAR_PROTOCOL.training, batch=1000, seconds=90),
+            replace(NONLINEAR_PROTOCOL.curvature, probes=(1, 750, 1250, 2000), seconds=180),
+            NoiseBudget(_NONLINEAR, 5, 1000, 1000, 100_000, (), (), 0, 0, 15),
+            300,
+        ),
+        "quick": SizeBudget(
+            TuningBudget(_NONLINEAR, 100, 3, 200, 10, 4, 10, (), (), (), 0, 0, 0),
+            CurvatureBudget(3, (1, 30, 50), (30, 50), 30, 50, (10, 100, 10), (), 0, 0, 12, 100),
+            NoiseBudget(_NONLINEAR, 3, 100, 100, 5000, (), (), 0, 0, 2),
+            20,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
 class CheckBudget:
     """Seeds and prompts of the model page's live checks."""
 
@@ -210,6 +420,83 @@ class CheckBudget:
 
 CHECKS: MappingProxyType[str, CheckBudget] = MappingProxyType(
     {"paper": CheckBudget(8, 1000), "quick": CheckBudget(3, 200)}
+)
+
+
+@dataclass(frozen=True)
+class AttentionBudget:
+    """How kinds of attention are compared.
+
+    Attributes:
+        sparse: one head of each kind in the sparse form, with all that the five behaviours are judged on.
+        full: trainings of the full form, linear and softmax by number of heads.
+        seconds: what it all may take on two cores.
+    """
+
+    sparse: SizeBudget
+    full: TuningBudget
+    seconds: int
+
+
+_KINDS, _FULL = tuple(ATTENTION_TITLES), (FULL_LINEAR, *HEADS.values())
+
+ATTENTION_PROTOCOL = AttentionBudget(
+    SizeBudget(
+        replace(PROTOCOL, settings=_KINDS, steps=1000, seeds=PAPER_SEEDS),
+        replace(CURVATURE_PROTOCOL, seeds=PAPER_SEEDS, rates=()),
+        replace(NOISE_PROTOCOL, settings=_KINDS, batches=(), steps=()),
+        0,
+    ),
+    replace(PROTOCOL, settings=_FULL, steps=1000, seeds=PAPER_SEEDS),
+    0,
+)
+"""What the rules of judgement ask of claim C13, and what those of C1 to C5 ask of each kind of attention."""
+
+_ATTENTION_TRAINING = replace(
+    ATTENTION_PROTOCOL.sparse.training, batch=250, blocks=100, rates=RATES[2:9:2], clips=(1.0,),
+    tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=20, seconds=80,
+)  # fmt: skip
+
+ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
+    {
+        "paper": AttentionBudget(
+            SizeBudget(
+                _ATTENTION_TRAINING,
+                CurvatureBudget(
+                    PAPER_SEEDS, (250, 750, 1000), (750,), 250, 250, (50, 950, 50), (), 0, 0, 60, batch=250
+                ),
+                NoiseBudget(_KINDS, PAPER_SEEDS, 2000, 250, 50_000, (), (), 0, 0, 20),
+                160,
+            ),
+            replace(_ATTENTION_TRAINING, settings=_FULL),
+            240,
+        ),
+        "quick": AttentionBudget(
+            SizeBudget(
+                TuningBudget(_KINDS, 60, 3, 64, 3, 4, 10, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 30, 1, 1),
+                CurvatureBudget(3, (30, 60), (30,), 30, 30, (10, 50, 10), (), 0, 0, 4, batch=64),
+                NoiseBudget(_KINDS, 3, 60, 64, 1000, (), (), 0, 0, 2),
+                12,
+            ),
+            TuningBudget(_FULL, 60, 3, 64, 3, 6, 10, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 30, 1, 1),
+            20,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class OwnModelBudget:
+    """Initializations, prompts of a batch, minibatches and reference prompts of the page on a module of one's own."""
+
+    seeds: int
+    batch: int
+    samples: int
+    reference: int
+
+
+OWN_MODEL: MappingProxyType[str, OwnModelBudget] = MappingProxyType(
+    {"paper": OwnModelBudget(4, 500, 200, 20_000), "quick": OwnModelBudget(2, 100, 50, 2000)}
 )
 
 
@@ -247,3 +534,66 @@ def noise(name: str) -> NoiseBudget:
         ValueError: no such scale.
     """
     return NOISE[choice("scale", name, SCALE_NAMES)]
+
+
+def tails(name: str) -> TailBudget:
+    """The budget of a scale's levels of tail.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return TAILS[choice("scale", name, SCALE_NAMES)]
+
+
+def nonlinear(name: str) -> SizeBudget:
+    """The budget of a scale's nonlinear regression.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return NONLINEAR_BUDGETS[choice("scale", name, SCALE_NAMES)]
+
+
+def own_model(name: str) -> OwnModelBudget:
+    """The budget of a scale's page on a module of one's own.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return OWN_MODEL[choice("scale", name, SCALE_NAMES)]
+
+
+def sizes(name: str) -> SizeBudget:
+    """The budget of a scale's sizes of model.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return SIZE_BUDGETS[choice("scale", name, SCALE_NAMES)]
+
+
+def depth(name: str) -> DepthBudget:
+    """The budget of a scale's depths.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return DEPTH_BUDGETS[choice("scale", name, SCALE_NAMES)]
+
+
+def larger(name: str) -> LargerBudget:
+    """The budget of a scale's larger model.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return LARGER_BUDGETS[choice("scale", name, SCALE_NAMES)]
+
+
+def attention(name: str) -> AttentionBudget:
+    """The budget of a scale's kinds of attention.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return ATTENTION[choice("scale", name, SCALE_NAMES)]

@@ -89,6 +89,32 @@ class GammaScaled:
         return self.shape * self.scale
 
 
+@runtime_checkable
+class Task(Protocol):
+    """What models are trained on: fresh prompts of n examples and a query, by seed and step."""
+
+    @property
+    def n(self) -> int:
+        """Context length."""
+
+    @property
+    def zero_loss(self) -> float:
+        """Loss of the zero predictor."""
+
+    def sample(
+        self,
+        batch: int,
+        seed: int | Sequence[int] = 0,
+        step: int = 0,
+        *,
+        stream: Stream = Stream.TRAINING,
+        first: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Prompts:
+        """Prompts as tokens, as :meth:`LinearRegression.sample` draws them: they depend on the arguments alone."""
+
+
 def unit(vectors: Tensor) -> Tensor:
     """Directions of vectors [..., d, batch]."""
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
@@ -146,6 +172,10 @@ class Prompts:
     def to(self, target: torch.dtype | torch.device | str) -> Prompts:
         """The same prompts in another dtype or on another device, as ``Tensor.to``."""
         return Prompts(self.covariates.to(target), self.responses.to(target))
+
+    def __getitem__(self, index: Tensor | slice | int) -> Prompts:
+        """Select along the first axis, for prompts of several seeds."""
+        return Prompts(self.covariates[index], self.responses[index])
 
     def moments(self) -> Moments:
         """All that linear attention sees of these prompts: :class:`Moments`."""

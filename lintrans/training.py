@@ -17,11 +17,11 @@ from .devices import resolve_device, resolve_dtype
 from .engines import Plan, State, choose
 from .errors import real, whole
 from .history import COLUMNS, History
-from .models import LinearTransformer
+from .models import TensorModel, has_tensor
 from .probes import Probe, StepProbe, TestLoss
 from .progress import bar
 from .runs import Runs
-from .tasks import LinearRegression
+from .tasks import Task
 
 __all__ = ["PLANNED", "TrainOptions", "plan_training", "resolve_device", "train"]
 
@@ -49,8 +49,8 @@ class TrainOptions(TypedDict, total=False):
 
 
 def plan_training(
-    model: LinearTransformer,
-    task: LinearRegression,
+    model: TensorModel,
+    task: Task,
     runs: Runs,
     *,
     steps: int,
@@ -61,14 +61,18 @@ def plan_training(
     dtype: torch.dtype | str | None = None,
 ) -> Plan:
     """Check the arguments of :func:`train` and resolve its defaults, before anything is computed."""
-    if not isinstance(model, LinearTransformer):
-        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
-    if not isinstance(task, LinearRegression):
+    if not has_tensor(model):
+        raise TypeError(
+            f"model is a {type(model).__name__}: give a lintrans.LinearTransformer, or another model whose parameters "
+            f"are one tensor (see lintrans.models.TensorModel)"
+        )
+    if not isinstance(task, Task) or isinstance(task, type):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
     if not isinstance(runs, Runs) or not len(runs):
         raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
-    if model.d != task.d:
-        raise ValueError(f"the model has d = {model.d} and the task d = {task.d}: make them equal")
+    dimensions = [getattr(each, "d", None) for each in (model, task)]
+    if None not in dimensions and dimensions[0] != dimensions[1]:
+        raise ValueError(f"the model has d = {dimensions[0]} and the task d = {dimensions[1]}: make them equal")
     if clip is not None:
         real("clip", clip, above=0)
     kind = resolve_dtype(dtype, model.default_dtype)
@@ -85,8 +89,8 @@ def plan_training(
 
 
 def train(
-    model: LinearTransformer,
-    task: LinearRegression,
+    model: TensorModel,
+    task: Task,
     runs: Runs,
     *,
     steps: int,

@@ -1,9 +1,10 @@
 """How the parameters of one model lie in a flat vector, for whatever works on vectors.
 
 A model has parameters of one of two kinds: a tensor ``[..., *model.parameter_shape]``
-(:class:`~lintrans.LinearTransformer`), or a mapping name -> ``[..., *model.parameter_shapes[name]]``
-(:class:`~lintrans.TorchModel`, or any :class:`MappingModel`). Leading axes are runs in both. :func:`pack` makes a
-matrix ``[runs, G]`` of them, and the :class:`Layout` that comes with it makes parameters of such vectors.
+(:class:`~lintrans.LinearTransformer`, or any :class:`~lintrans.models.TensorModel`), or a mapping name ->
+``[..., *model.parameter_shapes[name]]`` (:class:`~lintrans.TorchModel`, or any :class:`MappingModel`). Leading axes are
+runs in both. :func:`pack` makes a matrix ``[runs, G]`` of them, and the :class:`Layout` that comes with it makes
+parameters of such vectors.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .errors import nearest
-from .models import LinearTransformer, check_parameters
+from .models import TensorModel, check_parameters, has_tensor
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -38,7 +39,7 @@ class MappingModel(Protocol):
         """Mean loss ``[...]``, differentiable in the parameters."""
 
 
-Model: TypeAlias = LinearTransformer | MappingModel
+Model: TypeAlias = TensorModel | MappingModel
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def pack(model: Model, parameters: P) -> tuple[Tensor, Layout[P]]:
     """
     given: Any = parameters
     names: tuple[str, ...] | None = None
-    if isinstance(model, LinearTransformer):
+    if has_tensor(model):
         check_parameters(model, given)
         tensors: list[Tensor] = [given]
         shapes: tuple[Shape, ...] = (model.parameter_shape,)

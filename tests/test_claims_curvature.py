@@ -393,11 +393,11 @@ def test_correlations_are_those_of_ranks_in_each_seed() -> None:
 
 
 def test_shares_are_signed_and_of_steps_that_both_made() -> None:
-    """Negative curvature of SGD counts as smaller; a step one of them skipped does not count."""
+    """Negative curvature of SGD counts as smaller; ties count half, a step one of them skipped does not."""
     values = {"sgd": [9.0, -5.0, 1.0, 3.0, 3.0], "adam": [1.0, -6.0, 2.0, -4.0, NAN]}
     frame = measured(range(5), 2, directional_smoothness=lambda s, o, k: values[o][k] if s == 0 else values["adam"][k])
-    assert c4.shares(frame, 0).to_dict() == {0: 0.75, 1: 0.0}
-    assert c4.shares(frame, 1).to_dict() == {0: pytest.approx(2 / 3), 1: 0.0}
+    assert c4.shares(frame, 0).to_dict() == {0: 0.75, 1: 0.5}
+    assert c4.shares(frame, 1).to_dict() == {0: pytest.approx(2 / 3), 1: 0.5}
     assert c4.shares(frame, 9).empty
     negative = c4.negative_shares(frame)
     assert negative.to_dict() == {"adam": 0.5, "sgd": pytest.approx(3 / 9)}
@@ -751,10 +751,11 @@ def test_cards_of_judged_and_unjudged_claims(monkeypatch: pytest.MonkeyPatch, tm
     assert tuned.table["state"].tolist() == ["WEAK"] * 3
     assert made["C3", "tuned"].table is None
     assert made["C4", "published"].table is None  # judged at another scale
-    words = claims.overview("quick").set_index(["claim", "reading"])["verdict"]
-    assert words["C3", "published"] == "not measurable here"
-    assert words["C4", "published"] == "not judged yet"
-    assert claims.overview("paper").set_index(["claim", "reading"])["verdict"]["C4", "published"] == "reproduced"
+    words = claims.overview("quick").set_index("claim")["verdict"]
+    assert words["C3"] == "*published*: not measurable here; *tuned*: not judged yet"
+    assert words["C4"] == "*published*: not judged yet; *tuned*: not judged yet"
+    paper = claims.overview("paper").set_index("claim")["verdict"]
+    assert paper["C4"] == "*published*: reproduced; *tuned*: not judged yet"
 
 
 def test_cards_of_what_was_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def test_values_are_those_of_the_step_that_was_made() -> None:
         assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
         length = history.metric("step_length").query("step == @step").set_index("run")["value"].sort_index()
         assert length.tolist() == pytest.approx((after - before).flatten(1).norm(dim=-1).tolist(), rel=1e-12)
-    assert torch.equal(fixed_batch(TASK).xx, TASK.sample_moments(1000, stream=lt.Stream.TEST, dtype=torch.float64).xx)
+    moments = TASK.sample_moments(1000, stream=lt.Stream.TEST, dtype=torch.float64)
+    assert torch.equal(fixed_batch(MODEL, TASK).xx, moments.xx)
 
 
 def test_batches_of_another_size() -> None:
@@ -102,7 +103,7 @@ def test_batches_of_another_size() -> None:
         RUNS, steps=2, probes=[StepCurvature(at=(1,), batch=7), Conditions(at=(1,), batch=7)], snapshots=[1]
     )
     before, after = history.parameters(1), history.parameters(2)
-    few = fixed_batch(TASK, 7)
+    few = fixed_batch(MODEL, TASK, 7)
     expected = step_measures(MODEL, before, after, few) | conditions(MODEL, before, few)
     for name, values in expected.items():
         assert history.metric(name)["value"].tolist() == pytest.approx(values.tolist(), rel=1e-12), name

@@ -17,6 +17,7 @@ LAWS = [
     (lt.Gaussian(1.5), 0, 1.5, 0.0),
     (lt.Sphere(2.0), 1, 2.0, 0.0),
     (lt.GammaScaled(0.1, 10.0), 2, 0.1, 10.0),
+    (lt.GammaScaled(0.5, 3.0), 2, 0.5, 3.0),
     (lt.GammaScaled(2.5, 2.0), 2, 2.5, 2.0),
 ]
 
@@ -27,8 +28,8 @@ def tile(
     """Prompts of seed 3, step 7, n = 4, d = 3 as rows [tokens and teacher, prompts]."""
     seed, step, n, d = 3, 7, 4, 3
     rows = -(-(n + 2) * d // 4) * 4
-    out, norms, lengths = np.zeros((rows, lanes), dtype), np.zeros(lanes, dtype), np.zeros(lanes)
-    draw.prompts(out, norms, lengths, first, count, np.uint32(seed), np.uint32(step), np.uint32(0), n, d, *law)
+    out, norms, lengths = np.zeros((rows, lanes), dtype), np.zeros(lanes, dtype), np.zeros((3, (n + 2) * lanes + 8))
+    draw.prompts(out, norms, lengths, lanes, first, count, np.uint32(seed), np.uint32(step), np.uint32(0), n, d, *law)
     return out[: (n + 2) * d]
 
 
@@ -92,7 +93,9 @@ def test_normals_have_their_law(dtype: Any) -> None:
         assert abs((values**power).mean() - moment) < 4 * error
 
 
-@pytest.mark.parametrize(("shape", "scale"), [(0.1, 10.0), (1.0, 2.0), (2.5, 2.0), (30.0, 0.1)])
+@pytest.mark.parametrize(
+    ("shape", "scale"), [(0.02, 1.0), (0.1, 10.0), (0.2, 3.0), (0.21, 3.0), (1.0, 2.0), (2.5, 2.0), (30.0, 0.1)]
+)
 def test_squared_lengths_are_gamma(shape: float, scale: float) -> None:
     rows = tile(np.float64, lanes=40_000, law=(2, shape, scale))
     squares = (rows[:3] ** 2).sum(0)

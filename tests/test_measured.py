@@ -73,7 +73,7 @@ def test_condition_numbers_are_computed_once(
     assert set(frame["metric"]) == names
     assert len(frame) == 3 * 4 * len(names)
     model = SETTINGS["1"].model
-    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(SETTINGS["1"].task))["r_lower"]
+    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(model, SETTINGS["1"].task))["r_lower"]
     own = frame.query("step == 10 and metric == 'r_lower'").set_index(["optimizer", "seed"])["value"]
     assert own["adam", 1] == pytest.approx(float(expected[4]), rel=1e-9)
     assert own["sgd", 0] == pytest.approx(float(expected[0]), rel=1e-9)
@@ -112,7 +112,8 @@ def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(frame["metric"]) == STEP_METRICS
     assert set(frame["seed"]) == {0, 1}
     assert len(frame) == 4 * 4 * len(STEP_METRICS)
-    model, batch = SETTINGS["1"].model, along.fixed_batch(SETTINGS["1"].task)
+    model = SETTINGS["1"].model
+    batch = along.fixed_batch(model, SETTINGS["1"].task)
     before, after = (histories["1"].parameters(step).double() for step in (5, 6))
     expected = lt.directional_smoothness(model, before, after - before, batch)
     own = frame.query("step == 5 and metric == 'directional_smoothness'").set_index(["optimizer", "seed"])["value"]

@@ -164,7 +164,7 @@ def test_mixed_dtypes_are_computed_in_the_wider() -> None:
         ({"d": 0}, "d = 0 is not allowed"),
         ({"heads": 1.5}, "heads = 1.5 .*no whole number"),
         ({"form": "sprase"}, "did you mean 'sparse'"),
-        ({"attention": "softmax"}, "attention = 'softmax' is not one of 'linear'"),
+        ({"attention": "softmaxx"}, "attention = 'softmaxx' is not one of"),
         ({"init_std": -1.0}, "init_std = -1 is not allowed"),
     ],
 )

@@ -21,6 +21,11 @@ def test_tables_and_sentences_say_what_is_stored() -> None:
     other = copy.deepcopy(record)
     other["machine"]["load"] = 9.0
     assert "busy with other work (load 9.0)" in performance.describe_machine(other)
+    short, long = (
+        {"n": 20, "step": 3.0, "further": 0.1, "shared": 1.8},
+        {"n": 200, "step": 9.0, "further": 0.1, "shared": 7.8},
+    )
+    assert "100% of the difference" in performance.describe_contexts({"contexts": [short, long]})
     for row in other["roofline"]:
         row["share"] = 0.1
     assert "something other than arithmetic" in performance.describe_bounds(other)

@@ -30,10 +30,9 @@ def test_the_papers_settings() -> None:
         "3": (20, 0.02, 0.02, 1.0),
         "sphere": (20, 5.0, 0.1, 0.1),
     }
-    assert all(
-        (s.task.d, s.model.layers, s.model.form, s.model.init_std) == (5, 3, "sparse", 0.05) for s in SETTINGS.values()
-    )
-    assert SETTINGS["3"].task.covariates == lt.GammaScaled(shape=0.1, scale=10.0)
+    assert all(s.model == lt.LinearTransformer(3, 5, form="sparse", init_std=0.05) for s in SETTINGS.values())
+    assert all(isinstance(s.task, lt.LinearRegression) and s.task.d == 5 for s in SETTINGS.values())
+    assert SETTINGS["3"].task == lt.LinearRegression(5, 20, lt.GammaScaled(shape=0.1, scale=10.0))
     assert {name: s.task.zero_loss for name, s in SETTINGS.items()} == {"1": 5.0, "2": 5.0, "3": 1.0, "sphere": 1.0}
 
 

@@ -55,6 +55,17 @@ def compare(name: str, history: History) -> Comparison:
     return Comparison(judged_losses(history, zero), steps_to(history, target), lowest, target)
 
 
+def gap_units(case: str, found: Comparison) -> tuple[Unit, Unit]:
+    """The ratio of end losses, which decides, and that of steps to the target, beside it."""
+    ratio = geometric_ratio(*arms(found.losses, "loss"))
+    speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in arms(found.steps, "steps")))
+    state = ratio_state(speed, found.censored)
+    return (
+        Unit(case, LOSS_RATIO, ratio, ratio_state(ratio)),
+        Unit(f"{case}, steps to target", STEP_RATIO, speed, state, decides=False),
+    )
+
+
 def judge(reading: str, scale: str, histories: Mapping[str, History], budget: TuningBudget) -> Verdict:
     """The verdict of one reading.
 
@@ -71,13 +82,9 @@ def judge(reading: str, scale: str, histories: Mapping[str, History], budget: Tu
         if name not in histories:
             units.append(Unit(case, LOSS_RATIO, None, State.MISSING))
             continue
-        found = compare(name, histories[name])
-        ratio = geometric_ratio(*arms(found.losses, "loss"))
-        units.append(Unit(case, LOSS_RATIO, ratio, ratio_state(ratio)))
-        speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in arms(found.steps, "steps")))
-        beside.append(
-            Unit(f"{case}, steps to target", STEP_RATIO, speed, ratio_state(speed, found.censored), decides=False)
-        )
+        loss, steps = gap_units(case, compare(name, histories[name]))
+        units.append(loss)
+        beside.append(steps)
     short = deviations(budget, PROTOCOL, tuned=reading == "tuned")
     return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c1"))
 

@@ -85,8 +85,11 @@ def describe_choices(tunings: Mapping[str, Tuning]) -> str:
         for optimizer, best in tuning.best.items():
             clip = "no clip" if math.isinf(best.clip) else f"clip {best.clip:g}"
             edge = "inside the rates tried" if best.interior else "at the edge of the rates tried"
-            ours, published = best.lr, PROBLEMS[name].lr[optimizer]
-            beside = "the published one" if ours == published else f"published: {published:g}"
+            ours, published = best.lr, PROBLEMS[name].lr.get(optimizer)
+            if published is None:
+                beside = "none is published"
+            else:
+                beside = "the published one" if ours == published else f"published: {published:g}"
             lines.append(
                 f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: best rate {ours:g} ({beside}), {clip}, {edge}; "
                 f"median loss {best.loss:.2e} after {best.steps:,} steps."

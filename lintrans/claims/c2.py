@@ -173,6 +173,15 @@ def geometric_mean(values: npt.ArrayLike) -> Interval | None:
     return paired_t(np.log(ratios)).exp()
 
 
+def noise_units(case: str, table: pd.DataFrame) -> tuple[Unit, Unit]:
+    """E of the 99% quantile, which decides, and that of the 99.9% quantile, beside it."""
+    ratio, further = (geometric_mean(table[column]) for column in ("excess", "excess_999"))
+    return (
+        Unit(case, STATISTIC, ratio, ratio_state(ratio)),
+        Unit(f"{case}, q99.9", STATISTIC_999, further, ratio_state(further), decides=False),
+    )
+
+
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> Verdict:
     """The verdict, reading "init".
 
@@ -188,10 +197,9 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -
         if name not in tables:
             units.append(Unit(case, STATISTIC, None, State.MISSING))
             continue
-        ratio = geometric_mean(tables[name]["excess"])
-        units.append(Unit(case, STATISTIC, ratio, ratio_state(ratio)))
-        further = geometric_mean(tables[name]["excess_999"])
-        beside.append(Unit(f"{case}, q99.9", STATISTIC_999, further, ratio_state(further), decides=False))
+        excess, further = noise_units(case, tables[name])
+        units.append(excess)
+        beside.append(further)
     short = deviations(budget, NOISE_PROTOCOL)
     return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c2"))
 

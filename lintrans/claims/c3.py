@@ -18,12 +18,11 @@ from ..history import History
 from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS
 from ..settings import PAPER_SEEDS, CurvatureBudget, TuningBudget
-from ..statistics import geometric_ratio
+from ..statistics import geometric_ratio, paired_t
 from .common import (
     CASES,
     CURVATURE_ASKED,
     READINGS,
-    arms,
     curvature_deviations,
     deviations,
     floor,
@@ -161,25 +160,28 @@ def ratios(frames: Mapping[str, pd.DataFrame], steps: tuple[int, ...], seeds: in
     return rows
 
 
+def log_ratios_along(frame: pd.DataFrame, metric: str, settled: int) -> pd.Series:
+    """Per seed, the log of the ratio of one metric, SGD over Adam, averaged over all probes from `settled` on.
+
+    Probes at which a seed lacks a finite ratio are left out of its average, and seeds that have none are left out.
+    """
+    rows = frame[(frame["step"] >= settled) & (frame["metric"] == metric)]
+    wide = rows.pivot(index=["step", "seed"], columns="optimizer", values="value").reindex(columns=["sgd", "adam"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(wide["sgd"].to_numpy(np.float64) / wide["adam"].to_numpy(np.float64))
+    finite = pd.Series(np.where(np.isfinite(logs), logs, np.nan), index=wide.index)
+    return finite.groupby("seed").mean().dropna()
+
+
 def along_the_run(frames: Mapping[str, pd.DataFrame], settled: int) -> list[Unit]:
     """Per setting and convention, the ratio averaged (in logarithms) over all probes from `settled` on."""
     units = []
     for name, frame in frames.items():
-        late = frame[frame["step"] >= settled]
         for metric, words in CONVENTIONS.items():
-            rows = late[late["metric"] == metric]
-            steps = sorted(rows["step"].unique())
-            logs = []
-            for step in steps:
-                sgd, adam = arms(rows[rows["step"] == step])
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    logs.append(
-                        pd.Series(np.log(sgd / adam), index=sorted(rows[rows["step"] == step]["seed"].unique()))
-                    )
-            if not logs:
+            if not ((frame["step"] >= settled) & (frame["metric"] == metric)).any():
                 continue
-            mean = pd.concat(logs, axis=1).replace([np.inf, -np.inf], np.nan).dropna(how="all").mean(axis=1)
-            ratio = geometric_ratio(np.exp(mean.to_numpy()), np.ones(len(mean))) if len(mean) else None
+            logs = log_ratios_along(frame, metric, settled)
+            ratio = paired_t(logs.to_numpy(np.float64)).exp() if len(logs) else None
             units.append(Unit(f"setting {name}", words, ratio, ratio_state(ratio), decides=False))
     return units
 

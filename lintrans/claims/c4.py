@@ -31,12 +31,19 @@ SECOND_HALF = "smoothness and speed"
 
 
 def shares(frame: pd.DataFrame, settled: int) -> pd.Series:
-    """Per seed, the share of measured steps from `settled` on at which SGD's v'Hv is the larger."""
+    """Per seed, the share of measured steps from `settled` on at which SGD's v'Hv is the larger; ties count half."""
     rows = frame[(frame["metric"] == METRIC) & (frame["step"] >= settled)]
     wide = rows.pivot(index=["seed", "step"], columns="optimizer", values="value").reindex(columns=["sgd", "adam"])
     wide = wide.dropna()
-    larger = wide["sgd"] > wide["adam"]
+    larger = (wide["sgd"] > wide["adam"]) + 0.5 * (wide["sgd"] == wide["adam"])  # one parameter: one curvature
     return larger.groupby("seed").mean()
+
+
+def share_unit(case: str, frame: pd.DataFrame | None, settled: int) -> Unit:
+    """The mean over seeds of :func:`shares`; None where it was not measured."""
+    own = shares(frame, settled) if frame is not None else pd.Series(dtype=float)
+    share = mean_interval(own.to_numpy(np.float64), null=0.5) if len(own) else None
+    return Unit(case, SHARE, share, share_state(share))
 
 
 def cells(grids: Mapping[str, tuple[History, pd.DataFrame]]) -> pd.DataFrame:
@@ -90,9 +97,7 @@ def judge(
     """
     units = []
     for name in CASES:
-        own = shares(frames[name], curvature.settled) if name in frames else pd.Series(dtype=float)
-        share = mean_interval(own.to_numpy(np.float64), null=0.5) if len(own) else None
-        units.append(Unit(f"setting {name}", SHARE, share, share_state(share)))
+        units.append(share_unit(f"setting {name}", frames.get(name), curvature.settled))
     found = correlations(table)
     correlation = mean_interval(found.to_numpy(np.float64)) if len(found) else None
     state = correlation_state(correlation) if correlation is not None else State.MISSING

@@ -58,6 +58,15 @@ def unit_state(levels: Interval | None, differences: Interval | None) -> State:
     return State.WEAK if state is State.YES and other is not State.YES else state
 
 
+def norm_units(case: str, frame: pd.DataFrame) -> tuple[Unit, Unit]:
+    """Adam's correlation of levels, whose state takes in that of the differences; and the latter, beside it."""
+    levels, differences = (correlation(frame, "adam", NORM, d) for d in (False, True))
+    return (
+        Unit(case, LEVELS, levels, unit_state(levels, differences)),
+        Unit(f"{case}, differences", DIFFERENCES, differences, correlation_state(differences, LEAST), decides=False),
+    )
+
+
 def judge(
     reading: str,
     scale: str,
@@ -81,10 +90,9 @@ def judge(
         if name not in frames:
             units.append(Unit(case, LEVELS, None, State.MISSING))
             continue
-        levels, differences = (correlation(frames[name], "adam", NORM, d) for d in (False, True))
-        units.append(Unit(case, LEVELS, levels, unit_state(levels, differences)))
-        state = correlation_state(differences, LEAST)
-        beside.append(Unit(f"{case}, differences", DIFFERENCES, differences, state, decides=False))
+        levels, differences = norm_units(case, frames[name])
+        units.append(levels)
+        beside.append(differences)
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "spectral"))
     return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c5"))

@@ -91,14 +91,17 @@ def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) ->
     return tuple(texts)
 
 
-def curvature_deviations(budget: CurvatureBudget, *fields: str) -> tuple[str, ...]:
+def curvature_deviations(
+    budget: CurvatureBudget, *fields: str, asked: CurvatureBudget = CURVATURE_PROTOCOL
+) -> tuple[str, ...]:
     """Where a budget of curvature measurements falls short of what the rules ask for, in words.
 
     Args:
         budget: what was computed.
         fields: what the claim stands on: "judged", "spectral", "grid".
+        asked: what the rules ask for.
     """
-    asked, texts = CURVATURE_PROTOCOL, []
+    texts = []
     if "judged" in fields and budget.judged != asked.judged:
         texts.append(f"condition numbers judged at steps {_list(budget.judged)} instead of {_list(asked.judged)}")
     if "spectral" in fields and budget.spectral != asked.spectral:
@@ -111,6 +114,8 @@ def curvature_deviations(budget: CurvatureBudget, *fields: str) -> tuple[str, ..
         )
     if budget.seeds < asked.seeds:
         texts.append(f"curvature of {budget.seeds} seeds instead of {asked.seeds}")
+    if budget.batch:
+        texts.append(f"curvature on {budget.batch:,} prompts instead of those of the loss curves")
     return tuple(texts)
 
 
@@ -118,8 +123,8 @@ def _list(steps: tuple[int, ...]) -> str:
     return ", ".join(f"{step:,}" for step in steps)
 
 
-def rules_digest(claim: str) -> str:
-    """Digest of the code that judges a claim."""
+def rules_digest(*claims: str) -> str:
+    """Digest of the code that judges a claim, with that of other claims where it stands on theirs."""
     here = Path(__file__).parent
-    own = [here / f"{name}.py" for name in ("rules", "common", claim)]
+    own = [here / f"{name}.py" for name in ("rules", "common", *claims)]
     return digest_of([*own, *(here.parent / f"{name}.py" for name in ("statistics", "protocol", "measured"))])

@@ -23,6 +23,8 @@ from ..statistics import Interval
 from ..store import Store
 from .rules import Ruling, Unit
 
+DERIVED = ("C17",)
+"""Claims judged from the kept verdicts of others."""
 COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
 
 
@@ -188,6 +190,10 @@ def verdict_records(scale: str, store: Store | None = None) -> dict[tuple[str, s
 
 
 def verdicts_digest(store: Store | None = None) -> str:
-    """A text that changes with any kept verdict, but not with the time it was computed."""
-    kept = [(content["now"]["rules"], content["now"]["rows"], content["before"]) for content in _records(None, store)]
+    """A text that changes with any kept verdict, but not with the time it was computed, nor with what follows of it."""
+    kept = [
+        (content["now"]["rules"], content["now"]["rows"], content["before"])
+        for content in _records(None, store)
+        if not {row["claim"] for row in content["now"]["rows"]} & set(DERIVED)
+    ]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

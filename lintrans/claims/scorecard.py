@@ -8,12 +8,26 @@ from types import MappingProxyType, ModuleType
 
 import pandas as pd
 
+from ..errors import choice
 from ..statistics import Interval
-from . import c1, c2, c3, c4, c5
+from . import c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17
 from .records import earlier_verdicts, interval_text, verdict_frame, verdict_records
+from .rules import State
 
-CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType({claim.CLAIM: claim for claim in (c1, c2, c3, c4, c5)})
-"""Modules by claim; each has CLAIM, SENTENCE, CHAPTER, FIGURE and READINGS."""
+CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType(
+    {claim.CLAIM: claim for claim in (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17)}
+)
+"""Modules by claim, in the order of their numbers; each has CLAIM, SENTENCE, CHAPTER, FIGURE and READINGS."""
+
+NOT_YET = "not judged yet"
+GROUPS: MappingProxyType[str, range] = MappingProxyType({"behaviours": range(1, 6), "causes": range(6, 18)})
+"""Numbers of the claims that stand together on a page."""
+
+
+def members(group: str) -> dict[str, ModuleType]:
+    """The claims of a group; of all, where it is empty."""
+    numbers = GROUPS[choice("group", group, tuple(GROUPS))] if group else None
+    return {name: claim for name, claim in CLAIMS.items() if numbers is None or int(name[1:]) in numbers}
 
 
 def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -21,26 +35,25 @@ def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {(row["claim"], row["reading"]): str(row["verdict"]) for row in final.to_dict("records")}
 
 
-def overview(scale: str) -> pd.DataFrame:
-    """The verdicts of a scale in short, a row a claim and reading: claim in a sentence, verdict, chapter."""
+def overview(scale: str, group: str = "") -> pd.DataFrame:
+    """The verdicts of a scale in short, a row a claim: claim in a sentence, verdict of each reading, chapter.
+
+    Args:
+        scale: whose verdicts.
+        group: one of GROUPS; all claims if empty.
+    """
     now, before = _verdicts(verdict_frame(scale)), _verdicts(earlier_verdicts(scale))
     rows = []
-    for name, claim in CLAIMS.items():
+    for name, claim in members(group).items():
+        texts = []
         for reading in claim.READINGS:
-            verdict = now.get((name, reading), "not judged yet")
+            text = f"*{reading}*: {now.get((name, reading), NOT_YET)}"
             if (name, reading) in before:
-                verdict += f" (under earlier rules: {before[name, reading]})"
-            chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
-            rows.append(
-                {
-                    "claim": name,
-                    "in a sentence": claim.SENTENCE,
-                    "reading": reading,
-                    "verdict": verdict,
-                    "chapter": chapter,
-                }
-            )
-    return pd.DataFrame(rows)
+                text += f" (under earlier rules: {before[name, reading]})"
+            texts.append(text)
+        chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
+        rows.append({"claim": name, "in a sentence": claim.SENTENCE, "verdict": "; ".join(texts), "chapter": chapter})
+    return pd.DataFrame(rows, columns=["claim", "in a sentence", "verdict", "chapter"])
 
 
 @dataclass(frozen=True)
@@ -51,21 +64,24 @@ class Card:
     table: pd.DataFrame | None
 
 
-def cards(scale: str) -> list[Card]:
-    """Every claim and reading with its cases."""
+def cards(scale: str, group: str = "") -> list[Card]:
+    """Every claim and reading of a group with its cases."""
     frame, kept = verdict_frame(scale), verdict_records(scale)
     verdicts = _verdicts(frame)
     made = []
-    for name, claim in CLAIMS.items():
+    for name, claim in members(group).items():
         for reading in claim.READINGS:
             head = f"**{name}, {reading} reading.** {claim.SENTENCE}"
             if (name, reading) not in verdicts:
                 made.append(Card(f"{head} Not judged yet: execute {{doc}}`{claim.CHAPTER}`.", None))
                 continue
             record = kept[name, reading]
+            shown = (
+                f"Shown in {{numref}}`{claim.FIGURE}` of {{doc}}`{claim.CHAPTER}`; judged" if claim.FIGURE else "Judged"
+            )
             text = (
-                f"{head} Verdict: **{verdicts[name, reading]}**. Shown in {{numref}}`{claim.FIGURE}` of "
-                f"{{doc}}`{claim.CHAPTER}`; judged {record['created'][:10]} by rules {record['rules']}."
+                f"{head} Verdict: **{verdicts[name, reading]}**. {shown} {record['created'][:10]} by rules "
+                f"{record['rules']}."
             )
             if record["deviations"]:
                 text += f" This scale falls short of the rules: {'; '.join(record['deviations'])}."
@@ -84,7 +100,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         low, high = (math.nan if pd.isna(row[edge]) else float(row[edge]) for edge in ("low", "high"))
         return interval_text(Interval(float(row["estimate"]), low, high, math.nan, 0))
 
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "case": rows["case"],
             "statistic": rows["statistic"],
@@ -92,3 +108,5 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
             "state": rows["state"],
         }
     )
+    derived = rows["estimate"].isna().all() and (rows["state"] != State.MISSING).any()  # from other verdicts
+    return table.drop(columns="estimate [95% interval]") if derived else table

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,11 +17,11 @@ from torch import Tensor
 from ..engines import Engine, Plan
 from ..errors import whole
 from ..history import COLUMNS, History
-from ..models import LinearTransformer
+from ..models import TensorModel
 from ..probes import Scheduled
 from ..progress import bar
 from ..random import Stream
-from ..tasks import LinearRegression, Moments
+from ..tasks import Task
 from .curvature import conditions, step_measures
 
 TEST_BATCH = 1000
@@ -28,9 +29,9 @@ GROUP = 16
 """Steps measured in one call: few enough for Ctrl-C and the bar, enough to keep all cores busy."""
 
 
-def fixed_batch(task: LinearRegression, batch: int = TEST_BATCH) -> Moments:
-    """The fixed batch of the loss curves, in float64."""
-    return task.sample_moments(batch, stream=Stream.TEST, dtype=torch.float64)
+def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH) -> Any:
+    """The fixed batch of the loss curves as the model takes it, in float64."""
+    return model.draw(task, batch, stream=Stream.TEST, dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Conditions(Scheduled):
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         """See :class:`~lintrans.probes.Probe`."""
-        return conditions(plan.model, parameters.cpu(), fixed_batch(plan.task, self.batch))
+        return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +80,24 @@ class StepCurvature(Scheduled):
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
         """See :class:`~lintrans.probes.StepProbe`."""
-        prompts = fixed_batch(plan.task, self.batch)
+        prompts = fixed_batch(plan.model, plan.task, self.batch)
         return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
 
 
 def conditions_along(
-    history: History, model: LinearTransformer, task: LinearRegression, steps: Iterable[int], title: str = "curvature"
+    history: History,
+    model: TensorModel,
+    task: Task,
+    steps: Iterable[int],
+    *,
+    batch: int = 0,
+    title: str = "curvature",
 ) -> pd.DataFrame:
-    """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
-    prompts = fixed_batch(task)
+    """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip.
+
+    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves.
+    """
+    prompts = fixed_batch(model, task, batch) if batch else fixed_batch(model, task)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
@@ -97,15 +107,19 @@ def conditions_along(
 
 def steps_along(
     history: History,
-    model: LinearTransformer,
-    task: LinearRegression,
+    model: TensorModel,
+    task: Task,
     steps: Iterable[int],
     *,
     spectral: bool = False,
+    batch: int = 0,
     title: str = "step curvature",
 ) -> pd.DataFrame:
-    """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it."""
-    prompts = fixed_batch(task)
+    """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it.
+
+    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves.
+    """
+    prompts = fixed_batch(model, task, batch) if batch else fixed_batch(model, task)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])

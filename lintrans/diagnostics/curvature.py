@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..engines.derivatives import gradients, hessian_products
 from ..errors import choice
-from ..models import LinearTransformer
+from ..models import TensorModel, has_tensor
 from ..vectors import Layout, Model, P, pack
 
 MEDIANS = ("lower", "midpoint")
@@ -35,7 +35,7 @@ RESIDUAL = 1e-6
 def _vectors(model: Model, parameters: P) -> tuple[Tensor, Layout[Any]]:
     """Parameters as vectors [runs, parameters], in float64 but for models of the user's own."""
     flat, layout = pack(model, parameters)
-    kind = torch.float64 if isinstance(model, LinearTransformer) else flat.dtype
+    kind = torch.float64 if has_tensor(model) else flat.dtype
     return flat.detach().to(kind), layout
 
 
@@ -106,7 +106,7 @@ def _condition(diagonal: Tensor, median: str) -> Tensor:
 
 def _used(model: Model, size: int) -> Tensor:
     """Indices of the parameters that can affect the loss."""
-    if isinstance(model, LinearTransformer):
+    if has_tensor(model):
         return (~model.structural_zeros.reshape(-1)).nonzero().squeeze(-1)
     return torch.arange(size)
 
@@ -145,22 +145,19 @@ def robust_condition_number(
     return values.reshape(layout.lead)
 
 
-def block_condition_numbers(model: LinearTransformer, parameters: Tensor, prompts: Any) -> Tensor:
-    """R_med of each block P_l, Q_l that affects the loss, ``[..., blocks]``; layer by layer, heads within, P first."""
+def block_condition_numbers(model: TensorModel, parameters: Tensor, prompts: Any) -> Tensor:
+    """R_med of each of the model's blocks, ``[..., blocks]``: of P_l, Q_l, layer by layer, heads within, P first."""
     flat, layout = _vectors(model, parameters)
     diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
     return _block_conditions(model, diagonal).reshape(*layout.lead, -1)
 
 
-def _block_conditions(model: LinearTransformer, diagonal: Tensor) -> Tensor:
+def _block_conditions(model: TensorModel, diagonal: Tensor) -> Tensor:
     """R_med per block of diagonals [runs, parameters], over the block's entries that affect the loss."""
-    zeros = model.structural_zeros.reshape(-1, model.block**2)
-    blocks = diagonal.reshape(len(diagonal), *zeros.shape)
-    values = [_condition(blocks[:, k, ~zero], "midpoint") for k, zero in enumerate(zeros) if not zero.all()]
-    return torch.stack(values, dim=-1)
+    return torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
 
 
-def conditions(model: LinearTransformer, parameters: Tensor, prompts: Any) -> dict[str, Tensor]:
+def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str, Tensor]:
     """All conventions of R_med and the ends of the spectrum, from one Hessian; each ``[...]``, NaN for lost runs.
 
     Keys: ``r_lower``, ``r_midpoint``, ``r_used`` (without structural zeros, midpoint), ``r_blocks`` (geometric mean

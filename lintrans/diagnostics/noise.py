@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..engines.derivatives import Task, batch_gradients
+from ..engines.derivatives import PromptSource, batch_gradients
 from ..errors import whole
 from ..optimizers import gradient_norm
 from ..progress import bar
 from ..random import Stream
-from ..tasks import LinearRegression
 from ..vectors import Model, P, pack
 from .tails import excess_kurtosis, quantile_ratio
 
@@ -36,6 +35,8 @@ GROUP_PROMPTS = 2**22
 """Bound on the prompts of one group, times runs: about a second, then the bar moves and Ctrl-C gets its turn."""
 NULL_SAMPLES = 100_000
 """Draws behind the quantiles of the null; they then err by about a third of what those of 10,000 batches do."""
+DUAL = 2048
+"""Parameters beyond which the noise of fewer samples is summed up by its Gram matrix instead of its covariance."""
 MERGED = 3e-3
 """What the null may leave out, as a share: the standard deviation of the merged part of ||z||^2 over its mean."""
 
@@ -65,7 +66,9 @@ class Noise:
         norms: ||g_B - grad f||_2, ``[..., samples]`` in float64.
         gradient: the estimate of grad f that the noise is measured from, ``[..., G]`` in float64.
         covariance: second moments of the noise, ``[..., G, G]`` in float64. They are taken about `gradient`, which is
-            the mean of the noise up to the error of the reference.
+            the mean of the noise up to the error of the reference. For more than DUAL parameters, and fewer samples
+            than parameters, the Gram matrix in its place, ``[..., samples, samples]``: it has the same eigenvalues,
+            but for zeros.
         error: standard error of `gradient` as a length, ``[...]``: root of the summed variances of its entries, from
             the spread of the reference's own batches; NaN with fewer than two. Where a few prompts rule the reference
             it is as long as the noise itself, and then the norms measure the reference, not the noise.
@@ -91,7 +94,7 @@ class Noise:
 
 def gradient_noise(
     model: Model,
-    task: LinearRegression | Task,
+    task: PromptSource,
     parameters: P,
     *,
     batch: int = 1000,
@@ -136,7 +139,7 @@ def gradient_noise(
 
 def measure_noise(
     model: Model,
-    task: LinearRegression | Task,
+    task: PromptSource,
     parameters: P,
     *,
     batch: int = 1000,
@@ -147,24 +150,68 @@ def measure_noise(
 ) -> Noise:
     """What :func:`gradient_noise` returns for the same arguments, with the noise's second moments.
 
-    The covariance needs G^2 numbers a run, with G parameters.
+    The covariance needs G^2 numbers a run, with G parameters; in its place large models have the Gram matrix of fewer
+    samples.
     """
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, error = source.mean(reference)
-    moments = torch.zeros(runs, size, size, dtype=torch.float64)
+    second: _Moments = _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
     norms = []
     for noise in source.noise(centre, batch, samples):
         norms.append(_norms(noise))
-        for total, own in zip(moments, noise, strict=True):
-            total.addmm_(own.T, own)
+        second.add(noise)
+    moments = second.mean(samples)
     return Noise(
         torch.cat(norms, dim=-1).reshape(*layout.lead, samples),
         centre.reshape(*layout.lead, size),
-        (moments / samples).reshape(*layout.lead, size, size),
+        moments.reshape(*layout.lead, *moments.shape[1:]),
         error.reshape(layout.lead),
     )
+
+
+class _Moments(Protocol):
+    """Second moments of noise that comes in groups ``[runs, group, G]``."""
+
+    def add(self, noise: Tensor) -> None:
+        """One group."""
+
+    def mean(self, samples: int) -> Tensor:
+        """The matrix of each run, divided by the number of samples."""
+
+
+class _Covariance:
+    """Sums of outer products, ``[runs, G, G]``."""
+
+    def __init__(self, runs: int, size: int) -> None:
+        self.total = torch.zeros(runs, size, size, dtype=torch.float64)
+
+    def add(self, noise: Tensor) -> None:
+        for total, own in zip(self.total, noise, strict=True):
+            total.addmm_(own.T, own)
+
+    def mean(self, samples: int) -> Tensor:
+        return self.total / samples
+
+
+class _Gram:
+    """Inner products of all pairs of samples, ``[runs, samples, samples]``; the samples are kept in single precision.
+
+    Of X with a row a sample, X'X and XX' have the same eigenvalues but for zeros.
+    """
+
+    def __init__(self, runs: int, samples: int, size: int) -> None:
+        self.rows = torch.empty(runs, samples, size, dtype=torch.float32)
+        self.filled = 0
+
+    def add(self, noise: Tensor) -> None:
+        self.rows[:, self.filled : self.filled + noise.shape[1]] = noise
+        self.filled += noise.shape[1]
+
+    def mean(self, samples: int) -> Tensor:
+        products = [own.double() @ own.T.double() for own in self.rows]
+        return torch.stack(products) / samples
 
 
 @dataclass(frozen=True)

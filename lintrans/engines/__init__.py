@@ -8,7 +8,12 @@ plan (:mod:`~lintrans.engines.cpu`; on request :mod:`~lintrans.engines.cuda`), t
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import choice
+from ..models import LinearTransformer
+from ..nonlinear import EmbeddedTransformer, FeatureRegression
+from ..tasks import LinearRegression
 from . import compiling
 from .base import Engine, Plan, State
 from .reference import ReferenceEngine
@@ -18,18 +23,47 @@ NAMES = ("auto", "cpu", "cuda", "reference")
 LARGEST = 32
 """Largest d of the compiled loops."""
 
-__all__ = ["LARGEST", "NAMES", "Engine", "Plan", "ReferenceEngine", "State", "choose", "status", "unable"]
+TASKS: dict[type, type] = {LinearTransformer: LinearRegression, EmbeddedTransformer: FeatureRegression}
+"""Models that the compiled loops know, and the task whose prompts they draw for each."""
+
+__all__ = [
+    "LARGEST",
+    "NAMES",
+    "TASKS",
+    "Engine",
+    "Plan",
+    "ReferenceEngine",
+    "State",
+    "choose",
+    "status",
+    "unable",
+    "unfit",
+]
+
+
+def unfit(model: Any) -> str | None:
+    """Why the compiled loops do not know a model, in words; None where they do."""
+    if type(model) not in TASKS:
+        return f"{type(model).__name__} is no lintrans.LinearTransformer"
+    if model.d > LARGEST:
+        return f"d = {model.d} is larger than {LARGEST}"
+    return None
 
 
 def unable(name: str, plan: Plan) -> str | None:
     """Why an engine cannot do a plan, in words; None where it can."""
-    model, device = plan.model, plan.device.type
+    device = plan.device.type
     if name == "reference":
         return None
-    if model.attention != "linear":
-        return f"{model.attention} attention has no moment form"
-    if model.d > LARGEST:
-        return f"d = {model.d} is larger than {LARGEST}"
+    if (why := unfit(plan.model)) is not None:
+        return why
+    task = TASKS[type(plan.model)]
+    if not isinstance(plan.task, task):
+        return f"{type(plan.task).__name__} is no {task.__module__.partition('.')[0]}.{task.__name__}"
+    if name == "cuda" and not isinstance(plan.model, LinearTransformer):
+        return f"{type(plan.model).__name__} is no lintrans.LinearTransformer"
+    if name == "cuda" and isinstance(plan.model, LinearTransformer) and plan.model.attention != "linear":
+        return f"{plan.model.attention} attention has no moment form"
     if device != name:
         return f"the {name} engine does not run on device {device!r}"
     return compiling.problem() if name == "cpu" else compiling.cuda_problem()
@@ -42,9 +76,16 @@ def _make(name: str, plan: Plan) -> Engine:
         from .cuda import CudaEngine  # needs numba-cuda
 
         return CudaEngine(plan)
-    from .cpu import CpuEngine  # needs numba
+    from .attending_loops import AttendingEngine  # needs numba, as these all
+    from .cpu import CpuEngine
+    from .embedded_loops import EmbeddedEngine
 
-    engine = CpuEngine(plan)
+    engine: CpuEngine | EmbeddedEngine | AttendingEngine
+    if isinstance(plan.model, EmbeddedTransformer):
+        engine = EmbeddedEngine(plan)
+    else:
+        linear = plan.linear[0].attention == "linear"
+        engine = CpuEngine(plan) if linear else AttendingEngine(plan)
     engine.prepare()
     return engine
 

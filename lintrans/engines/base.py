@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..models import LinearTransformer
+from ..models import LinearTransformer, TensorModel
 from ..random import Stream
 from ..runs import Runs
-from ..tasks import LinearRegression, Moments, Prompts
+from ..tasks import LinearRegression, Task
 
 SKIPPED_SHARE = 0.01
 """A run is diverged once more than this share of its steps were skipped."""
@@ -28,8 +28,8 @@ class Plan:
         batch: fresh prompts per step.
     """
 
-    model: LinearTransformer
-    task: LinearRegression
+    model: TensorModel
+    task: Task
     runs: Runs
     steps: int
     cooldown: int
@@ -41,6 +41,17 @@ class Plan:
     def total(self) -> int:
         """All steps, cooldown included."""
         return self.steps + self.cooldown
+
+    @property
+    def linear(self) -> tuple[LinearTransformer, LinearRegression]:
+        """Model and task, for an engine that knows linear regression alone.
+
+        Raises:
+            TypeError: they are others.
+        """
+        if not (isinstance(self.model, LinearTransformer) and isinstance(self.task, LinearRegression)):
+            raise TypeError(f"{type(self.model).__name__} on {type(self.task).__name__}: use engine='reference'")
+        return self.model, self.task
 
     def rate(self, step: int) -> float:
         """Factor on the learning rate of the step that leads from `step` to `step` + 1."""
@@ -81,10 +92,10 @@ class Engine(Protocol):
     def start(self) -> State:
         """The state before the first step."""
 
-    def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+    def loss(self, parameters: Tensor, prompts: Any) -> Tensor:
         """Losses ``[runs]`` of parameters ``[runs, ...]`` on prompts that all runs share."""
 
-    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+    def gradient(self, parameters: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients, shaped like the parameters; prompts shared or one batch a run."""
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:

@@ -16,7 +16,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,10 @@ from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
 SOURCES = ("laws", "products", "algebra", "vector", "draw", "kernels")
+MODULES = {"kernels": (), "embedded": (), "attending": ("embedded",)}
+"""Modules whose functions become kernels, and those of them that each takes functions from."""
 KEPT_DAYS = 30
-SECONDS = {"training": 20, "gradients": 10, "losses": 12}
+SECONDS = {"training": 20, "gradients": 10, "losses": 12, "prompts": 5}
 """About how long a compile takes on one core."""
 
 _lock = threading.RLock()
@@ -75,16 +77,16 @@ def cuda_problem() -> str | None:
 
 
 @cache
-def digest() -> str:
-    """What the machine code depends on, but for the processor, which numba looks at."""
+def digest(module: str = "kernels") -> str:
+    """What the machine code of a module's kernels depends on, but for the processor, which numba looks at."""
     import numba
 
-    outermost = Path(__file__).with_name("kernels.py").resolve()  # numba looks at its time stamp, and refuses another
+    outermost = Path(__file__).with_name(f"{module}.py").resolve()  # numba looks at its time stamp, and refuses another
     stamp = (
         f"{numba.__version__} {platform.python_version()} {np.__version__} {outermost} {outermost.stat().st_mtime_ns}"
     )
     total = hashlib.sha256(stamp.encode())
-    for name in SOURCES:
+    for name in dict.fromkeys((*SOURCES, *MODULES[module], module)):
         total.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return total.hexdigest()[:16]
 
@@ -156,8 +158,9 @@ def _choose_threads() -> None:
 @cache
 def _forget(root: Path) -> None:
     """Remove what older sources left and nobody added to for :data:`KEPT_DAYS`; at worst it is compiled again."""
+    current = {digest(module) for module in MODULES}
     for old in root.iterdir():
-        if old.name != digest() and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
+        if old.name not in current and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -176,20 +179,20 @@ class Kernel:
     """A compiled loop for one shape; calling it compiles it first, if need be.
 
     Args:
-        kind: "training", "gradients" or "losses"; see :mod:`lintrans.engines.kernels`.
-        size: D. heads, sparse: the model's.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
+        module: of :data:`MODULES`, where it is written.
+        name: of the folder that keeps its machine code; it tells shapes apart.
+        label: in a message, for people.
+        seconds: about how long it compiles.
+        build: makes the function, given a decorator that compiles.
     """
 
-    def __init__(self, kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> None:
-        from . import kernels, vector
+    def __init__(
+        self, module: str, name: str, label: str, seconds: int, build: Callable[[Callable[[Any], Any]], Any]
+    ) -> None:
+        from . import vector
 
-        form = "sparse" if sparse else "full"
-        self.name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
-        self.label = f"{kind} kernel for d = {size if sparse else size - 1}, {form}, {dtype.name}"
-        self.seconds = SECONDS[kind]
-        place: Path | None = folder() / digest() / self.name
+        self.name, self.label, self.seconds = name, label, seconds
+        place: Path | None = folder() / digest(module) / self.name
         assert place is not None
         self.place = place if _writable(place) else None
         if self.place is not None:
@@ -202,7 +205,7 @@ class Kernel:
 
                 return numba.njit(parallel=True, **vector.OPTIONS, **options)(function)
 
-            self.function = kernels.KERNELS[kind](jit, size, heads, sparse, kernels.lanes_of(dtype), tangents)
+            self.function = build(jit)
 
     def __call__(self, *arguments: Any) -> None:
         """Run it. One at a time: not every threading layer of numba bears two callers."""
@@ -232,6 +235,69 @@ class Kernel:
 
 @cache
 def kernel(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
-    """The kernel of a shape, one object a process."""
+    """The kernel of a shape, one object a process.
+
+    Args:
+        kind: "training", "gradients" or "losses"; see :mod:`lintrans.engines.kernels`.
+        size: D.
+        heads: the model's.
+        sparse: its form.
+        dtype: float32 or float64.
+        tangents: of dual numbers.
+    """
+    from . import kernels
+
+    form, lanes = "sparse" if sparse else "full", kernels.lanes_of(dtype)
+    name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
+    label = f"{kind} kernel for d = {size if sparse else size - 1}, {form}, {dtype.name}"
     with _lock:
-        return Kernel(kind, size, heads, sparse, dtype, tangents)
+        return Kernel(
+            "kernels", name, label, SECONDS[kind],
+            lambda jit: kernels.KERNELS[kind](jit, size, heads, sparse, lanes, tangents),
+        )  # fmt: skip
+
+
+@cache
+def embedded_kernel(kind: str, d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
+    """The kernel of a network's shape, one object a process.
+
+    Args:
+        kind: "gradients", "losses" or "prompts"; see :mod:`lintrans.engines.embedded`.
+        d: inputs and outputs of the network.
+        hidden: its hidden units.
+        dtype: float32 or float64.
+        tangents: of dual numbers.
+    """
+    from . import embedded, kernels
+
+    lanes = kernels.lanes_of(dtype)
+    name = f"embedded-{kind}-{d}-{hidden}-{dtype.name}-{tangents}"
+    label = f"{kind} kernel for a network of {d}, {hidden}, {d} units, {dtype.name}"
+    with _lock:
+        return Kernel(
+            "embedded", name, label, SECONDS[kind],
+            lambda jit: embedded.KERNELS[kind](jit, d, hidden, lanes, tangents),
+        )  # fmt: skip
+
+
+@cache
+def attending_kernel(kind: str, d: int, size: int, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
+    """The kernel of a shape with attention that is not linear, whichever it is; one object a process.
+
+    Args:
+        kind: "gradients", "losses" or "prompts"; see :mod:`lintrans.engines.attending`.
+        d: dimension of the covariates.
+        size: D, that of the trained matrices.
+        dtype: float32 or float64.
+        tangents: of dual numbers.
+    """
+    from . import attending, kernels
+
+    lanes, form = kernels.lanes_of(dtype), "sparse" if size == d else "full"
+    name = f"attending-{kind}-{form}-{d}-{dtype.name}-{tangents}"
+    label = f"{kind} kernel for softmax and ReLU attention, d = {d}, {form}, {dtype.name}"
+    with _lock:
+        return Kernel(
+            "attending", name, label, SECONDS[kind],
+            lambda jit: attending.KERNELS[kind](jit, d, size, lanes, tangents),
+        )  # fmt: skip

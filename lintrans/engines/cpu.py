@@ -32,8 +32,9 @@ class CpuEngine(ReferenceEngine):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self.loops = Loops(plan.model, plan.dtype)
-        self.law = law_of(plan.task)
+        self.model, self.task = plan.linear
+        self.loops = Loops(self.model, plan.dtype)
+        self.law = law_of(self.task)
         rules = [rule_of(run.optimizer) for run in plan.runs]
         self.whole = self.law is not None and all(rule is not None for rule in rules)
         """Whether whole steps are compiled."""
@@ -46,7 +47,7 @@ class CpuEngine(ReferenceEngine):
             self.advance(self.start(), 0)
         else:
             state = self.start()
-            self.gradient(state.parameters[:1], self.plan.task.sample_moments(1))
+            self.gradient(state.parameters[:1], self.task.sample_moments(1))
 
     def _arrange(self, rules: list[tuple[int, tuple[float, float, float]]]) -> None:
         runs, loops = list(self.plan.runs), self.loops
@@ -60,7 +61,7 @@ class CpuEngine(ReferenceEngine):
         self._clip = np.array([run.clip for run in runs], np.float64)
         self._rule = np.array([rule for rule, _ in rules], np.int64)
         self._hyper = np.array([hyper for _, hyper in rules], np.float64)
-        self._memory = loops.memory(self.plan.task.n)
+        self._memory = loops.memory(self.task.n)
         chunks = loops.chunks(self.plan.batch)
         self._partial = aligned((len(runs) * chunks, loops.wide + 1, loops.lanes), loops.kind)
         self._result = aligned((len(runs), loops.wide + 1), loops.kind)
@@ -77,7 +78,7 @@ class CpuEngine(ReferenceEngine):
         """Losses ``[runs, blocks]`` on the first `blocks` batches of a stream, the same for all runs."""
         if self.law is None:
             return super().block_losses(parameters, blocks, stream, batch)
-        return self.loops.drawn_losses(parameters, self.plan.task, blocks, stream, batch)
+        return self.loops.drawn_losses(parameters, self.task, blocks, stream, batch)
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place."""
@@ -96,6 +97,6 @@ class CpuEngine(ReferenceEngine):
             state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(), state.count.numpy(),
             state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order, self._starts,
             self._seeds, self._lr, self._clip, self._rule, self._hyper, rates, SKIPPED_SHARE * plan.total, record,
-            *self.law, plan.task.n, plan.task.d, np.uint32(stream), state.step, plan.batch, plan.model.layers,
+            *self.law, self.task.n, self.task.d, np.uint32(stream), state.step, plan.batch, self.model.layers,
             self._partial, self._result, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
         )  # fmt: skip

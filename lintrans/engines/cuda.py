@@ -23,7 +23,7 @@ from numba import cuda
 from torch import Tensor
 
 from ..optimizers import SGD, Adam
-from ..random import MULTIPLIERS, WEYL, Stream
+from ..random import MULTIPLIERS, SMALL_SHAPE, WEYL, Stream
 from . import algebra
 from .base import SKIPPED_SHARE, Plan, State
 from .laws import GAMMA, SPHERE, law_of
@@ -73,22 +73,45 @@ def normal_pair(first, second):
 @device
 def gamma_length(prompt, token, stream, seed, step, shape, scale):
     """sqrt(scale Gamma(shape, 1)); see ``lintrans.random.Source.log_gamma``."""
-    boosted = shape + 1.0 if shape < 1.0 else shape
-    d = boosted - 1.0 / 3.0
-    c = 1.0 / math.sqrt(9.0 * d)
+    small = shape <= SMALL_SHAPE
+    word = np.uint64(token // 2 if small else token)
     attempt = 0
     while True:
         attempt += 1
-        w0, w1, w2, w3 = philox(prompt, np.uint64(token), stream, np.uint64(attempt), seed, step)
-        x, _ = normal_pair(w0, w1)
-        root = 1.0 + c * x
-        if root > 0.0:
-            log_v = 3.0 * math.log(root)
-            if math.log(uniform(w2)) < 0.5 * x * x + d - d * root * root * root + d * log_v:
-                value = math.log(d) + log_v
-                if shape < 1.0:
-                    value += math.log(uniform(w3)) / shape
-                return math.exp(0.5 * (math.log(scale) + value))
+        w0, w1, w2, w3 = philox(prompt, word, stream, np.uint64(attempt), seed, step)
+        if small:
+            odd = token % 2 == 1
+            value, accepted = small_attempt(uniform(w2 if odd else w0), uniform(w3 if odd else w1), shape)
+        else:
+            x, _ = normal_pair(w0, w1)
+            value, accepted = large_attempt(x, uniform(w2), uniform(w3), shape)
+        if accepted:
+            return math.exp(0.5 * (math.log(scale) + value))
+
+
+@device
+def large_attempt(x, u, boost, shape):
+    """See ``lintrans.random.marsaglia_tsang``."""
+    d = (shape + 1.0 if shape < 1.0 else shape) - 1.0 / 3.0
+    root = 1.0 + x / math.sqrt(9.0 * d)
+    if root <= 0.0:
+        return 0.0, False
+    log_v = 3.0 * math.log(root)
+    value = math.log(d) + log_v
+    if shape < 1.0:
+        value += math.log(boost) / shape
+    return value, math.log(u) < 0.5 * x * x + d - d * root * root * root + d * log_v
+
+
+@device
+def small_attempt(u, v, shape):
+    """See ``lintrans.random.liu_martin_syring``."""
+    r = 1.0 / (1.0 + shape / (math.e * (1.0 - shape)))
+    if u <= r:
+        log_x = math.log(u / r) / shape
+        return log_x, math.log(v) < -math.exp(log_x)
+    log_x = -math.log((u - r) / (1.0 - r)) / (1.0 - shape)
+    return log_x, math.log(v) < 1.0 + log_x - math.exp(log_x)
 
 
 @cache
@@ -270,13 +293,14 @@ class CudaEngine(ReferenceEngine):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self.law = law_of(plan.task)
+        model, task = plan.linear
+        self.law = law_of(task)
         known = all(type(run.optimizer) in (SGD, Adam) for run in plan.runs)
-        self.whole = known and self.law is not None and plan.model.block <= LARGEST
+        self.whole = known and self.law is not None and model.block <= LARGEST
         """Whether whole steps run in kernels."""
         if not self.whole:
             return
-        model, where = plan.model, plan.device
+        where = plan.device
         dtype = str(plan.dtype).removeprefix("torch.")
         self.kernels = kernels(model.layers, model.d, model.heads, model.form == "sparse", dtype)
         runs, blocks = len(plan.runs), -(-plan.batch // THREADS)

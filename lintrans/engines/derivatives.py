@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from ..errors import choice, seed_number, whole
-from ..models import LinearTransformer
+from ..models import LinearTransformer, has_tensor
+from ..nonlinear import EmbeddedTransformer
 from ..random import Stream
-from ..tasks import LinearRegression, Prompts
+from ..tasks import LinearRegression, Prompts, Task
 from ..vectors import Layout, Model, P, pack
-from . import LARGEST, compiling
+from . import TASKS, compiling, unfit
 from .laws import law_of
 
 if TYPE_CHECKING:
+    from .attending_loops import AttendingLoops
+    from .embedded_loops import EmbeddedLoops
     from .loops import Loops
 
 ENGINES = ("auto", "cpu", "reference")
@@ -29,8 +32,8 @@ Loss: TypeAlias = Callable[[Tensor, Any], Tensor]
 """Losses ``[...]`` of vectors ``[..., G]`` on prompts."""
 
 
-class Task(Protocol):
-    """Where prompts come from."""
+class PromptSource(Protocol):
+    """Where prompts come from, all that a model with named parameters asks of a task."""
 
     def sample(
         self, batch: int, seed: int, step: int, *, stream: Stream, dtype: torch.dtype, device: torch.device
@@ -125,7 +128,7 @@ def hessian_products(
 
 def batch_gradients(
     model: Model,
-    task: LinearRegression | Task,
+    task: PromptSource,
     parameters: P,
     *,
     batch: int,
@@ -139,8 +142,8 @@ def batch_gradients(
 
     Args:
         model: the model.
-        task: where its prompts come from; of a model that is no LinearTransformer, any object whose ``sample(batch,
-            seed, step, stream=..., dtype=..., device=...)`` gives what the model's loss takes.
+        task: where its prompts come from; of a model with named parameters, any object whose ``sample(batch, seed,
+            step, stream=..., dtype=..., device=...)`` gives what the model's loss takes.
         parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
         batch: prompts in a batch.
         count: batches.
@@ -161,8 +164,8 @@ def batch_gradients(
     batch, count, first = whole("batch", batch, 1), whole("count", count, 1), whole("first", first)
     seeds = _seeds(seed, layout.lead, len(flat))
     loops = _loops(engine, model, flat)
-    if loops is not None and type(task) is LinearRegression and law_of(task) is not None:
-        losses, slopes = loops.drawn_gradients(flat, task, count, stream, batch, seeds, first)
+    if loops is not None and _drawable(model, task):
+        losses, slopes = loops.drawn_gradients(flat, cast(Any, task), count, stream, batch, seeds, first)
     else:
         loss, groups = _loss_of(model, layout, parameters), _groups(model, flat)
         losses, slopes = _over_steps(
@@ -175,12 +178,8 @@ def batch_gradients(
 
 def _unable(model: Model, flat: Tensor) -> str | None:
     """Why the compiled loops cannot do it, in words; None where they can."""
-    if type(model) is not LinearTransformer:
-        return f"{type(model).__name__} is no lintrans.LinearTransformer"
-    if model.attention != "linear":
-        return f"{model.attention} attention has no moment form"
-    if model.d > LARGEST:
-        return f"d = {model.d} is larger than {LARGEST}"
+    if (why := unfit(model)) is not None:
+        return why
     if flat.device.type != "cpu":
         return f"the CPU engine does not run on device {flat.device.type!r}"
     if flat.dtype not in (torch.float32, torch.float64):
@@ -188,15 +187,25 @@ def _unable(model: Model, flat: Tensor) -> str | None:
     return compiling.problem()
 
 
-def _loops(engine: str, model: Model, flat: Tensor) -> Loops | None:
+def _drawable(model: Model, task: object) -> bool:
+    """Whether a model's compiled loops draw the prompts of a task themselves."""
+    return type(task) is TASKS[type(model)] and (not isinstance(task, LinearRegression) or law_of(task) is not None)
+
+
+def _loops(engine: str, model: Model, flat: Tensor) -> Loops | EmbeddedLoops | AttendingLoops | None:
     """The compiled loops of a model; None where autograd shall do it."""
     if choice("engine", engine, ENGINES) == "reference":
         return None
     why = _unable(model, flat)
     if why is None:
-        from .loops import Loops  # needs numba
+        from .attending_loops import AttendingLoops  # needs numba, as these all
+        from .embedded_loops import EmbeddedLoops
+        from .loops import Loops
 
-        return Loops(cast(LinearTransformer, model), flat.dtype)
+        if isinstance(model, EmbeddedTransformer):
+            return EmbeddedLoops(model, flat.dtype)
+        linear = cast(LinearTransformer, model)
+        return (Loops if linear.attention == "linear" else AttendingLoops)(linear, flat.dtype)
     if engine == "cpu":
         raise ValueError(f"engine = 'cpu' cannot do this ({why}): use engine='auto' or 'reference'")
     return None
@@ -204,13 +213,14 @@ def _loops(engine: str, model: Model, flat: Tensor) -> Loops | None:
 
 def _prepared(model: Model, parameters: Tensor | Mapping[str, Tensor], prompts: Any) -> Any:
     """Prompts as the model's loss takes them fastest; a mapping model's are its own affair."""
-    if not isinstance(model, LinearTransformer):
+    if not has_tensor(model):
         return prompts
-    model._check(cast(Tensor, parameters), prompts)
+    if isinstance(model, LinearTransformer):
+        model._check(cast(Tensor, parameters), prompts)
+        prompts = prompts.moments() if isinstance(prompts, Prompts) and model.attention == "linear" else prompts
     if prompts.target.ndim != 1:
         raise ValueError(f"prompts have leading axes {list(prompts.target.shape[:-1])}: give prompts for all runs")
-    kept = prompts.moments() if isinstance(prompts, Prompts) and model.attention == "linear" else prompts
-    return kept.to(cast(Tensor, parameters).dtype)
+    return prompts.to(cast(Tensor, parameters).dtype)
 
 
 def _seeds(seed: int | Sequence[int], lead: tuple[int, ...], runs: int) -> int | list[int]:
@@ -227,7 +237,7 @@ def _seeds(seed: int | Sequence[int], lead: tuple[int, ...], runs: int) -> int |
 
 def _drawn(
     model: Model,
-    task: LinearRegression | Task,
+    task: PromptSource,
     flat: Tensor,
     batch: int,
     seeds: int | list[int],
@@ -236,18 +246,16 @@ def _drawn(
 ) -> list[Any]:
     """The prompts of one step for each of the groups."""
     options: dict[str, Any] = {"stream": stream, "dtype": flat.dtype, "device": flat.device}
-    if isinstance(model, LinearTransformer):
-        if model.attention == "linear" and isinstance(task, LinearRegression):
-            return [task.sample_moments(batch, seeds, step, **options)]
-        return [cast(Any, task).sample(batch, seeds, step, **options)]
+    if has_tensor(model):
+        return [model.draw(cast(Task, task), batch, seeds, step, **options)]
     each = [seeds] * len(flat) if isinstance(seeds, int) else seeds
     own = {seed: task.sample(batch, seed, step, **options) for seed in set(each)}
     return [own[seed] for seed in each]
 
 
 def _groups(model: Model, flat: Tensor) -> tuple[Tensor, ...]:
-    """The runs that autograd does together: all of a LinearTransformer, else one at a time."""
-    return torch.split(flat, len(flat) if isinstance(model, LinearTransformer) else 1)
+    """The runs that autograd does together: all where parameters are one tensor, else one at a time."""
+    return torch.split(flat, len(flat) if has_tensor(model) else 1)
 
 
 def _restored(layout: Layout[P], flat: Tensor, like: P) -> P:

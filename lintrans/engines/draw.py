@@ -4,8 +4,9 @@ r"""Drawing prompts inside a kernel: the law and the counters of :mod:`lintrans.
 
 Every loop over prompts is free of branches, so that LLVM turns it into SIMD: logarithm, sine and cosine are
 polynomials. A 32-bit word w means u = (w + 1/2) / 2^32 to the last bit, in float32 too: where u > 1/2 the logarithm is
-taken of 1 - h with h = 1 - u, which float32 holds to full relative precision. Gamma variates are in float64 and log
-space whatever the dtype: the first attempt of Marsaglia & Tsang for all prompts at once, later ones where it failed.
+taken of 1 - h with h = 1 - u, which float32 holds to full relative precision. Gamma variates are in float64
+whatever the dtype, and only their square roots are formed: a first attempt for all prompts at once, accepted by a rule
+that takes no logarithm, then the full rule and later attempts for those that it leaves open.
 
 Numbers of a prompt, as rows of a tile: n context tokens of d, the query token, the teacher w.
 """
@@ -19,7 +20,7 @@ import numpy as np
 from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.extending import overload
 
-from ..random import MULTIPLIERS, WEYL
+from ..random import MULTIPLIERS, SMALL_SHAPE, WEYL
 from .laws import GAMMA, GAUSSIAN
 from .products import offset
 from .vector import INLINE, OPTIONS
@@ -220,15 +221,15 @@ def _turn(quarter, sine, cosine):
 
 
 @njit(**OPTIONS)
-def normals(out, first, seed, step, stream):
-    """Standard normals [4 calls, prompts] of the prompts `first`, `first` + 1, ..."""
+def normals(out, lanes, first, seed, step, stream):
+    """Standard normals [4 calls, prompts] of the prompts `first`, ..., `first` + `lanes` - 1."""
     zero = out[0, 0]
     for call in range(out.shape[0] // 4):
         row0 = out[4 * call]
         row1 = out[4 * call + 1]
         row2 = out[4 * call + 2]
         row3 = out[4 * call + 3]
-        for lane in range(out.shape[1]):
+        for lane in range(lanes):
             a, b, c, d = philox(uint32(first + lane), uint32(call), stream, uint32(0), seed, step)
             radius = math.sqrt(-(log_uniform(a, zero) + log_uniform(a, zero)))
             sine, cosine = sine_cosine(b, zero)
@@ -241,53 +242,155 @@ def normals(out, first, seed, step, stream):
 
 
 @inline
-def _attempt(prompt, token, stream, attempt, seed, step, shape):
-    """One attempt at log Gamma(shape, 1): its value, NaN where rejected."""
-    boosted = shape + 1.0 if shape < 1.0 else shape
-    d = boosted - 1.0 / 3.0
-    c = 1.0 / math.sqrt(9.0 * d)
-    w0, w1, w2, w3 = philox(prompt, token, stream, attempt, seed, step)
+def _large(w0, w1, w3, shape, size):
+    """(x, root, length) of one attempt of Marsaglia & Tsang, on shape + 1 where shape < 1.
+
+    The variate is d root^3 U^(1 / shape), without the last factor where shape >= 1; its square root takes one more
+    square root and one exponential, and nothing on the way leaves the range of float64.
+    """
+    d, c = constants(shape)
     sine, _ = sine_cosine(w1, 0.0)
     x = math.sqrt(-2.0 * log_uniform(w0, 0.0)) * sine
-    root = 1.0 + c * x
-    log_v = 3.0 * log_positive(max(root, TINY))
-    accepted = (root > 0.0) & (log_uniform(w2, 0.0) < 0.5 * x * x + d - d * (root * root * root) + d * log_v)
-    value = log_positive(d) + log_v + (log_uniform(w3, 0.0) / shape if shape < 1.0 else 0.0)
-    return value if accepted else math.nan
+    root = max(1.0 + c * x, 0.0)
+    length = size * math.sqrt(d) * (root * math.sqrt(root))
+    return x, root, length * exponential((0.5 / shape) * log_uniform(w3, 0.0)) if shape < 1.0 else length
+
+
+@inline
+def constants(shape):
+    """(d, c) of Marsaglia & Tsang, on shape + 1 where shape < 1."""
+    d = (shape + 1.0 if shape < 1.0 else shape) - 1.0 / 3.0
+    return d, 1.0 / math.sqrt(9.0 * d)
+
+
+@inline
+def _quick_large(w0, w1, w2, w3, shape, size):
+    """The length where the squeeze accepts it, nine times in ten; else NaN."""
+    x, root, length = _large(w0, w1, w3, shape, size)
+    square = x * x
+    inside = (float64(w2) + 0.5) * 2.0**-32 < 1.0 - 0.0331 * (square * square)
+    return length if inside & (root > 0.0) else math.nan
+
+
+@inline
+def _exact_large(w0, w1, w2, w3, shape, size):
+    """The length by the full rule; NaN where rejected."""
+    d, _ = constants(shape)
+    x, root, length = _large(w0, w1, w3, shape, size)
+    limit = 0.5 * x * x + d - d * (root * root * root) + 3.0 * d * log_positive(max(root, TINY))
+    return length if (root > 0.0) & (log_uniform(w2, 0.0) < limit) else math.nan
+
+
+@inline
+def _quick_small(w0, w1, shape, size):
+    """The length of a variate below 1 where 1 - X < exp(-X) accepts it, nine times in ten; else NaN.
+
+    The rule of Liu, Martin & Syring, see ``random.Source``: X = (U / r)^(1 / shape) with probability r.
+    """
+    r = below_one(shape)
+    root = exponential((0.5 / shape) * (log_uniform(w0, 0.0) - math.log(r)))
+    inside = ((float64(w0) + 0.5) * 2.0**-32 <= r) & ((float64(w1) + 0.5) * 2.0**-32 < 1.0 - root * root)
+    return size * root if inside else math.nan
+
+
+@inline
+def _exact_small(w0, w1, shape, size):
+    """The length by the full rule, of a variate of any size; NaN where rejected."""
+    r = below_one(shape)
+    u = (float64(w0) + 0.5) * 2.0**-32
+    inside = u <= r
+    log_u = log_positive(u / r if inside else (u - r) / (1.0 - r))
+    log_x = log_u / shape if inside else -log_u / (1.0 - shape)
+    root = exponential(0.5 * log_x)
+    limit = -(root * root) if inside else 1.0 + log_x - root * root
+    return size * root if log_uniform(w1, 0.0) < limit else math.nan
+
+
+@inline
+def below_one(shape):
+    """r, the share of attempts at a variate below 1."""
+    return 1.0 / (1.0 + shape / (math.e * (1.0 - shape)))
 
 
 @njit(**OPTIONS)
-def gamma_lengths(lengths, first, token, stream, seed, step, shape, scale):
-    """sqrt(scale Gamma(shape, 1)) of one token of the prompts `first`, `first` + 1, ..., float64."""
-    for lane in range(lengths.shape[0]):
-        lengths[lane] = _attempt(uint32(first + lane), token, stream, uint32(1), seed, step, shape)
-    for lane in range(lengths.shape[0]):
-        attempt = uint32(1)
-        while math.isnan(lengths[lane]):
-            attempt = uint32(attempt + uint32(1))
-            lengths[lane] = _attempt(uint32(first + lane), token, stream, attempt, seed, step, shape)
-    for lane in range(lengths.shape[0]):
-        lengths[lane] = exponential(0.5 * (log_positive(scale) + lengths[lane]))
+def gamma_lengths(scratch, lanes, first, tokens, stream, seed, step, shape, scale):
+    """sqrt(scale Gamma(shape, 1)) of all tokens of the prompts `first`, ..., `first` + `lanes` - 1, float64.
+
+    scratch [3, (tokens + 1) * lanes + 8]: row 0 receives the lengths, [tokens, lanes]; in the others those wait, side
+    by side, that the quick rule did not accept, so that they too are worked on several at a time.
+    """
+    lengths, waiting, values = scratch[0], scratch[1].view(np.int64), scratch[2]
+    size = math.sqrt(scale)
+    one = uint32(1)
+    if shape <= SMALL_SHAPE:
+        for pair in range((tokens + 1) // 2):  # two words each; an odd number of tokens leaves a row to spare
+            row0 = lengths[2 * pair * lanes : (2 * pair + 1) * lanes]
+            row1 = lengths[(2 * pair + 1) * lanes : (2 * pair + 2) * lanes]
+            for lane in range(lanes):
+                w0, w1, w2, w3 = philox(uint32(first + lane), uint32(pair), stream, one, seed, step)
+                row0[lane] = _quick_small(w0, w1, shape, size)
+                row1[lane] = _quick_small(w2, w3, shape, size)
+    else:
+        for token in range(tokens):
+            row = lengths[token * lanes : (token + 1) * lanes]
+            for lane in range(lanes):
+                w0, w1, w2, w3 = philox(uint32(first + lane), uint32(token), stream, one, seed, step)
+                row[lane] = _quick_large(w0, w1, w2, w3, shape, size)
+    count = 0
+    for token in range(tokens):
+        row = lengths[token * lanes : (token + 1) * lanes]
+        for lane in range(lanes):  # without a branch, which would be guessed wrong one time in ten
+            waiting[count] = (token << 32) | lane
+            count += math.isnan(row[lane])
+    attempt = 1
+    while count > 0:
+        whole = (count + 7) // 8 * 8  # full vectors; the rest of the last one is computed in vain
+        for i in range(count, whole):
+            waiting[i] = 0
+        if shape <= SMALL_SHAPE:
+            for i in range(whole):
+                token = uint32(waiting[i] >> 32)
+                w0, w1, w2, w3 = philox(
+                    uint32(first + uint32(waiting[i])), token >> one, stream, uint32(attempt), seed, step
+                )
+                odd = (token & one) != uint32(0)
+                values[i] = _exact_small(w2 if odd else w0, w3 if odd else w1, shape, size)
+        else:
+            for i in range(whole):
+                w0, w1, w2, w3 = philox(
+                    uint32(first + uint32(waiting[i])), uint32(waiting[i] >> 32), stream, uint32(attempt), seed, step
+                )
+                values[i] = _exact_large(w0, w1, w2, w3, shape, size)
+        left = 0
+        for i in range(count):
+            place = waiting[i]
+            if math.isnan(values[i]):
+                waiting[left] = place
+                left += 1
+            else:
+                lengths[(place >> 32) * lanes + (place & 0xFFFFFFFF)] = values[i]
+        count = left
+        attempt += 1
 
 
 @njit(**OPTIONS)
-def prompts(out, norms, lengths, first, count, seed, step, stream, n, d, law, number1, number2):
-    """Draw prompts `first`, `first` + 1, ... as tokens; those from `count` on are zero.
+def prompts(out, norms, lengths, lanes, first, count, seed, step, stream, n, d, law, number1, number2):
+    """Draw prompts `first`, ..., `first` + `lanes` - 1 as tokens; those from `count` on are zero.
 
     out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and up to three to spare; norms [prompts] of
-    its dtype and lengths [prompts] in float64 are scratch.
+    its dtype and lengths in float64 (see :func:`gamma_lengths`) are scratch.
     """
-    normals(out, first, seed, step, stream)
-    lanes = out.shape[1]
+    normals(out, lanes, first, seed, step, stream)
     if law == GAUSSIAN and number1 != 1.0:
         std = out.dtype.type(number1)
         for row in range((n + 1) * d):
             for lane in range(lanes):
                 out[row, lane] *= std
     elif law != GAUSSIAN:
+        if law == GAMMA:
+            gamma_lengths(lengths, lanes, first, n + 1, stream, seed, step, number1, number2)
         for token in range(n + 1):
-            if law == GAMMA:
-                gamma_lengths(lengths, first, uint32(token), stream, seed, step, number1, number2)
+            own = lengths[0, token * lanes : (token + 1) * lanes]
             for lane in range(lanes):
                 norms[lane] = 0
             for i in range(d):
@@ -296,7 +399,7 @@ def prompts(out, norms, lengths, first, count, seed, step, stream, n, d, law, nu
                     norms[lane] += row[lane] * row[lane]
             if law == GAMMA:
                 for lane in range(lanes):
-                    norms[lane] = out.dtype.type(lengths[lane]) / math.sqrt(norms[lane])
+                    norms[lane] = out.dtype.type(own[lane]) / math.sqrt(norms[lane])
             else:
                 for lane in range(lanes):
                     norms[lane] = out.dtype.type(number1) / math.sqrt(norms[lane])

@@ -1,10 +1,10 @@
 """The compiled loops of the CPU engine: whole training steps, gradients of given prompts, losses.
 
-**Work items.** Prompts are taken in *blocks* of as many as a SIMD value has lanes, blocks in *chunks*. An item is one
-chunk of the prompts of one seed: a thread draws it into memory of its own, where it stays in the cache, and takes all
-runs of the seed over it. Partial sums per (run, chunk, lane) are then added in the order of chunks. So results do not
-depend on the number of threads nor on which runs go together, bit for bit, and one run alone keeps all cores busy.
-Prompts beyond the batch are zero, and add exactly nothing.
+**Work items.** Prompts are taken in *blocks* of as many as a SIMD value has lanes, blocks in *chunks*. A thread draws
+a chunk of the prompts of one seed into memory of its own, where it stays in the cache, and takes all runs of the seed
+over it. Partial sums per (run, chunk, lane) are then added in the order of chunks. So results do not depend on who
+computes which chunk, on the number of threads nor on which runs go together, bit for bit, and one run alone keeps all
+cores busy. Prompts beyond the batch are zero, and add exactly nothing.
 
 Each function here makes a kernel for one shape (a closure over plain whole numbers, so that numba's cache on disk can
 tell kernels apart); :mod:`lintrans.engines.compiling` compiles and caches them. Depth, context length and batch are
@@ -24,11 +24,8 @@ from . import algebra, draw
 from .products import offset
 from .vector import INLINE, OPTIONS, scratch, view
 
-CHUNK = 120
-"""Prompts in a chunk: nine chunks in a batch of 1000, so that two threads share one run's work evenly."""
-
-TILE = 40
-"""Prompts drawn at a time; divides CHUNK."""
+CHUNK = 128
+"""Prompts in a chunk, drawn at a time: eight chunks in a batch of 1000, which two threads share evenly."""
 
 VALUE_BYTES = 32
 """A SIMD value: one AVX2 register. Part of the arithmetic (it fixes the order of sums), so the same everywhere."""
@@ -124,8 +121,35 @@ def reduce(partial, result):
         result[i] = value
 
 
+@njit(**OPTIONS)
+def settle(
+    r, gradient, theta, first, second, count, skipped, clipped, diverged, rate, clip, rule, hyper, limit, step
+):  # fmt: skip
+    """Finish step number `step` of run r, whose gradient is known: finite check, clip, optimizer, divergence."""
+    wide = theta.shape[1]
+    g = gradient[:wide]
+    largest, relative = norm_of(g)
+    if not np.isfinite(largest):
+        skipped[r] += 1
+    else:
+        factor = clip_of(largest, relative, clip[r])
+        if factor < 1.0:
+            clipped[r] += 1
+        count[r] += 1
+        update(theta[r], first[r], second[r], g, factor, rate, rule[r], hyper[r], count[r])
+    broken = skipped[r] > limit
+    for i in range(wide):
+        broken = broken or not np.isfinite(theta[r, i])
+    if broken:
+        diverged[r] = step
+
+
 def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes: int, tangents: int) -> Any:
     """Whole steps: draw, gradient, finite check, clip, optimizer; or gradients of many batches, recorded.
+
+    Threads take whole seeds through all steps as far as seeds can be dealt out evenly: seeds have nothing to do with
+    one another, so no thread waits. The chunks of the seeds that are left over are shared step by step. Recorded
+    batches do not depend on one another either, and are dealt out one by one.
 
     Arguments of the kernel (R runs, G parameters a run, T threads):
         theta, first, second: [R, G], changed in place.
@@ -135,7 +159,8 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
         rates: [steps], factors on lr; limit: skipped steps beyond which a run is diverged.
         record: [steps, R, G + 1] to receive gradients and squared errors instead of updating, or [0, R, G + 1].
         law, number1, number2, n, d, stream, step, batch: what is drawn; layers: the model's depth.
-        partial [R * chunks, G + 1, lanes], result [R, G + 1], work, data, tokens, norms, lengths [T, ...]: memory.
+        partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work, data, tokens,
+        norms, lengths [T, ...]: memory.
     """
     numbers = algebra.data_size(size, sparse)
     rows, columns = tile_of(size)
@@ -148,67 +173,83 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
         norms, lengths,
     ):  # fmt: skip
         runs, wide = theta.shape
+        steps = rates.shape[0]
         chunks = (batch + CHUNK - 1) // CHUNK
         scale = theta.dtype.type(2.0 / batch)
         inverse = theta.dtype.type(1.0 / n)
         recording = record.shape[0] > 0
-        for k in range(rates.shape[0]):
-            for item in prange(seeds.shape[0] * chunks):
-                s = item // chunks
-                chunk = item - s * chunks
-                alive = False
-                for place in range(starts[s], starts[s + 1]):
-                    alive = alive or diverged[order[place]] < 0
-                if alive:
+        dealt = 0 if recording else seeds.shape[0] - seeds.shape[0] % tokens.shape[0]
+        left = seeds.shape[0] - dealt
+        for phase in range(2):
+            if recording:
+                spans, items = 1 - phase, steps
+            elif phase == 0:
+                spans, items = min(dealt, 1), dealt
+            else:
+                spans, items = (steps if left > 0 else 0), left * chunks
+            for span in range(spans):
+                for item in prange(items):
+                    k0, k1, s0, s1, c0, c1 = 0, steps, item, item + 1, 0, chunks
+                    if recording:
+                        k0, k1, s0, s1 = item, item + 1, 0, seeds.shape[0]
+                    elif phase == 1:
+                        k0, k1, s0 = span, span + 1, dealt + item // chunks
+                        s1, c0 = s0 + 1, item % chunks
+                        c1 = c0 + 1
                     thread = get_thread_id()
-                    begin = chunk * CHUNK
-                    blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
-                    own = offset(view(data, lanes, 0), thread * (CHUNK // lanes) * numbers)
-                    token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (TILE // lanes))
-                    for b in range(0, blocks, TILE // lanes):
-                        draw_prompts(
-                            tokens[thread], norms[thread], lengths[thread], begin + b * lanes, batch, seeds[s],
-                            uint32(step + k), stream, n, d, law, number1, number2,
-                        )  # fmt: skip
-                        for j in range(min(TILE // lanes, blocks - b)):
-                            moments(
-                                offset(own, (b + j) * numbers), offset(token, j), TILE // lanes, n, d, size, inverse
-                            )
+                    above = thread * runs * chunks if recording else 0
+                    data0 = offset(view(data, lanes, 0), thread * (CHUNK // lanes) * numbers)
+                    token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (CHUNK // lanes))
                     space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
                     tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
-                    for place in range(starts[s], starts[s + 1]):
+                    for k in range(k0, k1):
+                        for s in range(s0, s1):
+                            alive = False
+                            for place in range(starts[s], starts[s + 1]):
+                                alive = alive or diverged[order[place]] < 0
+                            if alive:
+                                for chunk in range(c0, c1):
+                                    begin = chunk * CHUNK
+                                    blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
+                                    draw_prompts(
+                                        tokens[thread], norms[thread], lengths[thread], blocks * lanes, begin, batch,
+                                        seeds[s], uint32(step + k), stream, n, d, law, number1, number2,
+                                    )  # fmt: skip
+                                    for b in range(blocks):
+                                        block = offset(data0, b * numbers)
+                                        moments(block, offset(token, b), CHUNK // lanes, n, d, size, inverse)
+                                    for place in range(starts[s], starts[s + 1]):
+                                        r = order[place]
+                                        if diverged[r] < 0:
+                                            row = (above + r * chunks + chunk) * (wide + 1)
+                                            sums = offset(view(partial, lanes, 0), row)
+                                            for i in range(wide + 1):
+                                                sums[i] = 0.0
+                                            parameters = offset(view(theta, 0, 0), r * wide)
+                                            for b in range(blocks):
+                                                block = offset(data0, b * numbers)
+                                                gradient(block, parameters, sums, scale, space, tile, shape)
+                            if phase == 0:
+                                for place in range(starts[s], starts[s + 1]):
+                                    r = order[place]
+                                    own = partial[above + r * chunks : above + (r + 1) * chunks]
+                                    if recording:
+                                        reduce(own, record[k, r])
+                                    elif diverged[r] < 0:
+                                        reduce(own, result[r])
+                                        settle(
+                                            r, result[r], theta, first, second, count, skipped, clipped, diverged,
+                                            rates[k] * lr[r], clip, rule, hyper, limit, step + k + 1,
+                                        )  # fmt: skip
+                if phase == 1:
+                    for place in range(starts[dealt], starts[seeds.shape[0]]):
                         r = order[place]
                         if diverged[r] < 0:
-                            sums = offset(view(partial, lanes, 0), (r * chunks + chunk) * (wide + 1))
-                            for i in range(wide + 1):
-                                sums[i] = 0.0
-                            parameters = offset(view(theta, 0, 0), r * wide)
-                            for b in range(blocks):
-                                gradient(offset(own, b * numbers), parameters, sums, scale, space, tile, shape)
-            for r in prange(runs):
-                if diverged[r] < 0:
-                    reduce(partial[r * chunks : (r + 1) * chunks], result[r])
-                    if recording:
-                        for i in range(wide + 1):
-                            record[k, r, i] = result[r, i]
-                    else:
-                        g = result[r, :wide]
-                        largest, relative = norm_of(g)
-                        if not np.isfinite(largest):
-                            skipped[r] += 1
-                        else:
-                            factor = clip_of(largest, relative, clip[r])
-                            if factor < 1.0:
-                                clipped[r] += 1
-                            count[r] += 1
-                            update(
-                                theta[r], first[r], second[r], g, factor, rates[k] * lr[r], rule[r], hyper[r], count[r]
-                            )
-                        broken = skipped[r] > limit
-                        for i in range(wide):
-                            broken = broken or not np.isfinite(theta[r, i])
-                        if broken:
-                            diverged[r] = step + k + 1
+                            reduce(partial[r * chunks : (r + 1) * chunks], result[r])
+                            settle(
+                                r, result[r], theta, first, second, count, skipped, clipped, diverged,
+                                rates[span] * lr[r], clip, rule, hyper, limit, step + span + 1,
+                            )  # fmt: skip
 
     return kernel
 
@@ -285,14 +326,13 @@ def losses(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes
             if given:
                 own = offset(view(data, lanes, 0), (s * data.shape[1] + begin // lanes) * numbers)
             else:
-                token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (TILE // lanes))
-                for b in range(0, blocks, TILE // lanes):
-                    draw_prompts(
-                        tokens[thread], norms[thread], lengths[thread], begin + b * lanes, batch, seed,
-                        uint32(step + s), stream, n, d, law, number1, number2,
-                    )  # fmt: skip
-                    for j in range(min(TILE // lanes, blocks - b)):
-                        moments(offset(own, (b + j) * numbers), offset(token, j), TILE // lanes, n, d, size, inverse)
+                token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (CHUNK // lanes))
+                draw_prompts(
+                    tokens[thread], norms[thread], lengths[thread], blocks * lanes, begin, batch, seed,
+                    uint32(step + s), stream, n, d, law, number1, number2,
+                )  # fmt: skip
+                for b in range(blocks):
+                    moments(offset(own, b * numbers), offset(token, b), CHUNK // lanes, n, d, size, inverse)
             space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
             tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
             kept = carve(space, layers, size, heads)

@@ -120,9 +120,9 @@ class Loops:
         return Memory(
             work=self.work(),
             data=aligned((threads, kernels.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
-            tokens=aligned((threads, rows, kernels.TILE), self.kind),
-            norms=aligned((threads, kernels.TILE), self.kind),
-            lengths=aligned((threads, kernels.TILE), np.dtype(np.float64)),
+            tokens=aligned((threads, rows, kernels.CHUNK), self.kind),
+            norms=aligned((threads, kernels.CHUNK), self.kind),
+            lengths=aligned((threads, 3, (n + 2) * kernels.CHUNK + 8), np.dtype(np.float64)),
         )
 
     def chunks(self, batch: int) -> int:
@@ -225,7 +225,8 @@ class Loops:
         law = known_law(task)
         theta = np.ascontiguousarray(self.flat(parameters))
         runs, kind, memory = len(theta), self.kind, self.memory(task.n)
-        partial = aligned((runs * self.chunks(batch), self.wide + 1, self.lanes), kind)
+        rows = numba.config.NUMBA_NUM_THREADS * runs * self.chunks(batch)
+        partial = aligned((rows, self.wide + 1, self.lanes), kind)
         record = np.zeros((steps, runs, self.wide + 1), kind)
         unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
         nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)

@@ -1,18 +1,20 @@
-"""The reference engine: torch on any device, batched over runs and prompts, gradients by autograd on the moment form.
+"""The reference engine: torch on any device, any model, batched over runs and prompts, gradients by autograd.
 
-Autograd on long elementwise operations with prompts last needs about 1.4 ms per run and step in Setting 1 on two
-cores, a third of what a hand-written backward pass on small matrices (prompts first) needs; so the forward pass stays
-the only formula. Runs are taken in groups whose intermediate results fit in the cache of a CPU as well as possible.
+On the moment form, autograd on long elementwise operations with prompts last needs about 1.4 ms per run and step in
+Setting 1 on two cores, a third of what a hand-written backward pass on small matrices (prompts first) needs; so the
+forward pass stays the only formula. Runs are taken in groups whose intermediate results fit in the cache of a CPU as
+well as possible.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..optimizers import Optimizer, clip_factor, gradient_norm
 from ..random import Stream
-from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
 
 GROUP_BYTES = 2**28
@@ -55,16 +57,14 @@ class ReferenceEngine:
             diverged=torch.full_like(zero, -1),
         )
 
-    def group(self, batch: int) -> int:
+    def group(self, prompts: Any) -> int:
         """How many runs are taken at once."""
-        model = self.plan.model
-        per_run = 8 * model.layers * model.heads * model.block**2 * batch * self.plan.dtype.itemsize
-        return max(1, GROUP_BYTES // per_run)
+        return max(1, GROUP_BYTES // (self.plan.model.numbers(prompts) * self.plan.dtype.itemsize))
 
-    def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+    def loss(self, parameters: Tensor, prompts: Any) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
         with torch.no_grad():
-            groups = torch.split(parameters, self.group(prompts.batch))
+            groups = torch.split(parameters, self.group(prompts))
             return torch.cat([self.plan.model.loss(group, prompts) for group in groups])
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
@@ -72,29 +72,29 @@ class ReferenceEngine:
         plan = self.plan
         losses = []
         for block in range(blocks):
-            prompts = plan.task.sample_moments(batch, step=block, stream=stream, dtype=plan.dtype, device=plan.device)
+            prompts = plan.model.draw(plan.task, batch, step=block, stream=stream, dtype=plan.dtype, device=plan.device)
             losses.append(self.loss(parameters, prompts))
         return torch.stack(losses, dim=-1)
 
-    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+    def gradient(self, parameters: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients by autograd; prompts shared by all runs, or with a leading axis of runs."""
-        size = self.group(prompts.batch)
+        size = self.group(prompts)
         shared = prompts.target.ndim == 1
         losses, gradients = [], []
         for start in range(0, len(parameters), size):
             part = slice(start, start + size)
             leaf = parameters[part].detach().requires_grad_()
-            if shared:
-                own = prompts
-            elif isinstance(prompts, Moments):
-                own = prompts[part]
-            else:
-                own = Prompts(prompts.covariates[part], prompts.responses[part])
-            loss = self.plan.model.loss(leaf, own)
+            loss = self.plan.model.loss(leaf, prompts if shared else prompts[part])
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)  # runs do not mix: the sum's gradient is each one's own
             losses.append(loss.detach())
             gradients.append(gradient)
         return torch.cat(losses), torch.cat(gradients)
+
+    def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
+        """Gradients of runs on the training prompts of a step; `seeds` ``[runs]`` are places in the list of seeds."""
+        plan = self.plan
+        prompts = plan.model.draw(plan.task, batch, self.seeds, step, dtype=plan.dtype, device=plan.device)
+        return self.gradient(parameters, prompts[seeds])[1]
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place."""
@@ -107,8 +107,7 @@ class ReferenceEngine:
         step, state.step = state.step, state.step + 1
         if not len(alive):
             return
-        moments = plan.task.sample_moments(plan.batch, self.seeds, step, dtype=plan.dtype, device=plan.device)
-        _, gradient = self.gradient(state.parameters[alive], moments[self.seed_of_run[alive]])
+        gradient = self.fresh_gradient(state.parameters[alive], self.seed_of_run[alive], step, plan.batch)
         gradient = gradient.reshape(len(alive), -1)
         largest, relative = gradient_norm(gradient)
         finite = torch.isfinite(largest).squeeze(-1)

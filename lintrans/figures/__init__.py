@@ -14,21 +14,31 @@ from .curvature import (
     smoothness_curves,
     speed_against_smoothness,
 )
+from .depth import typical_curves
+from .rates import basin_bars, target_steps
+from .sizes import size_grid
 from .style import COLOURS, DASHES, WIDTH, use
+from .tails import level_panels, survival_curves
 from .training import loss_against_rate, loss_curves, one_layer_loss
 
 __all__ = [
     "COLOURS",
     "DASHES",
     "WIDTH",
+    "basin_bars",
     "condition_curves",
     "forest",
     "gain_curves",
+    "level_panels",
     "loss_against_rate",
     "loss_curves",
     "norms_scatter",
     "one_layer_loss",
+    "size_grid",
     "smoothness_curves",
     "speed_against_smoothness",
+    "survival_curves",
+    "target_steps",
+    "typical_curves",
     "use",
 ]

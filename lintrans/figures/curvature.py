@@ -70,8 +70,9 @@ def condition_curves(frames: Mapping[str, pd.DataFrame], judged: Sequence[int], 
     marks = [
         Line2D([], [], color=GREY, linewidth=0.5, alpha=0.7, label=f"single seeds, the first {PAPER_SEEDS} at most"),
         Line2D([], [], color=GREY, marker="o", markersize=4, linewidth=1, label="all seeds, 95% interval"),
-        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), label="judged steps"),
     ]
+    if judged:
+        marks.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), label="judged steps"))
     legend_below(figure, [*_handles(), *marks])
     return figure
 

@@ -111,7 +111,7 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
     axes.set_xlim(-0.5, len(tables) - 0.4)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("E")
-    _ratio_axis(axes)
+    ratio_axis(axes)
     legend_below(
         figure,
         [
@@ -136,7 +136,7 @@ def _interval(axes: Axes, x: float, values: Array, colour: str, marker: str) -> 
     axes.plot([x], [float(np.exp(logs.mean()))], marker, color=colour, markersize=5)
 
 
-def _ratio_axis(axes: Axes) -> None:
+def ratio_axis(axes: Axes) -> None:
     """A logarithmic axis of ratios with plain numbers: fine steps over a narrow range, decades over a wide one."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
@@ -182,7 +182,7 @@ def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
         handles.append(Line2D([], [], label=PROBLEMS[name].title, **style))
     axes.set(xscale="log", xlabel="prompts in a batch", ylabel="E")
     _plain(axes.xaxis, np.unique(np.concatenate([table["batch"].to_numpy(np.float64) for table in tables.values()])))
-    _ratio_axis(axes)
+    ratio_axis(axes)
     legend_below(figure, handles)
     return figure
 
@@ -207,7 +207,7 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
         read = f"{int(later.notna().sum())} of {len(later)} read after step 0"
         axes.set(title=f"{PROBLEMS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
     shown[0].set_ylabel("E")
-    _ratio_axis(shown[0])
+    ratio_axis(shown[0])
     handles: list[Any] = [
         Line2D([], [], color=COLOURS[o], marker=MARKERS[o], markersize=5, dashes=DASHES[o], linewidth=1.8, label=label)
         for o, label in LABELS.items()

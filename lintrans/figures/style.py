@@ -57,12 +57,17 @@ def use() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
 
 
-def panels(count: int, height: float, sharey: bool = True) -> tuple[Figure, list[Axes]]:
-    """A row of panels in the width of a page."""
+def panels(count: int, height: float, sharey: bool = True, columns: int = 0) -> tuple[Figure, list[Axes]]:
+    """Panels in the width of a page: in a row, or in rows of so many columns, each of that height in inches."""
     width = WIDTH if count > 1 else 0.7 * WIDTH
-    figure, axes = plt.subplots(1, count, figsize=(width, height), sharey=sharey, squeeze=False, layout="constrained")
+    across = min(columns or count, count)
+    down = -(-count // across)
+    size = (width, height * down)
+    figure, axes = plt.subplots(down, across, figsize=size, sharey=sharey, squeeze=False, layout="constrained")
     plt.close(figure)  # a notebook shows the figure a function returns, once
-    return figure, list(axes[0])
+    for unused in axes.flat[count:]:
+        unused.set_axis_off()
+    return figure, list(axes.flat[:count])
 
 
 def nothing(words: str) -> Figure:

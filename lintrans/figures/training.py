@@ -89,7 +89,8 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
     Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a triangle on the top edge;
     the published rate is a dashed vertical line in the optimizer's colour.
     """
-    figure, shown = panels(len(tunings), 3.6)
+    columns = 2 if len(tunings) > 3 else 0
+    figure, shown = panels(len(tunings), 3.0 if columns else 3.6, columns=columns)
     markers = {1.0: "o", np.inf: "s"}
     handles: list[Any] = []
     for axes, (name, tuning) in zip(shown, tunings.items(), strict=True):
@@ -125,7 +126,8 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
         title = f"{setting.title}: {int(losses['steps'].iloc[0]):,} steps"
         axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
-    shown[0].set_ylabel("typical loss at the end")
+    for axes in shown[:: columns or len(shown)]:
+        axes.set_ylabel("typical loss at the end")
     grey = "#555555"
     handles += [
         Line2D([], [], color=grey, marker="*", markersize=11, linestyle="none", label="best rate"),

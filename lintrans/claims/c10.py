@@ -1,0 +1,56 @@
+"""C10: the loss falls with depth, for both optimizers (Ahn et al. 2024)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..problems import PROBLEMS
+from ..settings import LABELS, DepthBudget
+from .common import judged_losses, rules_digest
+from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
+from .records import Verdict
+from .rules import Unit, ratio_state, rule
+from .tails import contrast
+
+CLAIM = "C10"
+SENTENCE = "The loss falls with depth, for SGD and for Adam."
+FIGURE = "fig-depth-gap"
+READINGS = ("tuned",)
+STATISTIC = "end loss, shallower over deeper"
+
+
+def losses(depths: Depths, layers: int, *together: int) -> pd.DataFrame | None:
+    """End losses of one depth, at the horizon that it shares with others; None where it was not trained."""
+    name, histories = NAMES[layers], depths.shared(layers, *together).histories
+    return judged_losses(histories[name], PROBLEMS[name].task.zero_loss) if name in histories else None
+
+
+def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
+    """The verdict, reading "tuned"."""
+    units = []
+    for shallow, deep in STEPS:
+        tables = [losses(depths, layers, shallow, deep) for layers in (shallow, deep)]
+        for optimizer, label in LABELS.items():
+            above, below = (None if table is None else losses_of(table, optimizer) for table in tables)
+            ratio = contrast(above, below)
+            units.append(Unit(f"{label} from {contrast_case(shallow, deep)}", STATISTIC, ratio, ratio_state(ratio)))
+    return Verdict(
+        CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), training_deviations(budget),
+        rules_digest("c10", "depth", "tails"),
+    )  # fmt: skip
+
+
+def log_losses(depths: Depths) -> pd.DataFrame:
+    """For a figure, at the short horizon: columns layers, optimizer, seed, value (log of the end loss)."""
+    rows = []
+    for layers, name in NAMES.items():
+        if name not in depths.short.histories:
+            continue
+        table = judged_losses(depths.short.histories[name], PROBLEMS[name].task.zero_loss)
+        for optimizer in LABELS:
+            for seed, value in losses_of(table, optimizer).items():
+                rows.append({"layers": layers, "optimizer": optimizer, "seed": seed, "value": value})
+    return pd.DataFrame(rows, columns=["layers", "optimizer", "seed", "value"])
+
+
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

@@ -1,0 +1,64 @@
+"""C6: heavier-tailed covariates give heavier-tailed gradient noise (Ahn et al. 2024, the section on causes).
+
+The paper compares histograms of its Setting 3 with those of spherical covariates. Here E, the tail of the noise against
+Gaussian noise of the same covariance (:mod:`.c2`), is compared between the two, initialization by initialization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ..settings import NOISE_PROTOCOL, NoiseBudget
+from .c2 import deviations, geometric_mean
+from .common import rules_digest
+from .records import Verdict
+from .rules import State, Unit, correlation_state, ratio_state, rule
+from .tails import PAIR, Trend
+
+CLAIM = "C6"
+SENTENCE = "Heavier-tailed covariates give heavier-tailed gradient noise."
+CHAPTER = "heavy_tails"
+FIGURE = "fig-tails-noise"
+READINGS = ("init",)
+CASE = "setting 3 against sphere"
+STATISTIC = "E, Setting 3 over sphere"
+STATISTIC_999 = "the same of q99.9"
+TREND = "rank correlation (Kendall) of E with the level of tail, at equal second moment"
+
+
+def contrast(tables: Mapping[str, pd.DataFrame], column: str, statistic: str, case: str, decides: bool) -> Unit:
+    """The geometric mean over initializations of a statistic, Setting 3 over sphere."""
+    heavy, light = (tables[name].set_index("seed")[column] if name in tables else None for name in PAIR)
+    if heavy is None or light is None:
+        return Unit(case, statistic, None, State.MISSING, decides)
+    seeds = heavy.index.intersection(light.index)
+    ratio = geometric_mean((heavy[seeds] / light[seeds]).to_numpy(np.float64))
+    return Unit(case, statistic, ratio, ratio_state(ratio), decides)
+
+
+def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, trend: Trend | None = None) -> Verdict:
+    """The verdict, reading "init".
+
+    Args:
+        scale: the scale's name.
+        tables: from :func:`.c2.at_initialization`, by setting; one left out was not measured.
+        budget: what they were measured with.
+        trend: of E along levels of tail, shown beside.
+    """
+    units = [
+        contrast(tables, "excess", STATISTIC, CASE, decides=True),
+        contrast(tables, "excess_999", STATISTIC_999, f"{CASE}, q99.9", decides=False),
+    ]
+    if trend is not None:
+        state = correlation_state(trend.seeds) if trend.seeds is not None else State.MISSING
+        units.append(Unit(f"along {trend.levels} levels", TREND, trend.seeds, state, decides=False))
+    measured = replace(budget, settings=tuple(name for name in PAIR if name in tables))
+    short = deviations(measured, replace(NOISE_PROTOCOL, settings=PAIR))
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c6", "c2", "tails"))
+
+
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

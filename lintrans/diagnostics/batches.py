@@ -1,0 +1,127 @@
+"""Losses of the batches that trainings meet, and of many fresh blocks: where the mean of a deep model's loss lies.
+
+A batch is known by seed and step, so it can be drawn again at any parameters that were kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..engines import Engine, Plan, choose
+from ..engines.derivatives import batch_gradients
+from ..history import COLUMNS, History
+from ..models import LinearTransformer
+from ..optimizers import gradient_norm
+from ..probes import BLOCK, Scheduled
+from ..progress import bar
+from ..random import Stream
+from ..runs import grid
+from ..tasks import LinearRegression
+from ..training import plan_training
+from ..vectors import pack
+
+WORST = 10
+"""Prompts whose share in the mean loss is reported."""
+
+
+def _met(
+    model: LinearTransformer, task: LinearRegression, parameters: Tensor, batch: int, seeds: Sequence[int], step: int
+) -> dict[str, Tensor]:
+    """Loss ``[runs]`` of the training batch of each run's seed and one step, and the norm of its gradient."""
+    losses, slopes = batch_gradients(
+        model, task, parameters, batch=batch, count=1, seed=list(seeds), first=step, stream=Stream.TRAINING
+    )
+    largest, relative = gradient_norm(pack(model, slopes)[0].flatten(0, -2).double())
+    norms = (largest * relative).flatten()
+    return {
+        "batch_loss": losses[:, 0].double().nan_to_num(torch.inf, torch.inf),
+        "batch_gradient": norms.nan_to_num(torch.inf, torch.inf),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchLoss(Scheduled):
+    """What a run meets at a step: the loss of its training batch, and the norm of that batch's gradient.
+
+    Metrics ``batch_loss`` and ``batch_gradient``, in the training's own precision, infinite where that cannot hold
+    them. Each batch is drawn and differentiated once more, so with ``every=1`` a training takes twice as long.
+
+    Args:
+        every: at 0, every, 2 every, ...; None for no regular steps.
+        at: further steps; there is none at the end of the training, and no row for it.
+    """
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`~lintrans.probes.Probe`."""
+        return {step for step in super().times(steps, total) if step < total}
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`~lintrans.probes.Probe`."""
+        model, task = plan.linear
+        return _met(model, task, parameters.cpu(), plan.batch, [run.seed for run in plan.runs], step)
+
+
+def batches_along(
+    history: History,
+    model: LinearTransformer,
+    task: LinearRegression,
+    batch: int,
+    steps: Iterable[int],
+    title: str = "batches",
+) -> pd.DataFrame:
+    """The rows of :class:`BatchLoss` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
+    wanted = sorted(set(steps))
+    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
+    seeds = [int(seed) for seed in history.runs["seed"]]
+    rows = [pd.DataFrame(columns=list(COLUMNS))]
+    with bar(len(wanted), title) as shown:
+        for step in wanted:
+            for metric, values in _met(model, task, history.parameters(step), batch, seeds, step).items():
+                rows.append(table.assign(step=step, metric=metric, value=values.numpy()))
+            shown.update(1)
+    return pd.concat(rows[1:] or rows, ignore_index=True)[list(COLUMNS)]
+
+
+def block_losses(model: LinearTransformer, task: LinearRegression, parameters: Tensor, blocks: int) -> Tensor:
+    """Mean losses of fresh blocks of 1000 prompts, those behind typical losses: ``[runs, blocks]`` in float64.
+
+    Args:
+        model: the model.
+        task: where its prompts come from.
+        parameters: ``[runs, *model.parameter_shape]``; losses are computed in their dtype.
+        blocks: how many.
+    """
+    nobody = grid(optimizer="sgd", lr=0.0, seed=range(len(parameters)))
+    plan = plan_training(model, task, nobody, steps=0, batch=BLOCK, device="cpu", dtype=parameters.dtype)
+    return choose("auto", plan).block_losses(parameters, blocks, Stream.EVALUATION, BLOCK).double()
+
+
+def worst_prompts(
+    model: LinearTransformer, task: LinearRegression, parameters: Tensor, losses: Tensor, count: int = WORST
+) -> Tensor:
+    """The largest losses of single prompts, ``[runs, count]`` in descending order.
+
+    They are looked for in as many blocks, those of the largest mean loss, which hold all of them wherever single
+    prompts rule a block's mean.
+
+    Args:
+        model: the model.
+        task: where its prompts come from.
+        parameters: ``[runs, *model.parameter_shape]``.
+        losses: of the blocks, from :func:`block_losses`.
+        count: how many.
+    """
+    wanted = losses.nan_to_num(torch.inf, torch.inf).argsort(dim=-1, descending=True)[:, :count]
+    rows = []
+    for own, places in zip(parameters.double(), wanted.tolist(), strict=True):
+        parts = []
+        for place in places:
+            prompts = task.sample_moments(BLOCK, 0, place, stream=Stream.EVALUATION, dtype=torch.float64)
+            parts.append((model.predict(own, prompts) - prompts.target) ** 2)
+        rows.append(torch.cat(parts).nan_to_num(torch.inf, torch.inf).sort(descending=True).values[:count])
+    return torch.stack(rows)

@@ -1,0 +1,68 @@
+"""Compiled loops for softmax and ReLU attention, called with torch tensors; and the engine on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from ..models import LinearTransformer
+from ..random import Stream
+from ..tasks import LinearRegression
+from . import attending
+from .base import Plan
+from .compiling import Kernel, attending_kernel
+from .kernels import CHUNK
+from .laws import law_of
+from .loops import Array, aligned, known_law
+from .token_loops import TokenEngine, TokenLoops
+
+
+class AttendingLoops(TokenLoops):
+    """Compiled loops for one model whose attention is not linear, in one dtype, on the CPU.
+
+    Args:
+        model: any depth, heads and kind of attention; one compile for each d and form.
+        dtype: torch.float32 or torch.float64.
+    """
+
+    def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
+        super().__init__(model, model.d, model.layers, dtype)
+        self.model = model
+        self.shape = (model.heads, attending.KINDS[model.attention])
+
+    def kernel(self, name: str, tangents: int = 0) -> Kernel:
+        """One of :data:`~lintrans.engines.attending.KERNELS` for this model."""
+        model = self.model
+        size = model.d if name == "prompts" else model.block  # prompts are the same in both forms
+        return attending_kernel(name, model.d, size, self.kind, tangents)
+
+    def space(self, n: int) -> int:
+        """Numbers of working memory that a prompt of n examples needs."""
+        model = self.model
+        return attending.work_size(model.layers, n, model.d, model.block, model.heads)
+
+    def draw(
+        self, task: LinearRegression, seeds: Sequence[int], steps: Sequence[int], stream: Stream, batch: int
+    ) -> Array:
+        """The prompts of (seeds[s], steps[s]) as kernels read them; overwritten by the next call."""
+        n, threads = task.n, numba.config.NUMBA_NUM_THREADS
+        data = self.data(len(seeds), n, batch)
+        tokens = self.memory("tokens", threads, -(-(n + 2) * task.d // 4) * 4, CHUNK)
+        norms = self.memory("norms", threads, CHUNK)
+        lengths = aligned((threads, 3, (n + 2) * CHUNK + 8), np.dtype(np.float64))
+        numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
+        self.kernel("prompts")(data, *numbers, np.uint32(stream), batch, n, *known_law(task), tokens, norms, lengths)
+        return data
+
+
+class AttendingEngine(TokenEngine):
+    """See :class:`~lintrans.engines.token_loops.TokenEngine`; laws of covariates of a user's own are drawn by torch."""
+
+    def __init__(self, plan: Plan) -> None:
+        model, task = plan.linear
+        loops: Any = AttendingLoops(model, plan.dtype)
+        super().__init__(plan, loops, drawn=law_of(task) is not None)

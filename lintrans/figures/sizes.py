@@ -1,0 +1,53 @@
+"""The overview of behaviours by size of model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .style import COLOURS, GREY, OTHERS, WIDTH, legend_below
+
+MARKS: dict[str, dict[str, Any]] = {
+    "reproduced": {"marker": "o", "color": OTHERS[0]},
+    "partly": {"marker": "D", "color": OTHERS[2]},
+    "not reproduced": {"marker": "x", "color": COLOURS["sgd"], "markeredgewidth": 2.2},
+    "undecided": {"marker": "$?$", "color": GREY},
+    "undefined": {"marker": "_", "color": GREY, "markeredgewidth": 2.2},
+    "not measured": {"marker": ".", "color": GREY},
+}
+"""A marker and a colour for each word, so that neither is needed alone."""
+
+
+def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str) -> Figure:
+    """A mark for every size and behaviour.
+
+    Args:
+        words: a row a size, a column a claim, values as in MARKS.
+        names: claims in words.
+        whole: the size that the others are compared with; its row is shaded.
+    """
+    sizes, claims = list(words.index), list(words.columns)
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.36 * len(sizes)), layout="constrained")
+    plt.close(figure)
+    for row, size in enumerate(sizes):
+        if size == whole:
+            axes.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.12, linewidth=0)
+        for column, claim in enumerate(claims):
+            axes.plot(column, row, linestyle="none", markersize=10, **MARKS[str(words.loc[size, claim])])
+    axes.set_xticks(range(len(claims)), [f"{claim}\n{names[claim]}" for claim in claims])
+    axes.set_yticks(range(len(sizes)), sizes)
+    axes.set_xlim(-0.5, len(claims) - 0.5)
+    axes.set_ylim(len(sizes) - 0.5, -0.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    met = [word for word in MARKS if (words == word).any(axis=None)]
+    handles = [Line2D([], [], linestyle="none", markersize=8, label=word, **MARKS[word]) for word in met]
+    legend_below(figure, handles)
+    return figure

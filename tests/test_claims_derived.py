@@ -1,0 +1,161 @@
+"""C17 from made-up verdicts of other claims, and the pages that show all claims."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from lintrans import claims
+from lintrans.chapters import pages
+from lintrans.claims import State, Unit, Verdict, c8, c17, rule, scorecard
+from lintrans.claims.c17 import INPUTS
+from lintrans.claims.records import verdict_records
+from lintrans.statistics import Interval
+from lintrans.store import Store
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+INIT = ("C6", "C11")
+
+
+def judged(claim: str, state: State, reading: str = "tuned", scale: str = "paper", short: bool = False) -> Verdict:
+    interval = None if state is MISSING else Interval(2.0, 1.5, 2.5, 0.001, 12)
+    units = (Unit("one", "ratio", interval, state),)
+    return Verdict(claim, reading, scale, "x", units, rule(units), ("fewer seeds",) if short else (), "r")
+
+
+def gap(state: State, reading: str = "tuned", scale: str = "paper") -> Verdict:
+    """C8 with D in that state, which does not decide."""
+    interval = None if state is MISSING else Interval(1.5, 1.3, 1.8, 0.001, 24)
+    decides = Unit("SGD", "steps", Interval(2.0, 1.5, 2.5, 0.001, 24), YES)
+    units = (decides, Unit(c8.GROWTH, c8.GAP, interval, state, decides=False))
+    return Verdict("C8", reading, scale, "x", units, rule(units), (), "r")
+
+
+def kept(tmp_path: Path, *verdicts: Verdict) -> Store:
+    store = Store(tmp_path)
+    for verdict in verdicts:
+        claims.record(verdict, store)
+    return store
+
+
+def all_of(state: State, reading: str = "tuned", **other: State) -> list[Verdict]:
+    return [judged(claim, other.get(claim, state), "init" if claim in INIT else reading) for claim in INPUTS]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "d", "words"),
+    [
+        (all_of(YES), YES, "reproduced"),
+        (all_of(YES), NULL, "partly reproduced (C6, C7, C9, C11, C12)"),
+        (all_of(YES), WEAK, "partly reproduced (C6, C7, C9, C11, C12)"),
+        (all_of(NULL), NULL, "not reproduced"),
+        (all_of(REV), REV, "not reproduced"),
+        (all_of(NULL), YES, "partly reproduced (D of C8)"),
+        (all_of(NULL), UNDECIDED, "not measurable here (undecided)"),
+        (all_of(NULL), WEAK, "not measurable here (undecided)"),
+        (all_of(NULL, C9=UNDECIDED), NULL, "not measurable here (undecided)"),
+        (all_of(NULL, C9=WEAK), NULL, "partly reproduced (C9)"),
+        (all_of(NULL, C9=YES, C7=UNDECIDED), YES, "partly reproduced (C9, D of C8)"),
+        (all_of(YES, C12=MISSING), YES, "not measurable here"),
+        (all_of(YES), MISSING, "not measurable here"),
+    ],
+)
+def test_rule(tmp_path: Path, inputs: list[Verdict], d: State, words: str) -> None:
+    store = kept(tmp_path, *inputs, gap(d))
+    assert str(c17.judge("tuned", "paper", verdict_records("paper", store)).ruling) == words
+
+
+def test_any_input_may_be_missing(tmp_path: Path) -> None:
+    """Each of the six left out in turn, and all of them."""
+    whole = [*all_of(YES), gap(YES)]
+    for number, left_out in enumerate(whole):
+        store = kept(tmp_path / str(number), *(verdict for verdict in whole if verdict is not left_out))
+        verdict = c17.judge("tuned", "paper", verdict_records("paper", store))
+        assert str(verdict.ruling) == "not measurable here"
+        assert [unit.state for unit in verdict.units].count(MISSING) == 1
+    nothing = c17.judge("tuned", "paper", {})
+    assert {unit.state for unit in nothing.units} == {MISSING}
+    without_d = kept(tmp_path / "no d", *all_of(YES), judged("C8", YES))
+    assert c17.judge("tuned", "paper", verdict_records("paper", without_d)).units[-1].state is MISSING
+
+
+def test_readings_are_apart_and_init_counts_for_both(tmp_path: Path) -> None:
+    store = kept(tmp_path, *all_of(YES), gap(YES), judged("C7", YES, "published"), gap(NULL, "published"))
+    found = c17.derive("paper", store)
+    assert str(found["tuned"].ruling) == "reproduced"
+    published = {unit.case: unit.state for unit in found["published"].units}
+    assert published == {"C6": YES, "C7": YES, "C9": MISSING, "C11": YES, "C12": MISSING, "D of C8": NULL}
+    assert str(found["published"].ruling) == "not measurable here"
+    assert {unit.case for unit in found["published"].units} == {*INPUTS, c17.GAP}
+    assert str(c17.derive("quick", store)["tuned"].ruling) == "not measurable here"  # another scale
+
+
+def test_it_is_kept_and_shows_only_verdicts(tmp_path: Path) -> None:
+    store = kept(tmp_path, *all_of(WEAK), gap(NULL))
+    before = claims.verdicts_digest(store)
+    c17.derive("paper", store)
+    frame = claims.verdict_frame("paper", store)
+    final = frame[(frame["claim"] == "C17") & (frame["case"] == "all")].set_index("reading")["verdict"]
+    assert final["tuned"] == "partly reproduced (C6, C7, C9, C11, C12)"
+    assert claims.verdicts_digest(store) == before, "else the pages that derive it would be out of date at once"
+    claims.record(judged("C6", NULL, "init"), store)
+    assert claims.verdicts_digest(store) != before
+
+
+def test_deviations_of_inputs_are_named(tmp_path: Path) -> None:
+    inputs = [judged(claim, YES, "init" if claim in INIT else "tuned", short=claim in ("C6", "C9")) for claim in INPUTS]
+    verdict = c17.judge("tuned", "paper", verdict_records("paper", kept(tmp_path, *inputs, gap(YES))))
+    assert verdict.deviations == ("so do its inputs: C6, C9",)
+
+
+def test_words(tmp_path: Path) -> None:
+    grows = c17.describe(c17.derive("paper", kept(tmp_path / "a", *all_of(NULL, C7=WEAK, C9=UNDECIDED), gap(YES))))
+    assert (
+        "- *tuned*: **partly reproduced (C7, D of C8)**. C7 partly; C6, C11, C12 not reproduced; C9 undecided;" in grows
+    )
+    assert "D 1.5 [1.3, 1.8], YES. The gap in steps **grows** with the tails, which contradicts C8" in grows
+    assert "- *published*: **not measurable here**." in grows
+    stays = c17.describe(c17.derive("paper", kept(tmp_path / "b", *all_of(NULL), gap(NULL))))
+    assert "contradicts" not in stays
+    assert "D gives no ground for a gap that grows with the tails." in stays
+
+
+def test_claims_stand_in_order_and_have_what_pages_need() -> None:
+    numbers = [int(name[1:]) for name in claims.CLAIMS]
+    assert numbers == sorted(numbers)
+    assert [*itertools.chain(*scorecard.GROUPS.values())] == list(range(1, 18))
+    in_book = {Path(page).name for page in pages(ROOT)}
+    for name, claim in claims.CLAIMS.items():
+        assert name == claim.CLAIM
+        assert claim.SENTENCE.endswith(".")
+        assert set(claim.READINGS) <= {"published", "tuned", "init"}
+        assert claim.CHAPTER in in_book, "a page links to it"
+        text = (ROOT / "book" / f"{claim.CHAPTER}.md").read_text("utf-8")
+        assert not claim.FIGURE or f"name: {claim.FIGURE}\n" in text
+
+
+def test_groups_hold_every_claim_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    parts = [claims.overview("quick", group)["claim"].tolist() for group in scorecard.GROUPS]
+    assert [*itertools.chain(*parts)] == list(claims.CLAIMS) == claims.overview("quick")["claim"].tolist()
+    counts = [len(claims.cards("quick", group)) for group in scorecard.GROUPS]
+    assert sum(counts) == len(claims.cards("quick"))
+    with pytest.raises(ValueError, match="group = 'cause' is not one of"):
+        claims.overview("quick", "cause")
+
+
+def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    for verdict in [*all_of(YES), gap(YES)]:
+        claims.record(verdict)
+    c17.derive("paper")
+    cards = [card for card in claims.cards("paper", "causes") if card.text.startswith("**C17, tuned")]
+    [card] = cards
+    assert "Verdict: **reproduced**. Judged " in card.text
+    assert "numref" not in card.text
+    assert card.table is not None
+    assert card.table["case"].tolist() == [*INPUTS, c17.GAP]
+    assert card.table["estimate [95% interval]"].tolist()[-1] == "1.5 [1.3, 1.8]"
