@@ -53,6 +53,9 @@ NUMERICAL = (
     "engines/derivatives",
     "engines/embedded",
     "engines/embedded_loops",
+    "engines/token_loops",
+    "engines/attending",
+    "engines/attending_loops",
 )
 """Modules whose code decides the numbers of a training."""
 

@@ -202,6 +202,10 @@ NOISE: MappingProxyType[str, NoiseBudget] = MappingProxyType(
 )
 
 
+SPHERE_RATES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""Further rates of the grid on the sphere. SGD's best lies among them, and one widening after another costs more."""
+
+
 @dataclass(frozen=True)
 class TailBudget:
     """How the levels of tail between the sphere and Setting 3, and around them, are trained and measured.
@@ -224,7 +228,7 @@ TAILS: MappingProxyType[str, TailBudget] = MappingProxyType(
     {
         "paper": TailBudget(
             TuningBudget((), 1000, PAPER_SEEDS, 1000, 100, 100, 50, RATES, (1.0,), TUNING_SEEDS[:1], 1000, 3, 100),
-            (250, 500, 1000), 4, 3000, 150,
+            (250, 500, 1000), 4, 2000, 120,
         ),
         "quick": TailBudget(
             TuningBudget((), 60, 3, 200, 10, 8, 10, RATES, (1.0,), TUNING_SEEDS[:1], 60, 3, 10), (30,), 3, 100, 10
@@ -319,14 +323,16 @@ DEPTH_BUDGETS: MappingProxyType[str, DepthBudget] = MappingProxyType(
     {
         "paper": replace(
             DEPTH_PROTOCOL,
-            long=replace(DEPTH_PROTOCOL.long, blocks=300, tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=50),
+            long=replace(DEPTH_PROTOCOL.long, blocks=200, tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=50),
             short=replace(
-                DEPTH_PROTOCOL.short, blocks=300, tuning_seeds=TUNING_SEEDS[:2], tuning_blocks=50, rates=RATES[2:9],
+                DEPTH_PROTOCOL.short, blocks=200, tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=50, rates=RATES[2:9],
                 clips=(1.0,), screening=500, finalists=2,
             ),
+            long_curvature=replace(DEPTH_PROTOCOL.long_curvature, probes=DEPTH_PROTOCOL.long_curvature.probes[1:]),
+            short_curvature=replace(DEPTH_PROTOCOL.short_curvature, probes=DEPTH_PROTOCOL.short_curvature.probes[1:]),
             deep_noise=replace(DEPTH_PROTOCOL.deep_noise, samples=3000),
-            precision_seeds=3,
-            seconds=480,
+            precision_seeds=2,
+            seconds=540,
         ),
         "quick": DepthBudget(
             TuningBudget(_SHALLOW, 100, 4, 200, 10, 3, 10, RATES[2:9:3], (1.0,), TUNING_SEEDS[:1], 50, 1, 5),
@@ -365,12 +371,12 @@ LARGER_BUDGETS: MappingProxyType[str, LargerBudget] = MappingProxyType(
     {
         "paper": LargerBudget(
             replace(
-                LARGER_PROTOCOL.training, batch=250, blocks=50, every=100, rates=RATES[3:7], clips=(1.0,),
+                LARGER_PROTOCOL.training, batch=250, blocks=20, every=200, rates=RATES[3:7], clips=(1.0,),
                 tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=10,
             ),
             1000,
-            replace(LARGER_PROTOCOL.noise, samples=2000, batch=250, reference=50_000),
-            240,
+            replace(LARGER_PROTOCOL.noise, seeds=4, samples=2000, batch=250, reference=50_000),
+            300,
         ),
         "quick": LargerBudget(
             TuningBudget(("larger",), 20, 2, 32, 1, 4, 20, RATES[3:7:2], (1.0,), TUNING_SEEDS[:1], 10, 1, 1),
@@ -473,12 +479,12 @@ ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
         ),
         "quick": AttentionBudget(
             SizeBudget(
-                TuningBudget(_KINDS, 60, 3, 64, 3, 4, 10, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 30, 1, 1),
-                CurvatureBudget(3, (30, 60), (30,), 30, 30, (10, 50, 10), (), 0, 0, 4, batch=64),
+                TuningBudget(_KINDS, 60, 3, 64, 3, 4, 15, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 60, 1, 1),
+                CurvatureBudget(3, (30,), (30,), 15, 15, (0, 45, 15), (), 0, 0, 4, batch=32),
                 NoiseBudget(_KINDS, 3, 60, 64, 1000, (), (), 0, 0, 2),
                 12,
             ),
-            TuningBudget(_FULL, 60, 3, 64, 3, 6, 10, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 30, 1, 1),
+            TuningBudget(_FULL, 60, 2, 64, 3, 6, 30, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 60, 1, 1),
             20,
         ),
     }

@@ -16,6 +16,7 @@ from scipy import stats
 import lintrans as lt
 from lintrans.claims import State, Unit, Word, c9, c10, c11, c12, depth, depth_page
 from lintrans.claims.c3 import CONVENTIONS, MATCHED, PUBLIC
+from lintrans.figures import depth as figures
 from lintrans.protocol import COARSE_LOSS, LOSS, Judged, end_steps
 from lintrans.settings import DEPTH_BUDGETS, DEPTH_PROTOCOL
 from lintrans.statistics import Interval
@@ -259,7 +260,8 @@ def test_c12_compares_every_depth_with_two_layers_under_every_convention() -> No
     for case, ratio, seeds in (("L = 4 against 2", 2.0, 6), ("L = 8 against 2, per block", 8.0, 4)):
         own = found[case].interval
         assert own is not None
-        assert (own.estimate, own.n) == (pytest.approx(ratio), seeds)
+        assert own.estimate == pytest.approx(ratio)
+        assert own.n == seeds
     assert verdict.ruling.word is Word.REPRODUCED
     assert c12.robust(verdict)
     table = depth_page.condition_table(verdict)
@@ -342,3 +344,32 @@ def test_mean_against_typical_in_words() -> None:
     assert table["mean over typical, least and most of the seeds"].unique().tolist() == ["2 to 1e+30"]
     assert table["share of the ten worst prompts"].unique().tolist() == ["25.00%"]
     assert "from 1,000 to 2,000 prompts" in depth_page.describe_means(found)
+
+
+def test_figures_of_the_page() -> None:
+    """What each shows; and a sentence where no rate was found, so that nothing was trained."""
+    depths = depths_of(GROWING)
+    curves = figures.typical_curves(depths.short.histories)
+    assert [axes.get_title() for axes in curves.axes] == [f"L = {layers}" for layers in GROWING]
+    low, high = curves.axes[0].get_ylim()
+    assert low < 1e-8 < 5 < high
+    losses, gaps = c10.log_losses(depths), c9.log_gaps(c9.gaps(depths))
+    assert set(losses["layers"]) == set(gaps["layers"]) == set(GROWING)
+    assert gaps[gaps["metric"] == "loss"].groupby("layers")["value"].mean()[8] == pytest.approx(
+        math.log(8) + np.log(SPREAD[:4]).mean() / 2
+    )
+    assert len(figures.losses_and_gaps(losses, gaps).axes) == 2
+    noise = noise_of(GROWING, {2: 6, 4: 6, 6: 4, 8: 4})
+    assert len(figures.noise_by_depth(c11.log_tails(noise), c11.log_tails(noise, "median"), 1.25).axes) == 2
+    line, values = np.linspace(0.1, 2.0, 20), np.linspace(-3.0, 50.0, 20)
+    shown = figures.overflow_curves({"a": values}, line, {"mark": 1.0}, {"a": (values, values + 1)}, line)
+    assert [axes.get_title() for axes in shown.axes] == ["by formula", "measured"]
+    nobody = depths_of({})
+    empty = [
+        figures.typical_curves({}),
+        figures.batches_met({}),
+        figures.running_means({}),
+        figures.losses_and_gaps(c10.log_losses(nobody), c9.log_gaps(c9.gaps(nobody))),
+        figures.overflow_curves({}, line, {}, {}, line),
+    ]
+    assert all("not measured" in figure.axes[0].texts[0].get_text() for figure in empty)

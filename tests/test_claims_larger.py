@@ -106,8 +106,9 @@ def test_rates_chosen_early_are_judged_late(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_sizes_of_models() -> None:
     table = larger_page.sizes({"small": (3, 5, 20), "large": (8, 20, 60)}).set_index("model")
-    assert table.loc["parameters, 2 L d²"].tolist() == ["150", "6,400"]
-    assert table.loc["degree of the prediction, 3^L"].tolist() == ["27", "6,561"]
+    assert table["small"].to_dict()["parameters, 2 L d²"] == "150"
+    assert table["large"].to_dict()["parameters, 2 L d²"] == "6,400"
+    assert table["large"].to_dict()["degree of the prediction, 3^L"] == "6,561"
 
 
 def test_the_gram_matrix_has_the_spectrum_of_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +123,8 @@ def test_the_gram_matrix_has_the_spectrum_of_the_covariance(monkeypatch: pytest.
     assert dual.covariance.shape == (2, 12, 12)
     assert torch.equal(whole.norms, dual.norms)
     assert torch.allclose(whole.spectrum[:, :12], dual.spectrum, rtol=1e-5, atol=1e-6 * float(whole.spectrum.max()))
-    tables = [noise.noise_table(each, [0, 1], null_samples=1000) for each in (whole, dual)]
-    pd.testing.assert_frame_equal(*tables, rtol=1e-4)
+    first, second = (noise.noise_table(each, [0, 1], null_samples=1000) for each in (whole, dual))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
     many = noise.measure_noise(model, task, parameters, **{**options, "samples": 20})  # type: ignore[arg-type]
     assert many.covariance.shape == (2, 16, 16)
     assert np.isfinite(replace(dual).spectrum.numpy()).all()

@@ -86,7 +86,7 @@ def test_what_the_seeds_leave_open() -> None:
     assert ruling(made_up(YES, states(UNDECIDED, C4=NULL))) == "reproduced"  # it lacks C4 for sure
     several = made_up(states(YES, C1=UNDECIDED), states(YES, C1=WEAK))
     assert ruling(several) == "not measurable here (undecided)"  # as much of C1 as the largest may have?
-    assert c16.unsettled((2, 5), several, c16.LARGEST) == ["C1"]
+    assert c16.unsettled((2, 5), several) == ["C1"]
     assert ruling(made_up(states(YES, C1=UNDECIDED), YES)) == "not reproduced"  # no doubt of that
 
 
@@ -170,6 +170,8 @@ def test_behaviours_for_real() -> None:
         ]
     verdict = c16.judge("quick", table, TINY)
     assert str(verdict.ruling) == "not measurable here"
+    assert c16_page.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
+    assert "times that" in c16_page.describe_least(measured) or "No run" in c16_page.describe_least(measured)
     rows = c16_page.details(table)
     assert len(rows) == len(SIZES) * len(FEATURES) + (len(TINY.curvature.judged) - 1) * ("1" in measured.conditions)
 

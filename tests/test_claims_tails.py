@@ -112,6 +112,11 @@ def test_trend_is_kendalls() -> None:
     assert found.seeds.estimate == pytest.approx((1.0 + 2 / 3) / 2)
     up = tails.trend(table_of({math.inf: [0.0], 10.0: [1.0], 2.5: [2.0], 0.5: [3.0], 0.1: [4.0]}), "moment", "noise")
     assert (up.tau, up.p) == pytest.approx((1.0, 2 / math.factorial(5)))
+    tied = tails.trend(table_of({math.inf: [0.0, 0.1], 10.0: [0.0, 0.1], 0.5: [1.0, 1.1]}), "moment", "noise")
+    assert tied.tau == pytest.approx(2 / math.sqrt(6))
+    flat = tails.trend(table_of({math.inf: [0.0], 10.0: [0.0], 0.5: [0.0]}), "moment", "noise")
+    assert math.isnan(flat.tau)
+    assert "the same at every level" in tails_page.describe_trends([flat])
     none = tails.trend(table_of(values), "variance", "noise")
     assert math.isnan(none.tau)
     assert none.seeds is None
@@ -498,16 +503,26 @@ def test_setting_3_is_trained_once_for_both_chapters(monkeypatch: pytest.MonkeyP
     quick = SCALES["quick"]
     best = {name: Choice(0.1, 1.0, 0.1, True, 60) for name in ("sgd", "adam")}
     monkeypatch.setattr(protocol, "tune", lambda name, budget, device: Tuning(name, pd.DataFrame(), best, True))
-    for kept, settings in zip(asked, (quick.settings, tails.PAIR), strict=True):
+    for kept, train in zip(asked, (protocol.judge_all, tails.judge_pair), strict=True):
 
         def watched(model: Any, task: Any, runs: Any, kept: list[Any] = kept, **options: Any) -> lt.History:
             kept.append((task, model, list(runs), {k: v for k, v in options.items() if k != "title"}))
             return lt.History(pd.DataFrame({"run": [], "step": []}), pd.DataFrame({"run": range(len(runs))}), {}, 1)
 
         monkeypatch.setattr(protocol, "experiment", watched)
-        protocol.judge_all(replace(quick, settings=settings))
+        judged = train(quick)
+        assert {"3"} <= set(judged.published) & set(judged.tuned) & set(judged.tunings)
     [first], [second] = ([each for each in kept if each[0] == PROBLEMS["3"].task] for kept in asked)
     assert first == second
+
+
+def test_only_the_spheres_grid_is_wider() -> None:
+    quick = SCALES["quick"]
+    assert tails.with_grid(quick, "3") == replace(quick, settings=("3",))
+    for name in ("sphere", "tail sphere"):
+        assert tails.with_grid(quick, name).rates == (*RATES, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+        again = replace(quick, rates=(1.0, 2.0))
+        assert sorted(tails.with_grid(again, name).rates) == [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import torch
 
 import lintrans as lt
 from lintrans import deep
+from lintrans.diagnostics import batches
 from lintrans.diagnostics.batches import BatchLoss, batches_along, block_losses, worst_prompts
+from lintrans.engines import choose, derivatives
 from lintrans.figures import depth as figures
 from lintrans.probes import TypicalLoss
 from lintrans.problems import PROBLEMS
@@ -21,6 +23,14 @@ from lintrans.random import Stream
 from lintrans.settings import DEPTH_BUDGETS
 
 MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
+
+
+@pytest.fixture(autouse=True)
+def by_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is small here takes longer to compile than to compute; the slow tests take the compiled loops."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr(batches, "choose", lambda _, plan: choose("reference", plan))
+        monkeypatch.setattr(derivatives, "_loops", lambda *_: None)
 
 
 def isotropic(p: list[float], q: list[float], d: int = 2) -> torch.Tensor:
@@ -101,18 +111,18 @@ def test_a_batch_beyond_the_precision_is_infinite() -> None:
 def test_blocks_and_their_worst_prompts() -> None:
     """Block losses are those behind the typical loss; the worst prompts those of a search through all."""
     parameters = MODEL.init([0, 1], dtype=torch.float64) * 4
-    losses = block_losses(MODEL, TASK, parameters, 12)
-    assert losses.shape == (2, 12)
+    losses = block_losses(MODEL, TASK, parameters, 6)
+    assert losses.shape == (2, 6)
     each = []
-    for step in range(12):
+    for step in range(6):
         prompts = TASK.sample_moments(1000, 0, step, stream=Stream.EVALUATION, dtype=torch.float64)
         each.append((MODEL.predict(parameters, prompts) - prompts.target) ** 2)
     assert torch.allclose(losses, torch.stack([errors.mean(-1) for errors in each], dim=-1))
-    expected = torch.stack([errors for errors in each], dim=1).flatten(1).sort(descending=True).values
+    expected = torch.stack(each, dim=1).flatten(1).sort(descending=True).values
     worst = worst_prompts(MODEL, TASK, parameters, losses, count=3)
     assert worst.shape == (2, 3)
     assert (worst <= expected[:, :3] * (1 + 1e-9)).all()
-    assert torch.allclose(worst_prompts(MODEL, TASK, parameters, losses, count=12), expected[:, :12])
+    assert torch.allclose(worst_prompts(MODEL, TASK, parameters, losses, count=6), expected[:, :6])
     assert (worst.diff(dim=-1) <= 0).all()
 
 
@@ -165,14 +175,14 @@ def test_mean_against_typical_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(deep, "PROBLEMS", {"depth 2": setting})
     parameters = torch.cat([MODEL.init([0, 1], dtype=torch.float64)] * 2)
     history = history_with(parameters)
-    frame = deep.means({"depth 2": history}, 4)["depth 2"]
-    losses = block_losses(MODEL, TASK, parameters, 4)
-    last = frame[frame["prompts"] == 4000].reset_index(drop=True)
+    frame = deep.means({"depth 2": history}, 3)["depth 2"]
+    losses = block_losses(MODEL, TASK, parameters, 3)
+    last = frame[frame["prompts"] == 3000].reset_index(drop=True)
     assert last["mean"].to_numpy() == pytest.approx(losses.mean(-1).numpy())
     assert last["typical"].to_numpy() == pytest.approx(losses.quantile(0.5, dim=-1).numpy())
-    share = worst_prompts(MODEL, TASK, parameters, losses).sum(-1) / (losses.mean(-1) * 4000)
+    share = worst_prompts(MODEL, TASK, parameters, losses).sum(-1) / (losses.mean(-1) * 3000)
     assert last["share"].to_numpy() == pytest.approx(share.numpy())
-    assert list(frame["prompts"].unique()) == [1000, 2000, 4000]
+    assert list(frame["prompts"].unique()) == [1000, 2000, 3000]
     assert len(figures.running_means({"depth 2": frame}).axes) == 1
     met = deep.batches_met({"depth 2": replace(history, snapshots={0: parameters})}, 20, 5, 1)
     assert set(met["depth 2"]["step"]) == {0}

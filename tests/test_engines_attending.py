@@ -39,6 +39,7 @@ def test_gradients_are_those_of_torch(attention: str, form: str, heads: int, lay
     torch.testing.assert_close(slopes, wanted, rtol=1e-10, atol=1e-12 * float(wanted.abs().max()))
 
 
+@pytest.mark.slow
 @FORM
 @pytest.mark.parametrize("attention", ON_TOKENS)
 def test_hessian_products_are_those_of_torch(attention: str, form: str) -> None:
@@ -53,12 +54,24 @@ def test_hessian_products_are_those_of_torch(attention: str, form: str) -> None:
 
 @pytest.mark.parametrize("covariates", [lt.Gaussian(2.0), lt.Sphere(), lt.GammaScaled(0.1, 10.0)])
 def test_drawn_prompts_are_the_tasks(covariates: Any) -> None:
+    from lintrans.engines.attending_loops import AttendingLoops
+
     task = lt.LinearRegression(D, N, covariates)
+    loops = AttendingLoops(model_of("softmax"), torch.float32)
+    drawn = loops.draw(task, [3, 4], [7, 8], lt.Stream.NOISE, 203).copy()
+    for index, (seed, step) in enumerate(((3, 7), (4, 8))):
+        wanted = loops.pack(task.sample(203, seed, step, stream=lt.Stream.NOISE, dtype=torch.float64))
+        np.testing.assert_allclose(drawn[index], wanted[0], rtol=1e-4, atol=1e-5)
+    assert drawn[0, -1].sum() == 203
+
+
+@pytest.mark.slow
+def test_gradients_of_drawn_prompts() -> None:
     model = model_of("softmax")
     parameters = model.init([0, 1, 2], dtype=torch.float64)
     options: dict[str, Any] = {"batch": 50, "count": 2, "seed": [3, 4, 3], "first": 7}
-    found = batch_gradients(model, task, parameters, engine="cpu", **options)
-    wanted = batch_gradients(model, task, parameters, engine="reference", **options)
+    found = batch_gradients(model, TASK, parameters, engine="cpu", **options)
+    wanted = batch_gradients(model, TASK, parameters, engine="reference", **options)
     for mine, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-11 * float(other.abs().max()))
 
@@ -79,6 +92,7 @@ def test_large_scores_and_lost_parameters(attention: str) -> None:
         assert not slopes[2].isfinite().all()
 
 
+@pytest.mark.slow
 def test_training_is_that_of_the_reference_engine() -> None:
     for attention in ON_TOKENS:
         runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(2))
@@ -116,6 +130,7 @@ class Halved:
         return d / 4
 
 
+@pytest.mark.slow
 def test_a_law_of_the_users_own_is_drawn_by_torch() -> None:
     task = lt.LinearRegression(D, N, Halved())
     runs = lt.grid(optimizer="adam", lr=0.02, seed=range(2))

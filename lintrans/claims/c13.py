@@ -31,8 +31,11 @@ READINGS = ("tuned",)
 LINEAR = "linear"
 DEFINITIONS = ("softmax", "softmax-visible")
 """The softmax of the public code and the ordinary one: problems that decide."""
-BESIDE = {"relu": LINEAR, **dict.fromkeys(HEADS.values(), FULL_LINEAR)}
-"""Problems that are shown beside them, and what each is compared with."""
+BESIDE = ("relu",)
+"""Problems that are shown beside them."""
+COMPARED = {**dict.fromkeys((*DEFINITIONS, *BESIDE), LINEAR), **dict.fromkeys(HEADS.values(), FULL_LINEAR)}
+"""What each problem is compared with: linear attention in the same form."""
+FIRST_HALF = "C4 by its first half: the second relates a grid of rates over several settings"
 LOSSES = "end loss, over that of linear attention"
 SPEED = "steps T over those of linear attention to the same loss"
 
@@ -98,11 +101,12 @@ def speed(name: str, other: str, histories: Mapping[str, History], optimizer: st
     return ratio, bool(found["censored"].mean() > 0.5)
 
 
-def units_of(name: str, other: str, histories: Mapping[str, History], decides: bool) -> list[Unit]:
+def units_of(name: str, histories: Mapping[str, History], decides: bool) -> list[Unit]:
     """The ratio of end losses of one problem for each optimizer, and the speed beside it."""
     units = []
     for optimizer, label in LABELS.items():
         case = f"{PROBLEMS[name].title}, {label}"
+        other = COMPARED[name]
         ratio, found = loss_ratio(name, other, histories, optimizer), speed(name, other, histories, optimizer)
         units.append(Unit(case, LOSSES, ratio, ratio_state(ratio), decides))
         faster, censored = found if found else (None, False)
@@ -118,8 +122,8 @@ def judge(scale: str, histories: Mapping[str, History], budget: AttentionBudget)
         histories: the judging runs by problem; one left out was not measured.
         budget: what they were run with.
     """
-    units = [unit for name in DEFINITIONS for unit in units_of(name, LINEAR, histories, True)]
-    beside = [unit for name, other in BESIDE.items() for unit in units_of(name, other, histories, False)]
+    units = [unit for name in DEFINITIONS for unit in units_of(name, histories, True)]
+    beside = [unit for name in BESIDE for unit in units_of(name, histories, False)]
     short = deviations(budget.sparse.training, ATTENTION_PROTOCOL.sparse.training)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c13", "c16"))
 
@@ -139,7 +143,7 @@ def behaviour_deviations(budget: AttentionBudget) -> tuple[str, ...]:
         *deviations(own.training, asked.training),
         *curvature_deviations(own.curvature, "judged", "spectral", asked=asked.curvature),
         *(f"noise: {text}" for text in c2.deviations(own.noise, asked.noise)),
-        c16.FIRST_HALF,
+        FIRST_HALF,
     )
 
 

@@ -13,8 +13,8 @@ from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from ..protocol import Tuning
 from ..random import Stream
 from ..settings import LABELS
-from .c13 import BESIDE, DEFINITIONS, LINEAR, end_losses, loss_ratio, steps_to_end_loss
-from .c16 import FEATURES, Behaviour, lacking, unsettled
+from .c13 import BESIDE, COMPARED, DEFINITIONS, LINEAR, end_losses, loss_ratio, steps_to_end_loss
+from .c16 import FEATURES, Behaviour
 from .c16_page import word
 from .records import Verdict, interval_text
 from .rules import State, ratio_state
@@ -52,21 +52,20 @@ def describe(verdict: Verdict) -> str:
 def describe_speed(histories: Mapping[str, History]) -> str:
     """How many steps linear attention needs to the end losses of the others, a sentence each, in Markdown."""
     lines = []
-    for name in (*DEFINITIONS, "relu"):
+    for name in (*DEFINITIONS, *BESIDE):
         if name not in histories or LINEAR not in histories:
             lines.append(f"- {PROBLEMS[name].title}: not measured at this scale.")
             continue
         parts = []
         for optimizer, label in LABELS.items():
             found = steps_to_end_loss(name, LINEAR, histories, optimizer)
-            there = found[~found["censored"]]["steps"]
-            if there.empty:
-                parts.append(f"with {label} no seed of linear attention gets there")
-                continue
-            missing = f", {int(found['censored'].sum())} of {len(found)} seeds never" if found["censored"].any() else ""
-            parts.append(f"with {label} after {there.median():,.0f} steps (median){missing}")
+            there, lost = found[~found["censored"]]["steps"], int(found["censored"].sum())
+            text = "never, in any seed" if there.empty else f"after {there.median():,.0f} steps (median)"
+            parts.append(
+                f"with {label} {text}{f', {lost} of {len(found)} seeds never' if 0 < lost < len(found) else ''}"
+            )
         lines.append(
-            f"- {PROBLEMS[name].title}, its loss after {histories[name].steps:,} steps: linear attention is below "
+            f"- {PROBLEMS[name].title}, its loss after {histories[name].steps:,} steps: linear attention gets below "
             f"that {'; '.join(parts)}."
         )
     return "\n".join(lines)
@@ -76,15 +75,14 @@ def summary(histories: Mapping[str, History], tunings: Mapping[str, Tuning], nam
     """Best rate, end loss (median over seeds) and its ratio to linear attention's, a row a model and optimizer."""
     rows = []
     for name in names:
-        other = BESIDE.get(name, LINEAR)
         for optimizer, label in LABELS.items():
             row = {"attention": PROBLEMS[name].title, "optimizer": label}
             best = tunings[name].best[optimizer]
             row["best rate"] = f"{best.lr:g}" + ("" if best.interior else ", at the edge of the rates tried")
             if name in histories:
                 row["end loss"] = f"{end_losses(name, histories[name], optimizer).median():.3g}"
-            if name not in (LINEAR, FULL_LINEAR):
-                ratio = loss_ratio(name, other, histories, optimizer)
+            if name in COMPARED:
+                ratio = loss_ratio(name, COMPARED[name], histories, optimizer)
                 row["over linear attention"] = interval_text(ratio)
                 row["state"] = str(ratio_state(ratio))
             rows.append(row)
@@ -141,29 +139,34 @@ def describe_reach() -> str:
 
 
 def describe_survival(table: Mapping[str, Mapping[str, Behaviour]]) -> str:
-    """Which behaviours of linear attention each other kind has too, a sentence each, in Markdown."""
+    """How the behaviours of each other kind of attention compare with linear attention's, a list in Markdown."""
     whole = ATTENTION_TITLES[LINEAR]
-    had = [claim for claim in FEATURES if (table[whole][claim].strength or 0) > 0]
-    parts = ", ".join(f"{claim} ({FEATURES[claim]}: {word(table[whole][claim])})" for claim in had)
-    lines = [f"- {whole.capitalize()} attention, at this size of batch and horizon, shows {parts or 'none of them'}."]
-    for name in (title for title in table if title != whole):
-        own = table[name]
-        lost, open_ = lacking(name, table, whole), unsettled(name, table, whole)
-        kept = [claim for claim in had if claim not in (*lost, *open_) and not own[claim].missing]
-        more = [claim for claim in FEATURES if claim not in had and (own[claim].strength or 0) > 0]
-        texts = [
-            f"{words} {', '.join(claims)}"
-            for words, claims in (
-                ("keeps", kept),
-                ("has less of", lost),
-                ("leaves open", [claim for claim in open_ if not own[claim].missing]),
-                ("was not measured for", [claim for claim in FEATURES if own[claim].missing]),
-                ("shows beyond these", more),
-            )
-            if claims
-        ]
-        lines.append(f"- {name}: {'; '.join(texts) or 'nothing to compare'}.")
+    lines = []
+    for name, own in table.items():
+        groups: dict[str, list[str]] = {}
+        for claim in FEATURES:
+            words = f"{claim} ({word(own[claim])})"
+            groups.setdefault(_compared(own[claim], table[whole][claim], name == whole), []).append(words)
+        texts = [" ".join([how, ", ".join(claims)]) for how, claims in groups.items()]
+        lines.append(f"- {name}: {'; '.join(texts)}.")
     return "\n".join(lines)
+
+
+def _compared(own: Behaviour, linear: Behaviour, same: bool) -> str:
+    """How one behaviour of a kind of attention compares with that of linear attention, in a word or two."""
+    if own.missing or (linear.missing and not same):
+        return "not compared:"
+    if own.strength is None:
+        return "undecided:"
+    if same:
+        return "shows" if own.strength else "does not show"
+    if linear.strength is None:
+        return "undecided for linear attention:"
+    if own.strength < linear.strength:
+        return "**has less of**"
+    if own.strength > linear.strength:
+        return "**has more of**"
+    return "keeps" if own.strength else "lacks as well"
 
 
 def deviations_text(texts: tuple[str, ...]) -> str:

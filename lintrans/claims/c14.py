@@ -70,7 +70,11 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
     short = (
         *deviations(training, asked.training),
         *tuning_deviations(tuning, tuning_asked),
-        *([f"curves and steps every {training.every}"] if training.every > asked.training.every else []),
+        *(
+            [f"steps to the target in multiples of {training.every} instead of {asked.training.every}"]
+            if training.every > asked.training.every
+            else []
+        ),
         *noise_deviations(budget.noise, asked.noise),
     )
     return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest("c14", "c1", "c2", "depth"))

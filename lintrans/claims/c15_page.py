@@ -64,8 +64,9 @@ def describe_losses(history: History) -> str:
         for name, own in ((name, losses[losses["optimizer"] == name]) for name in LABELS)
     ]
     return (
-        f"Typical loss at step {history.steps:,}, median over seeds: {'; '.join(parts)}. The least typical loss of any "
-        f"run, the cooldown included, is {floor(history):.2e}."
+        f"Typical loss at step {history.steps:,}, median over seeds: {'; '.join(parts)}. The notebook's $g$ is another "
+        "draw, so that the levels need not agree; their difference may. The least typical loss of any run, the cooldown "
+        f"included, is {floor(history):.2e}."
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pandas as pd
 
@@ -84,9 +83,6 @@ class Behaviour:
 
 
 Table = Mapping[Size, Mapping[str, Behaviour]]
-
-Key = TypeVar("Key")
-"""What tells the models apart that a page compares: sizes here, names of problems elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -180,19 +176,19 @@ def size_unit(size: Size, table: Table) -> Unit:
         else:
             state = State.UNDECIDED if None in strengths else State.NULL
         return Unit(title(size), words, None, state)
-    otherwise = State.UNDECIDED if unsettled(size, table, LARGEST) else State.REV
-    return Unit(title(size), words, None, State.YES if lacking(size, table, LARGEST) else otherwise)
+    otherwise = State.UNDECIDED if unsettled(size, table) else State.REV
+    return Unit(title(size), words, None, State.YES if lacking(size, table) else otherwise)
 
 
-def lacking(key: Key, table: Mapping[Key, Mapping[str, Behaviour]], whole: Key) -> list[str]:
-    """Behaviours that one model has less of than another, beyond doubt."""
-    pairs = {claim: (table[key][claim].strength, table[whole][claim].strength) for claim in FEATURES}
+def lacking(size: Size, table: Table) -> list[str]:
+    """Behaviours that a size has less of than the largest, beyond doubt."""
+    pairs = {claim: (table[size][claim].strength, table[LARGEST][claim].strength) for claim in FEATURES}
     return [claim for claim, (own, least) in pairs.items() if own is not None and least is not None and own < least]
 
 
-def unsettled(key: Key, table: Mapping[Key, Mapping[str, Behaviour]], whole: Key) -> list[str]:
-    """Behaviours of which it is open whether one model has as much as another."""
-    pairs = {claim: (table[key][claim].strength, table[whole][claim].strength) for claim in FEATURES}
+def unsettled(size: Size, table: Table) -> list[str]:
+    """Behaviours of which it is open whether a size has as much as the largest."""
+    pairs = {claim: (table[size][claim].strength, table[LARGEST][claim].strength) for claim in FEATURES}
     return [
         claim
         for claim, (own, least) in pairs.items()

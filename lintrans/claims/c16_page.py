@@ -93,7 +93,7 @@ def describe(verdict: Verdict, table: Table) -> str:
     lines = [f"- {title(LARGEST)}, the largest size: {'; '.join(parts)}."]
     for size in (size for size in SIZES if size != LARGEST):
         own, state = table[size], states[title(size)]
-        lacks = [f"{claim} ({word(own[claim])})" for claim in lacking(size, table, LARGEST)]
+        lacks = [f"{claim} ({word(own[claim])})" for claim in lacking(size, table)]
         if state is State.MISSING:
             text = "not everything was measured"
         elif state is State.REV:
@@ -101,7 +101,7 @@ def describe(verdict: Verdict, table: Table) -> str:
         elif lacks:
             text = f"lacks {', '.join(lacks)}"
         else:
-            text = f"open: the seeds do not decide on {', '.join(unsettled(size, table, LARGEST))}"
+            text = f"open: the seeds do not decide on {', '.join(unsettled(size, table))}"
         lines.append(f"- {title(size)}: {text}.")
     return "\n".join(lines)
 
@@ -110,6 +110,8 @@ def best_rates(measured: Measured) -> pd.DataFrame:
     """The rates, the end losses and the floor of every size, medians over seeds, beside the best that one layer can."""
     rows = []
     for size, name in SIZES.items():
+        if name not in measured.tunings:
+            continue
         zero = PROBLEMS[name].task.zero_loss
         line = {"size": title(size), "loss of the zero predictor": f"{zero:g}"}
         for optimizer, label in LABELS.items():

@@ -17,16 +17,19 @@ from scipy import stats
 from ..history import History
 from ..measured import condition_numbers
 from ..problems import PROBLEMS, SETTINGS, TAIL_FAMILIES
-from ..protocol import Tuning, judge_all
-from ..settings import CurvatureBudget, NoiseBudget, TailBudget
+from ..protocol import Judged, Tuning, judge_all
+from ..settings import SPHERE_RATES, CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
 from ..statistics import ROUNDING, Interval, mean_interval, paired_t
+from ..tasks import Sphere
 from .c2 import at_initialization
 from .c3 import CONVENTIONS, log_ratios_along
-from .common import arms, floor, judged_losses, steps_to
+from .common import READINGS, arms, floor, judged_losses, steps_to
 
 PAIR = ("3", "sphere")
 """The heavy- and the light-tailed setting of the paper."""
 FAMILIES = {"moment": "equal second moment and clip", "variance": "as in the paper"}
+FEWEST = 3
+"""Levels below which there is no trend."""
 STATISTICS = {
     "loss": "end loss, SGD over Adam",
     "steps": "steps to target, SGD over Adam",
@@ -62,6 +65,23 @@ class Levels:
     noise: dict[str, pd.DataFrame]
 
 
+def with_grid(budget: TuningBudget, name: str) -> TuningBudget:
+    """The budget for one problem alone; on the sphere with a wider grid of rates."""
+    on_sphere = isinstance(getattr(PROBLEMS[name].task, "covariates", None), Sphere)
+    rates = (*budget.rates, *(rate for rate in SPHERE_RATES if rate not in budget.rates)) if on_sphere else budget.rates
+    return replace(budget, settings=(name,), rates=rates)
+
+
+def judge_pair(budget: TuningBudget, device: str = "auto") -> Judged:
+    """The judged trainings of the paper's two settings; those of Setting 3 are the ones of claim C1."""
+    parts = [judge_all(with_grid(budget, name), device) for name in PAIR]
+    readings = {
+        reading: {name: history for part in parts for name, history in part.histories[reading].items()}
+        for reading in READINGS
+    }
+    return Judged(readings, {name: tuning for part in parts for name, tuning in part.tunings.items()})
+
+
 def measure(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, device: str = "auto") -> Levels:
     """Train and measure every level; what other chapters have measured is found in the store."""
     histories: dict[str, History] = {}
@@ -70,7 +90,7 @@ def measure(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, 
     known = [(setting.task, setting.model) for setting in SETTINGS.values()]
     for name in problems_of():
         setting = PROBLEMS[name]
-        judged = judge_all(replace(budget.training, settings=(name,), clips=(setting.clip,)), device, ("tuned",))
+        judged = judge_all(with_grid(replace(budget.training, clips=(setting.clip,)), name), device, ("tuned",))
         histories |= judged.tuned
         tunings |= judged.tunings
         own = replace(noise, settings=(name,))
@@ -148,7 +168,7 @@ class Trend:
     """Whether a statistic grows with the level of tail: Kendall's tau, 1 where every heavier level has more of it.
 
     Attributes:
-        tau, p: of the geometric means over seeds; p is exact.
+        tau, p: of the geometric means over seeds; p is exact where no two are equal. NaN where all are.
         seeds: mean of the tau of every seed that all levels have, with its 95% interval; None where there is none.
         levels: how many levels were measured.
     """
@@ -167,10 +187,10 @@ def trend(table: pd.DataFrame, family: str, statistic: str) -> Trend:
     wide = own.pivot(index="seed", columns="shape", values="value")
     wide = wide[sorted(wide.columns, reverse=True)]  # light tails first
     count = wide.shape[1]
-    if count < 3:
+    if count < FEWEST:
         return Trend(family, statistic, math.nan, math.nan, None, count)
     order = np.arange(count)
-    whole = stats.kendalltau(order, wide.mean().to_numpy(np.float64), method="exact")
+    whole = stats.kendalltau(order, wide.mean().to_numpy(np.float64))
     taus = [stats.kendalltau(order, row).statistic for row in wide.dropna().to_numpy(np.float64)]
     seeds = mean_interval(np.array(taus)) if len(taus) and np.isfinite(taus).all() else None
     return Trend(family, statistic, float(whole.statistic), float(whole.pvalue), seeds, count)

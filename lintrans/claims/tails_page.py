@@ -17,7 +17,7 @@ from .c7 import AT_CLIP, robust
 from .c8 import GAP_CASE, GROWTH, steps_of
 from .records import Verdict, interval_text
 from .rules import LEVEL, State, Unit
-from .tails import FAMILIES, PAIR, STATISTICS, Trend, level_name, target_of
+from .tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, target_of
 
 SHOWN = ("loss", "noise", "r_lower")
 """Statistics of the figure: gap in loss, tail of the noise, gap in R_med."""
@@ -152,7 +152,7 @@ def trend_table(found: Sequence[Trend]) -> pd.DataFrame:
                 "statistic": STATISTICS[trend.statistic],
                 "levels": trend.levels,
                 "τ of the means": f"{trend.tau:.2f}" if measured else "not measured",
-                "exact p": f"{trend.p:.2g}" if measured else "no number",
+                "p": f"{trend.p:.2g}" if measured else "no number",
                 "mean τ over seeds [95% interval]": interval_text(trend.seeds),
             }
         )
@@ -166,7 +166,7 @@ def describe_trends(found: Sequence[Trend], statistics: Sequence[str] = SHOWN) -
         if trend.statistic not in statistics:
             continue
         if math.isnan(trend.tau):
-            words = "too few levels were measured"
+            words = "is the same at every level" if trend.levels >= FEWEST else "too few levels were measured"
         elif trend.p < LEVEL:
             strictly = ", at every step" if abs(trend.tau) > 1 - 1e-9 else ""
             words = f"**{'grows' if trend.tau > 0 else 'shrinks'}** with the tails{strictly}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -38,7 +39,7 @@ def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str) -> Figure:
             axes.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.12, linewidth=0)
         for column, claim in enumerate(claims):
             axes.plot(column, row, linestyle="none", markersize=10, **MARKS[str(words.loc[size, claim])])
-    axes.set_xticks(range(len(claims)), [f"{claim}\n{names[claim]}" for claim in claims])
+    axes.set_xticks(range(len(claims)), [f"{claim}\n{textwrap.fill(names[claim], 12)}" for claim in claims])
     axes.set_yticks(range(len(sizes)), sizes)
     axes.set_xlim(-0.5, len(claims) - 0.5)
     axes.set_ylim(len(sizes) - 0.5, -0.5)

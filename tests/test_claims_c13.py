@@ -1,0 +1,180 @@
+"""C13 on made-up losses that should pass, should fail, and lack something; what its page says; a tiny one for real."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lintrans as lt
+from lintrans.claims import State, Word, c13, c13_page
+from lintrans.claims.c16 import FEATURES, Behaviour
+from lintrans.claims.rules import Unit
+from lintrans.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
+from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
+from lintrans.settings import ATTENTION, ATTENTION_PROTOCOL, PROTOCOL, attention
+from lintrans.statistics import Interval
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+STEPS = 1000
+
+
+def made_up(loss: float, reached: int = 200, seeds: int = 4) -> lt.History:
+    """Runs that fall to a loss, slightly different for each seed, at one step."""
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.1, clip=1.0, seed=range(seeds))
+    table = runs.frame.assign(skipped=0, clipped=0, diverged=-1)
+    rows = []
+    for run, seed in zip(table["run"], table["seed"], strict=True):
+        value = loss * (1 + 0.01 * seed)
+        rows += [(run, step, COARSE_LOSS, value if step >= reached else 4.9) for step in range(0, STEPS + 1, 50)]
+        rows += [(run, step, LOSS, value) for step in (*end_steps(STEPS), 1200)]
+    frame = pd.DataFrame(rows, columns=["run", "step", "metric", "value"]).merge(table, on="run")
+    return lt.History(frame, table, {}, STEPS)
+
+
+def histories(linear: float = 0.01, public: float = 4.0, ordinary: float = 1.5) -> dict[str, lt.History]:
+    losses = {"linear": linear, "softmax": public, "softmax-visible": ordinary, "relu": 2.0, FULL_LINEAR: 0.5}
+    losses |= dict(zip(HEADS.values(), (1.0, 0.5, 0.4), strict=True))
+    return {name: made_up(loss) for name, loss in losses.items()}
+
+
+def test_verdicts() -> None:
+    verdict = c13.judge("paper", histories(), ATTENTION_PROTOCOL)
+    deciding = [unit for unit in verdict.units if unit.decides]
+    assert [unit.case for unit in deciding] == [
+        "softmax, SGD",
+        "softmax, Adam",
+        "softmax, visible keys, SGD",
+        "softmax, visible keys, Adam",
+    ]
+    assert {unit.state for unit in deciding} == {YES}
+    assert deciding[0].interval is not None
+    assert deciding[0].interval.estimate == pytest.approx(400)
+    assert verdict.ruling.word is Word.REPRODUCED
+    assert verdict.deviations == ()
+    beside = {unit.case: unit for unit in verdict.units if not unit.decides}
+    faster = beside["softmax, SGD, speed"]
+    assert faster.interval is not None
+    assert faster.interval.estimate == pytest.approx(STEPS / 200)
+    assert faster.state is YES
+    only = c13.judge("paper", histories(ordinary=0.005), ATTENTION_PROTOCOL)
+    assert str(only.ruling) == "partly reproduced (softmax, SGD, softmax, Adam)"
+    none = c13.judge("paper", histories(linear=6.0), ATTENTION_PROTOCOL)  # lost: it counts as the zero predictor
+    assert none.ruling.word is Word.NOT
+    missing = histories()
+    del missing["softmax-visible"]
+    assert c13.judge("paper", missing, ATTENTION_PROTOCOL).ruling.word is Word.UNMEASURABLE
+    assert c13.judge("paper", {}, ATTENTION_PROTOCOL).ruling.word is Word.UNMEASURABLE
+
+
+def test_a_loss_that_is_never_reached_is_censored() -> None:
+    found = histories(linear=4.5)
+    table = c13.steps_to_end_loss("softmax", "linear", found, "adam")
+    assert table["censored"].all()
+    assert (table["steps"] == STEPS).all()
+    unit = next(unit for unit in c13.units_of("softmax", found, True) if "speed" in unit.case)
+    assert unit.state is UNDECIDED
+    assert "gets below that with SGD never, in any seed; with Adam never" in c13_page.describe_speed(found)
+    assert "gets below that with SGD after 200 steps (median); with Adam after" in c13_page.describe_speed(histories())
+
+
+def test_deviations() -> None:
+    short = c13.judge("paper", histories(), attention("paper")).deviations
+    assert "batches of 250 prompts instead of 1,000" in short
+    assert c13.behaviour_deviations(ATTENTION_PROTOCOL) == (c13.FIRST_HALF,)
+    assert len(c13.behaviour_deviations(attention("quick"))) > 5
+    assert c13_page.deviations_text(()) == ""
+    assert c13_page.deviations_text(("a", "b")).endswith("- a\n- b")
+
+
+def test_budgets() -> None:
+    for scale, budget in ATTENTION.items():
+        assert set(budget.sparse.training.settings) == set(ATTENTION_TITLES), scale
+        assert budget.full.settings == (FULL_LINEAR, *HEADS.values())
+        for training in (budget.sparse.training, budget.full):
+            assert training.screening == training.steps
+            assert training.finalists > 0
+            assert set(training.rates) <= set(PROTOCOL.rates)
+        steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))
+        assert {*budget.sparse.curvature.probes, *budget.sparse.curvature.judged} <= steps
+    longer = c13.changed(attention("paper"), seeds=3, steps=500)
+    assert {b.seeds for b in (longer.sparse.training, longer.full, longer.sparse.noise)} == {3}
+    assert {b.steps for b in (longer.sparse.training, longer.full)} == {500}
+    assert c13.changed(attention("paper")) == attention("paper")
+
+
+def test_problems_differ_in_attention_alone() -> None:
+    first = PROBLEMS["1"]
+    for kind in ATTENTION_TITLES:
+        assert isinstance(first.model, lt.LinearTransformer)
+        assert PROBLEMS[kind].model == replace(first.model, attention=kind)
+        assert (PROBLEMS[kind].task, PROBLEMS[kind].clip) == (first.task, first.clip)
+    for heads, name in HEADS.items():
+        assert PROBLEMS[name].model == replace(PROBLEMS[FULL_LINEAR].model, attention="softmax", heads=heads)
+
+
+def test_sentences() -> None:
+    found = histories()
+    verdict = c13.judge("paper", found, ATTENTION_PROTOCOL)
+    assert "softmax, SGD: linear attention ends lower, clearly: the other's loss is 400" in c13_page.describe(verdict)
+    heads = c13_page.describe_heads(found).splitlines()
+    assert "1 head: with SGD it ends clearly above linear attention with one (2 [2, 2]" in heads[0]
+    assert "2 heads: with SGD it matches linear attention with one" in heads[1]
+    assert "4 heads: with SGD it ends below linear attention with one" in heads[2]
+    assert "gains much by the full form" in c13_page.describe_forms(found)
+    assert "was not measured" in c13_page.describe_heads({})
+    assert "was not measured" in c13_page.describe_forms({})
+    assert "not measured at this scale" in c13_page.describe_speed({})
+
+
+def test_the_reach_of_the_public_codes_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c13_page, "BOUND_BATCH", 2000)
+    text = c13_page.describe_reach()
+    assert "the factor is 0.158" in text
+    assert float(text.split("a loss of ")[1].split(" ")[0]) == pytest.approx(2.85, abs=0.5)
+
+
+def behaviour(state: State) -> Behaviour:
+    interval = None if state is MISSING else Interval(1.0, 1.0, 1.0, 0.001, 6)
+    return Behaviour((Unit("x", "ratio", interval, state),))
+
+
+def test_survival() -> None:
+    linear = dict(zip(FEATURES, map(behaviour, (YES, YES, NULL, NULL, UNDECIDED)), strict=True))
+    other = dict(zip(FEATURES, map(behaviour, (YES, NULL, YES, NULL, YES)), strict=True))
+    rest = dict(zip(FEATURES, map(behaviour, (MISSING, UNDECIDED, NULL, NULL, NULL)), strict=True))
+    lines = c13_page.describe_survival({"linear": linear, "softmax": other, "ReLU": rest}).splitlines()
+    assert lines[0] == (
+        "- linear: shows C1 (reproduced), C2 (reproduced); does not show C3 (not reproduced), C4 (not reproduced); "
+        "undecided: C5 (undecided)."
+    )
+    assert lines[1] == (
+        "- softmax: keeps C1 (reproduced); **has less of** C2 (not reproduced); **has more of** C3 (reproduced); "
+        "lacks as well C4 (not reproduced); undecided for linear attention: C5 (reproduced)."
+    )
+    assert lines[2].startswith("- ReLU: not compared: C1 (not measured); undecided: C2 (undecided); lacks as well C3")
+
+
+@pytest.mark.slow
+def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quick scale, smaller: every kind of attention through every instrument."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    quick = c13.changed(attention("quick"), seeds=2)
+    budget = replace(quick, full=replace(quick.full, settings=(FULL_LINEAR, HEADS[1])))
+    measured = c13.measure(budget)
+    verdict = c13.judge("quick", measured.histories, budget)
+    assert len([unit for unit in verdict.units if unit.decides]) == 4
+    table = c13.behaviours(measured, budget)
+    assert set(table) == set(ATTENTION_TITLES.values())
+    names = [name for name in ATTENTION_TITLES if name in measured.histories]
+    assert not any(table[ATTENTION_TITLES[name]]["C2"].missing for name in ATTENTION_TITLES)
+    for name in names:
+        assert np.isfinite(measured.sparse.steps[name]["value"]).all()
+        assert math.isfinite(c13.end_losses(name, measured.histories[name], "adam").sum())
+    rows = c13_page.summary(measured.histories, measured.sparse.tunings, tuple(ATTENTION_TITLES))
+    assert len(rows) == 8
+    assert rows.loc[0, "state"] == ""

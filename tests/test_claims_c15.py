@@ -1,0 +1,193 @@
+"""C15 on made-up measurements that should pass, should fail, and lack something; what its page then says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import lintrans as lt
+from lintrans import claims
+from lintrans.claims import State, Unit, Verdict, Word, c15, c15_page
+from lintrans.claims.c16 import FEATURES, Behaviour
+from lintrans.problems import PROBLEMS
+from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
+from lintrans.settings import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
+from lintrans.statistics import Interval
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+AGREES = {State.YES: 2.0, State.WEAK: 1.1, State.NULL: 1.0, State.REV: 0.5, State.UNDECIDED: 1.2}
+
+
+def unit(case: str, state: State, decides: bool = True, p: float = 0.001) -> Unit:
+    estimate = AGREES.get(state)
+    interval = None if estimate is None else Interval(estimate, 0.9 * estimate, 1.1 * estimate, p, 5)
+    return Unit(case, "a statistic", interval, state, decides)
+
+
+def found(**states: tuple[State, ...]) -> dict[str, Behaviour]:
+    """Behaviours whose units say YES, or what is given."""
+    made = {}
+    for claim in FEATURES:
+        given = states.get(claim, (YES, YES) if claim == "C3" else (YES,))
+        units = [unit(f"{claim}, step {k}" if len(given) > 1 else claim, state) for k, state in enumerate(given)]
+        made[claim] = Behaviour((*units, unit(f"{claim}, beside", NULL, decides=False)))
+    return made
+
+
+def judge(behaviours: dict[str, Behaviour]) -> Verdict:
+    return c15.judge("paper", behaviours, NONLINEAR_PROTOCOL)
+
+
+def test_reproduced_if_the_first_four_say_yes() -> None:
+    verdict = judge(found(C5=(REV,)))
+    assert (verdict.claim, verdict.reading, verdict.chapter) == ("C15", "published", "nonlinear")
+    assert verdict.ruling.word is Word.REPRODUCED
+    assert [unit.case for unit in verdict.units if unit.decides] == [f"{c}: {FEATURES[c]}" for c in c15.DECIDING]
+    fifth = next(unit for unit in verdict.units if unit.case.startswith("C5: "))
+    assert (fifth.state, fifth.decides) == (REV, False)
+    assert verdict.deviations == (c15.FIRST_HALF,)
+    assert len({unit.case for unit in verdict.units}) == len(verdict.units)
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        ({"C1": (WEAK,)}, Word.PARTLY),
+        ({"C2": (NULL,)}, Word.PARTLY),
+        ({"C3": (YES, NULL)}, Word.PARTLY),
+        (dict.fromkeys(c15.DECIDING, (NULL,)), Word.NOT),
+        (dict.fromkeys(c15.DECIDING, (REV,)), Word.NOT),
+        (dict.fromkeys(c15.DECIDING, (UNDECIDED,)), Word.UNMEASURABLE),
+        ({"C4": (MISSING,)}, Word.UNMEASURABLE),
+        ({"C5": (MISSING,)}, Word.REPRODUCED),
+    ],
+)
+def test_other_verdicts(states: dict[str, tuple[State, ...]], word: Word) -> None:
+    verdict = judge(found(**states))
+    assert verdict.ruling.word is word
+    if word is Word.PARTLY:
+        assert all(case.split(":")[0] in c15.DECIDING for case in verdict.ruling.where)
+
+
+def test_the_weaker_of_two_steps_counts() -> None:
+    """By state, then by the larger p-value; both stand beside it."""
+    verdict = judge(found(C3=(WEAK, YES)))
+    own = next(unit for unit in verdict.units if unit.case.startswith("C3: "))
+    assert own.state is WEAK
+    assert own.interval is not None
+    assert own.interval.estimate == AGREES[WEAK]
+    assert "weaker of 2" in own.statistic
+    beside = [unit for unit in verdict.units if unit.case.startswith("C3, ")]
+    assert [unit.state for unit in beside] == [WEAK, YES, NULL]
+    assert not any(unit.decides for unit in beside)
+    sure, doubted = unit("C3, a", YES, p=1e-6), unit("C3, b", YES, p=0.01)
+    assert c15.unit_of("C3", Behaviour((sure, doubted))).interval is doubted.interval
+    assert c15.unit_of("C3", Behaviour((unit("C3, a", YES), unit("C3, b", MISSING)))).state is MISSING
+
+
+def test_a_behaviour_that_was_not_measured() -> None:
+    whole = found()
+    del whole["C2"]
+    verdict = judge(whole)
+    assert verdict.ruling.word is Word.UNMEASURABLE
+    assert next(unit for unit in verdict.units if unit.case.startswith("C2: ")).state is MISSING
+
+
+def test_scales_say_what_they_lack() -> None:
+    paper = c15.judge("paper", found(), NONLINEAR_BUDGETS["paper"]).deviations
+    assert paper == (
+        "batches of 1,000 prompts instead of 2,000",
+        "noise: 1,000 minibatches instead of 10,000",
+        "noise: the gradient estimated on 100,000 prompts instead of 200,000",
+        "noise: minibatches of 1,000 prompts instead of 2,000",
+        c15.FIRST_HALF,
+    )
+    quick = c15.judge("quick", found(), NONLINEAR_BUDGETS["quick"]).deviations
+    assert any("horizon" in text for text in quick)
+    assert any("on 100 prompts" in text for text in quick)
+
+
+def test_the_claim_is_registered() -> None:
+    assert claims.CLAIMS["C15"] is c15
+    setting = PROBLEMS[c15.NAME]
+    assert (setting.lr["sgd"], setting.lr["adam"], setting.clip) == (0.05, 0.01, 1.0)
+
+
+def conditions(sgd: float, adam: float, steps: tuple[int, ...] = (1, 750, 1250, 2000)) -> pd.DataFrame:
+    rows = [
+        (optimizer, seed, step, metric, value * (1 + 0.02 * seed))
+        for optimizer, value in (("sgd", sgd), ("adam", adam))
+        for seed in range(5)
+        for step in steps
+        for metric in ("r_lower", "r_midpoint")
+    ]
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
+
+
+def test_ratio_table_beside_the_notebook() -> None:
+    table = c15_page.ratio_table(conditions(55.0, 10.0)).set_index("step")
+    assert list(table.index) == ["1", "750", "1,250", "2,000"]
+    assert table.loc["750", "notebook"] == "5.41 (3.96)"
+    assert table.loc["750", "ratio, lower median"] == "5.50 (0.00)"
+    assert list(table["agrees"]) == ["no", "yes", "yes", "no number"]
+    assert "larger in 0 of 5 seeds" in c15_page.describe_late(conditions(55.0, 10.0))
+    assert "larger in 5 of 5 seeds" in c15_page.describe_late(conditions(5.0, 10.0))
+
+
+def history(sgd: float, adam: float, steps: int = 100) -> lt.History:
+    """Typical losses that fall linearly to an end value."""
+    order = [(optimizer, seed) for optimizer in ("sgd", "adam") for seed in range(3)]
+    runs = pd.DataFrame(
+        [(k, o, 0.01, seed, 1.0, 0, 5 if o == "adam" else 0, -1) for k, (o, seed) in enumerate(order)],
+        columns=["run", "optimizer", "lr", "seed", "clip", "skipped", "clipped", "diverged"],
+    )
+    rows = [
+        (k, o, 0.01, seed, step, metric, 0.2 + ({"sgd": sgd, "adam": adam}[o] - 0.2) * min(1.0, step / steps), 1.0)
+        for k, (o, seed) in enumerate(order)
+        for metric, at in ((COARSE_LOSS, range(0, steps + 1, 10)), (LOSS, (*end_steps(steps), 120)))
+        for step in at
+    ]
+    frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
+    return lt.History(frame, runs, {}, steps)
+
+
+def test_sentences() -> None:
+    made = history(0.1, 0.001)
+    text = c15_page.describe_losses(made)
+    assert "SGD 1.02e-01 (logarithm -2.3; notebook: about -4.2" in text
+    assert "included, is 1.00e-03" in text
+    assert "SGD reaches at step 20 (" in c15_page.describe_speed(made)
+    assert "not within 100 steps" in c15_page.describe_speed(history(0.19, 0.001))
+    assert "Adam 4.2% of its steps clipped" in c15_page.describe_clipping(made)
+    assert "335 parameters and the Transformer 216, 551 in all" in c15_page.describe_sizes()
+    lines = c15_page.describe(found(C3=(YES, NULL), C5=(MISSING,))).splitlines()
+    assert lines[0].startswith("- C1, Adam ends lower: **reproduced**. a statistic 2 [1.8, 2.2] YES")
+    assert lines[2].startswith("- C3, lower R_med: **partly**. step 0 2 [1.8, 2.2] YES; step 1 1 [0.9, 1.1] NULL")
+    assert "(beside the verdict): **not measured**. a statistic not measured MISSING" in lines[4]
+
+
+@pytest.mark.slow
+def test_measured_as_a_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """The least budget there is, through training, noise and curvature to a verdict."""
+    pytest.importorskip("numba")
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    quick = NONLINEAR_BUDGETS["quick"]
+    tiny = replace(
+        quick,
+        training=replace(quick.training, steps=8, seeds=2, batch=10, blocks=1, every=1),
+        curvature=replace(
+            quick.curvature, seeds=2, probes=(1, 2, 4), judged=(2, 4), settled=2, spectral=(1, 7, 1), batch=5
+        ),
+        noise=replace(quick.noise, seeds=2, samples=12, batch=5, reference=2000),
+    )
+    measured = c15.measure(tiny)
+    assert set(measured.conditions["step"]) == {1, 2, 4}
+    assert set(measured.norms["optimizer"]) == {"adam"}
+    behaviours = c15.behaviours(measured, tiny)
+    assert not any(behaviour.missing for behaviour in behaviours.values())
+    verdict = c15.judge("quick", behaviours, tiny)
+    assert all(unit.interval is not None and math.isfinite(unit.interval.estimate) for unit in verdict.units[:5])
+    assert c15_page.ratio_table(measured.conditions)["agrees"].isin(["yes", "no", "no number"]).all()
