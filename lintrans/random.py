@@ -138,7 +138,7 @@ class Source:
     def uniforms(self, count: int) -> Tensor:
         """Uniforms on (0, 1) [*seeds, count, batch], float64; the first k of a larger count are those of k.
 
-        They share no words with :meth:`normals` nor, in practice, with :meth:`log_gamma`: their attempt is the last one.
+        They share no words with :meth:`normals` nor, in practice, with :meth:`log_gamma`: their attempt is the last.
         """
         calls = -(-count // 4)
         four = torch.stack([uniform(words) for words in self._words(calls, attempt=MASK)], dim=-2)
