@@ -117,8 +117,8 @@ def test_prompts_depend_on_nothing_else() -> None:
 
 def test_loss_of_the_zero_predictor() -> None:
     """Against fresh teachers and covariates; and the network's uniforms are uniform."""
-    targets = TASK.sample(20_000, dtype=DOUBLE).target
-    assert TASK.zero_loss == pytest.approx(float(targets.square().mean()), rel=0.1)
+    targets = TASK.sample(5000, dtype=DOUBLE).target
+    assert TASK.zero_loss == pytest.approx(float(targets.square().mean()), rel=0.15)
     network = Network(5, 10)
     uniforms = Source(0, 0, lt.Stream.FEATURES, 2000).uniforms(6)
     assert uniforms.shape == (6, 2000)

@@ -65,8 +65,8 @@ def describe_losses(history: History) -> str:
     ]
     return (
         f"Typical loss at step {history.steps:,}, median over seeds: {'; '.join(parts)}. The notebook's $g$ is another "
-        "draw, so that the levels need not agree; their difference may. The least typical loss of any run, the cooldown "
-        f"included, is {floor(history):.2e}."
+        "draw, so that levels need not agree. The least typical loss of any run, the cooldown included, is "
+        f"{floor(history):.2e}."
     )
 
 
