@@ -459,8 +459,8 @@ ATTENTION_PROTOCOL = AttentionBudget(
 """What the rules of judgement ask of claim C13, and what those of C1 to C5 ask of each kind of attention."""
 
 _ATTENTION_TRAINING = replace(
-    ATTENTION_PROTOCOL.sparse.training, batch=250, blocks=100, rates=RATES[2:9:2], clips=(1.0,),
-    tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=20, seconds=80,
+    ATTENTION_PROTOCOL.sparse.training, batch=250, blocks=50, rates=RATES[2:9:2], clips=(1.0,),
+    tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=20, seconds=70,
 )  # fmt: skip
 
 ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
@@ -468,13 +468,11 @@ ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
         "paper": AttentionBudget(
             SizeBudget(
                 _ATTENTION_TRAINING,
-                CurvatureBudget(
-                    PAPER_SEEDS, (250, 750, 1000), (750,), 250, 250, (50, 950, 50), (), 0, 0, 60, batch=250
-                ),
-                NoiseBudget(_KINDS, PAPER_SEEDS, 2000, 250, 50_000, (), (), 0, 0, 20),
-                160,
+                CurvatureBudget(PAPER_SEEDS, (750,), (750,), 250, 250, (50, 950, 100), (), 0, 0, 25, batch=250),
+                NoiseBudget(_KINDS, PAPER_SEEDS, 1000, 250, 50_000, (), (), 0, 0, 15),
+                110,
             ),
-            replace(_ATTENTION_TRAINING, settings=_FULL),
+            replace(_ATTENTION_TRAINING, settings=_FULL, seeds=3, every=100, seconds=130),
             240,
         ),
         "quick": AttentionBudget(

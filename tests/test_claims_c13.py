@@ -113,8 +113,11 @@ def test_problems_differ_in_attention_alone() -> None:
         assert isinstance(first.model, lt.LinearTransformer)
         assert PROBLEMS[kind].model == replace(first.model, attention=kind)
         assert (PROBLEMS[kind].task, PROBLEMS[kind].clip) == (first.task, first.clip)
+    full = PROBLEMS[FULL_LINEAR].model
+    assert isinstance(full, lt.LinearTransformer)
+    assert (full.form, full.attention, full.heads) == ("full", "linear", 1)
     for heads, name in HEADS.items():
-        assert PROBLEMS[name].model == replace(PROBLEMS[FULL_LINEAR].model, attention="softmax", heads=heads)
+        assert PROBLEMS[name].model == replace(full, attention="softmax", heads=heads)
 
 
 def test_sentences() -> None:
