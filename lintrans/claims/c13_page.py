@@ -19,7 +19,7 @@ from .c16_page import word
 from .records import Verdict, interval_text
 from .rules import State, ratio_state
 
-BOUND_BATCH = 100_000
+BOUND_BATCH = 20_000
 """Prompts behind the least loss within reach."""
 
 PHRASES = {
