@@ -249,6 +249,7 @@ class SizeBudget:
 
 
 _SIZES = tuple(SIZES.values())
+_QUICK_SIZES = tuple(name for (_, d), name in SIZES.items() if d > 1)  # every d costs a minute of compiling
 
 SIZE_PROTOCOL = SizeBudget(
     replace(PROTOCOL, settings=_SIZES, steps=2000, seeds=CURVATURE_SEEDS),
@@ -267,9 +268,9 @@ SIZE_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
             210,
         ),
         "quick": SizeBudget(
-            TuningBudget(_SIZES, 100, 3, 200, 10, 8, 10, RATES[::3], (1.0,), TUNING_SEEDS[:1], 60, 1, 10),
+            TuningBudget(_QUICK_SIZES, 100, 3, 200, 10, 8, 10, RATES[::3], (1.0,), TUNING_SEEDS[:1], 60, 1, 10),
             CurvatureBudget(3, (30, 50), (30, 50), 30, 50, (10, 100, 10), (), 0, 0, 4),
-            NoiseBudget(_SIZES, 3, 100, 200, 5000, (), (), 0, 0, 4),
+            NoiseBudget(_QUICK_SIZES, 3, 100, 200, 5000, (), (), 0, 0, 4),
             20,
         ),
     }

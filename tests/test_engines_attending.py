@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import lintrans as lt
 from lintrans import engines
 from lintrans.attention import ON_TOKENS
+from lintrans.engines import compiling
 from lintrans.engines.derivatives import batch_gradients, gradients, hessian_products
 from lintrans.training import plan_training
 
@@ -118,6 +120,14 @@ def test_which_engine_is_taken() -> None:
     plan = plan_training(model_of("relu"), TASK, lt.grid(optimizer="sgd", lr=0.1), steps=1, device="cpu")
     assert engines.unable("cpu", plan) is None
     assert engines.unable("cuda", plan) == "relu attention has no moment form"
+
+
+def test_the_digest_covers_what_kernels_take_from_each_other() -> None:
+    folder = Path(compiling.__file__).parent
+    for name, taken in compiling.MODULES.items():
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        for other in compiling.MODULES:
+            assert f"from .{other} import" not in text or other in (*compiling.SOURCES, *taken), f"{name}: {other}"
 
 
 class Halved:

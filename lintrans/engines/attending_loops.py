@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numba
 import numpy as np
@@ -64,5 +63,4 @@ class AttendingEngine(TokenEngine):
 
     def __init__(self, plan: Plan) -> None:
         model, task = plan.linear
-        loops: Any = AttendingLoops(model, plan.dtype)
-        super().__init__(plan, loops, drawn=law_of(task) is not None)
+        super().__init__(plan, AttendingLoops(model, plan.dtype), drawn=law_of(task) is not None)

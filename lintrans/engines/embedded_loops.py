@@ -1,31 +1,23 @@
-"""Compiled loops for a linear Transformer behind a trained network, called with torch tensors; and the engine on them.
-
-:class:`EmbeddedLoops` is to :class:`~lintrans.nonlinear.EmbeddedTransformer` what
-:class:`~lintrans.engines.loops.Loops` is to a linear Transformer, with the same methods.
-"""
+"""Compiled loops for a Transformer behind a trained network, called with torch tensors; and the engine on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numba
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..nonlinear import EmbeddedTransformer, FeatureRegression, fixed_network
 from ..random import Stream
-from ..tasks import Prompts
 from . import embedded
-from .base import Plan, State
+from .base import Plan
 from .compiling import Kernel, embedded_kernel
-from .kernels import lanes_of
-from .loops import MEMORY, Array, aligned
-from .reference import ReferenceEngine
+from .loops import Array
+from .token_loops import TokenEngine, TokenLoops
 
 
-class EmbeddedLoops:
+class EmbeddedLoops(TokenLoops):
     """Compiled loops for one model, in one dtype, on the CPU.
 
     Args:
@@ -33,182 +25,40 @@ class EmbeddedLoops:
         dtype: torch.float32 or torch.float64.
     """
 
+    chunk = embedded.CHUNK
+
     def __init__(self, model: EmbeddedTransformer, dtype: torch.dtype) -> None:
-        self.model, self.dtype = model, dtype
-        self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
-        self.lanes = lanes_of(self.kind)
-        (self.wide,) = model.parameter_shape
-        self._kept: dict[str, Array] = {}
+        super().__init__(model, model.d, model.layers, dtype)
+        self.model = model
 
     def kernel(self, name: str, tangents: int = 0) -> Kernel:
         """One of :data:`~lintrans.engines.embedded.KERNELS` for this model."""
         return embedded_kernel(name, self.model.d, self.model.hidden, self.kind, tangents)
 
-    def _memory(self, name: str, *shape: int) -> Array:
-        """Memory for one purpose, with whatever it holds; fresh memory in every call would cost a tenth of its time."""
-        if name not in self._kept or self._kept[name].shape != shape:
-            self._kept[name] = aligned(shape, self.kind)
-        return self._kept[name]
-
-    def _space(self, name: str, size: int, tangents: int = 0) -> Array:
-        """Memory of `size` values for each thread, in whole cache lines."""
-        padded = (size + 15) // 16 * 16
-        return self._memory(name, numba.config.NUMBA_NUM_THREADS, padded * self.lanes * (1 + tangents))
-
-    def _padded(self, batch: int) -> int:
-        return -(-batch // self.lanes) * self.lanes
-
-    def pack(self, prompts: Prompts) -> Array:
-        """Prompts as kernels read them, ``[sets, rows, prompts]``; sets are the prompts' leading axis, or one."""
-        x, y = (part.detach().to("cpu", self.dtype) for part in (prompts.covariates, prompts.responses))
-        x, y = x.movedim(-3, -1), y.movedim(-2, -1)  # [*sets, n + 1, d, batch], [*sets, n + 1, batch]
-        batch = prompts.batch
-        x, y = x.reshape(-1, x.shape[-3] * x.shape[-2], batch), y.reshape(-1, y.shape[-2], batch)
-        rows = embedded.rows_of(prompts.n, prompts.d)
-        data = aligned((len(x), rows, self._padded(batch)), self.kind)
-        data[:, : x.shape[1], :batch], data[:, x.shape[1] : -1, :batch], data[:, -1, :batch] = x.numpy(), y.numpy(), 1
-        return data
+    def space(self, n: int) -> int:
+        """Numbers of working memory that a prompt of n examples needs."""
+        return embedded.work_size(self.model.layers, n, self.model.d, self.model.hidden)
 
     def draw(
         self, task: FeatureRegression, seeds: Sequence[int], steps: Sequence[int], stream: Stream, batch: int
     ) -> Array:
         """The prompts of (seeds[s], steps[s]) as kernels read them; overwritten by the next call."""
         n, d, hidden = task.n, task.d, task.hidden
-        data = self._memory("data", len(seeds), embedded.rows_of(n, d), self._padded(batch))
+        data = self.data(len(seeds), n, batch)
         network = fixed_network(task).to(self.dtype).numpy()
-        tokens = self._memory("tokens", numba.config.NUMBA_NUM_THREADS, -(-(n + 2) * d // 4) * 4, embedded.TILE)
-        work = self._space("drawing", (n + 1) * (2 * d + 1 + hidden))
+        tokens = self.memory("tokens", numba.config.NUMBA_NUM_THREADS, -(-(n + 2) * d // 4) * 4, embedded.TILE)
+        work = self.per_thread("drawing", (n + 1) * (2 * d + 1 + hidden))
         numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
         embedded_kernel("prompts", d, hidden, self.kind)(
             data, *numbers, np.uint32(stream), batch, n, network, tokens, work
         )
         return data
 
-    def differentiate(
-        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, name: str = "gradients"
-    ) -> Array:
-        """Points [runs, wide, 1 + tangents] on the sets `chosen`: [runs, wide + 1, 1 + tangents].
 
-        That is the mean loss's gradient, then the sum of squared errors; with the kernel "losses" that sum alone.
-        """
-        model, lanes = self.model, self.lanes
-        chunks = -(-data.shape[-1] // embedded.CHUNK)
-        n = (data.shape[1] - 1) // (model.d + 1) - 1
-        each = (self.wide + 1) * (1 + tangents)
-        group = max(1, MEMORY // (chunks * each * lanes * self.kind.itemsize))
-        run = self.kernel(name, tangents)
-        work = self._space("work", embedded.work_size(model.layers, n, model.d, model.hidden), tangents)
-        own = self._space("own", data.shape[1])
-        result = np.zeros((len(points), each), self.kind)
-        partial = self._memory("partial", min(group, len(points)) * chunks, each, lanes)
-        for start in range(0, len(points), group):
-            part = slice(start, start + group)
-            run(data, chosen[part], points[part], batch, model.layers, n, partial, work, own, result[part])
-        return result.reshape(len(points), self.wide + 1, 1 + tangents)
-
-    def _points(self, parameters: Tensor) -> Array:
-        points: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide, 1).contiguous().numpy()
-        return points
-
-    def _chosen(self, runs: int, sets: int) -> Array:
-        """Which set each run takes: the only one, or its own."""
-        return np.zeros(runs, np.int64) if sets == 1 else np.arange(runs, dtype=np.int64)
-
-    def on(self, parameters: Tensor, data: Array, chosen: Array, batch: int) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs]`` and gradients ``[runs, G]`` on packed prompts; `chosen` is the set of each run."""
-        result = torch.from_numpy(self.differentiate(self._points(parameters), data, chosen, batch)[..., 0])
-        return result[:, -1] / batch, result[:, :-1]
-
-    def gradient(self, parameters: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs]`` and gradients ``[runs, G]``; prompts shared by all runs, or one batch a run."""
-        data = self.pack(prompts)
-        return self.on(parameters, data, self._chosen(len(parameters), len(data)), prompts.batch)
-
-    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts) -> Tensor:
-        """Exact Hessian-vector products ``[runs, count, G]`` by dual numbers, two directions at a time.
-
-        Exact where the loss is smooth: on the kinks of the relus the derivative is that of one side, as in torch.
-        """
-        runs, count, _ = directions.shape
-        tangents = 2 if count > 1 else 1
-        groups = -(-count // tangents)
-        along = np.zeros((runs, groups * tangents, self.wide), self.kind)
-        along[:, :count] = directions.detach().to("cpu", self.dtype).numpy()
-        points = aligned((runs, groups, self.wide, 1 + tangents), self.kind)
-        points[..., 0] = self._points(parameters)[:, None, :, 0]
-        points[..., 1:] = along.reshape(runs, groups, tangents, self.wide).transpose(0, 1, 3, 2)
-        data = self.pack(prompts)
-        owner = np.repeat(self._chosen(runs, len(data)), groups)
-        flat = points.reshape(runs * groups, self.wide, 1 + tangents)
-        result = self.differentiate(flat, data, owner, prompts.batch, tangents)
-        products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
-        return torch.from_numpy(np.ascontiguousarray(products)).to(directions)
-
-    def drawn_gradients(
-        self, parameters: Tensor, task: FeatureRegression, steps: int, stream: Stream, batch: int,
-        seed: int | Sequence[int] = 0, first: int = 0,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Losses ``[runs, steps]`` and gradients ``[runs, steps, G]`` on the batches of a stream from `first` on.
-
-        The prompts are those of one seed, shared by all runs, or of one seed a run.
-        """
-        seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(parameters)
-        distinct, chosen = np.unique(np.array(seeds, np.int64), return_inverse=True)
-        found = []
-        for step in range(first, first + steps):
-            data = self.draw(task, distinct.tolist(), [step] * len(distinct), stream, batch)
-            found.append(self.on(parameters, data, chosen.astype(np.int64), batch))
-        losses, slopes = zip(*found, strict=True)
-        return torch.stack(losses, dim=1), torch.stack(slopes, dim=1)
-
-    def losses(self, parameters: Tensor, data: Array, batch: int) -> Tensor:
-        """Losses ``[runs]`` on packed prompts that all runs share."""
-        points = self._points(parameters)
-        result = self.differentiate(points, data, np.zeros(len(points), np.int64), batch, name="losses")
-        return torch.from_numpy(result[:, -1, 0] / batch)
-
-
-class EmbeddedEngine(ReferenceEngine):
-    """See :class:`~lintrans.engines.Engine`: compiled draws, gradients and losses; clip and optimizer in torch.
-
-    Bit for bit the same for any number of threads, and gradients for a run alone or in an ensemble.
-    """
-
-    name = "cpu"
+class EmbeddedEngine(TokenEngine):
+    """See :class:`~lintrans.engines.token_loops.TokenEngine`."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
         if not (isinstance(plan.model, EmbeddedTransformer) and isinstance(plan.task, FeatureRegression)):
             raise TypeError(f"{type(plan.model).__name__} on {type(plan.task).__name__}: use engine='reference'")
-        self.task, self.loops = plan.task, EmbeddedLoops(plan.model, plan.dtype)
-
-    def advance(self, state: State, steps: int) -> None:
-        """Make `steps` updates in place; torch on one thread, as waking a second for so few numbers costs more."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            super().advance(state, steps)
-        finally:
-            torch.set_num_threads(threads)
-
-    def prepare(self) -> None:
-        """Compile what training needs; at once where it is kept on disk."""
-        self.fresh_gradient(self.plan.model.init([0], dtype=self.plan.dtype), torch.zeros(1, dtype=torch.int64), 0, 1)
-
-    def loss(self, parameters: Tensor, prompts: Prompts) -> Tensor:
-        """Losses ``[runs]`` on prompts that all runs share."""
-        return self.loops.losses(parameters, self.loops.pack(prompts), prompts.batch)
-
-    def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
-        """Losses ``[runs, blocks]`` on the first `blocks` batches of a stream, the same for all runs."""
-        drawn = (self.loops.draw(self.task, [0], [block], stream, batch) for block in range(blocks))
-        return torch.stack([self.loops.losses(parameters, data, batch) for data in drawn], dim=-1)
-
-    def gradient(self, parameters: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs]`` and gradients, shaped like the parameters; prompts shared or one batch a run."""
-        return self.loops.gradient(parameters, prompts)
-
-    def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
-        """Gradients on the prompts of a step; see :meth:`ReferenceEngine.fresh_gradient`."""
-        data = self.loops.draw(self.task, self.seeds, [step] * len(self.seeds), Stream.TRAINING, batch)
-        return self.loops.on(parameters, data, seeds.numpy(), batch)[1]
+        super().__init__(plan, EmbeddedLoops(plan.model, plan.dtype))

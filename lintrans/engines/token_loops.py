@@ -19,14 +19,10 @@ from ..random import Stream
 from ..tasks import Prompts
 from .base import Plan, State
 from .compiling import Kernel
+from .embedded import rows_of
 from .kernels import CHUNK, lanes_of
 from .loops import MEMORY, Array, aligned
 from .reference import ReferenceEngine
-
-
-def rows_of(n: int, d: int) -> int:
-    """Numbers a prompt is given by: covariates of n + 1 tokens, n + 1 responses, its weight."""
-    return (n + 1) * (d + 1) + 1
 
 
 class TokenLoops(ABC):
@@ -38,6 +34,9 @@ class TokenLoops(ABC):
         layers: the model's depth.
         dtype: torch.float32 or torch.float64.
     """
+
+    chunk = CHUNK
+    """Prompts in a chunk, as the kernels have it."""
 
     def __init__(self, model: TensorModel, d: int, layers: int, dtype: torch.dtype) -> None:
         self.d, self.layers, self.dtype = d, layers, dtype
@@ -91,7 +90,7 @@ class TokenLoops(ABC):
 
         That is the mean loss's gradient, then the sum of squared errors; with the kernel "losses" that sum alone.
         """
-        chunks = -(-data.shape[-1] // CHUNK)
+        chunks = -(-data.shape[-1] // self.chunk)
         n = (data.shape[1] - 1) // (self.d + 1) - 1
         each = (self.wide + 1) * (1 + tangents)
         group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
