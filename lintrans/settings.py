@@ -437,11 +437,13 @@ class AttentionBudget:
     Attributes:
         sparse: one head of each kind in the sparse form, with all that the five behaviours are judged on.
         full: trainings of the full form, linear and softmax by number of heads.
+        tuning_steps: horizon at which the full form's rates are chosen.
         seconds: what it all may take on two cores.
     """
 
     sparse: SizeBudget
     full: TuningBudget
+    tuning_steps: int
     seconds: int
 
 
@@ -455,12 +457,13 @@ ATTENTION_PROTOCOL = AttentionBudget(
         0,
     ),
     replace(PROTOCOL, settings=_FULL, steps=1000, seeds=PAPER_SEEDS),
+    1000,
     0,
 )
 """What the rules of judgement ask of claim C13, and what those of C1 to C5 ask of each kind of attention."""
 
 _ATTENTION_TRAINING = replace(
-    ATTENTION_PROTOCOL.sparse.training, batch=250, blocks=50, rates=RATES[2:9:2], clips=(1.0,),
+    ATTENTION_PROTOCOL.sparse.training, batch=250, blocks=30, rates=RATES[2:9:2], clips=(1.0,),
     tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=20, seconds=70,
 )  # fmt: skip
 
@@ -469,11 +472,12 @@ ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
         "paper": AttentionBudget(
             SizeBudget(
                 _ATTENTION_TRAINING,
-                CurvatureBudget(PAPER_SEEDS, (750,), (750,), 250, 250, (50, 950, 100), (), 0, 0, 25, batch=250),
-                NoiseBudget(_KINDS, PAPER_SEEDS, 1000, 250, 50_000, (), (), 0, 0, 15),
-                110,
+                CurvatureBudget(4, (750,), (750,), 250, 250, (50, 950, 100), (), 0, 0, 25, batch=250),
+                NoiseBudget(_KINDS, 4, 500, 250, 50_000, (), (), 0, 0, 10),
+                130,
             ),
-            replace(_ATTENTION_TRAINING, settings=_FULL, seeds=3, every=100, seconds=130),
+            replace(_ATTENTION_TRAINING, settings=_FULL, seeds=3, blocks=20, every=200, screening=500, seconds=110),
+            500,
             240,
         ),
         "quick": AttentionBudget(
@@ -483,7 +487,8 @@ ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
                 NoiseBudget(_KINDS, 3, 60, 64, 1000, (), (), 0, 0, 2),
                 12,
             ),
-            TuningBudget(_FULL, 60, 2, 64, 3, 6, 30, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 60, 1, 1),
+            TuningBudget(_FULL, 60, 2, 64, 3, 6, 30, RATES[2:9:2], (1.0,), TUNING_SEEDS[:1], 30, 1, 1),
+            30,
             20,
         ),
     }

@@ -95,8 +95,10 @@ def test_budgets() -> None:
     for scale, budget in ATTENTION.items():
         assert set(budget.sparse.training.settings) == set(ATTENTION_TITLES), scale
         assert budget.full.settings == (FULL_LINEAR, *HEADS.values())
-        for training in (budget.sparse.training, budget.full):
-            assert training.screening == training.steps
+        for training, horizon in (
+            (budget.sparse.training, budget.sparse.training.steps), (budget.full, budget.tuning_steps),
+        ):  # fmt: skip
+            assert training.screening == horizon
             assert training.finalists > 0
             assert set(training.rates) <= set(PROTOCOL.rates)
         steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))

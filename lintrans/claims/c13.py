@@ -62,7 +62,8 @@ def changed(budget: AttentionBudget, seeds: int = 0, steps: int = 0) -> Attentio
 
 def measure(budget: AttentionBudget, device: str = "auto") -> Measured:
     """Tune, train and measure every kind of attention."""
-    return Measured(c16.measure(budget.sparse, device), judge_all(budget.full, device, readings=("tuned",)))
+    full = judge_all(budget.full, device, readings=("tuned",), tuned_at=budget.tuning_steps)
+    return Measured(c16.measure(budget.sparse, device), full)
 
 
 def end_losses(name: str, history: History, optimizer: str) -> pd.Series:
