@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .budgets import ControlBudget
 from .history import History
 from .optimizers import SGD, Adam
 from .probes import TypicalLoss
@@ -16,7 +17,7 @@ from .problems import PROBLEMS, Setting
 from .protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
 from .results import experiment
 from .runs import Runs, grid
-from .settings import LABELS, ControlBudget
+from .settings import LABELS
 from .statistics import Interval, geometric_ratio
 
 DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")

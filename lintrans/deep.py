@@ -18,6 +18,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from .budgets import DepthBudget
 from .diagnostics.batches import BatchLoss, batches_along, block_losses, worst_prompts
 from .history import History
 from .measured import first_seeds
@@ -28,7 +29,6 @@ from .protocol import LOSS, OPTIMIZERS
 from .random import Stream
 from .results import experiment, measurement
 from .runs import Run, Runs
-from .settings import DepthBudget
 from .tasks import LinearRegression, Moments
 
 MODULES = ("diagnostics/batches", "deep")

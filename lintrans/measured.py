@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pandas as pd
 
+from .budgets import CurvatureBudget, TuningBudget
 from .diagnostics.along import conditions_along, steps_along
 from .history import History
 from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS, train_to_judge
 from .results import measurement
 from .runs import grid
-from .settings import PAPER_SEEDS, CurvatureBudget, TuningBudget
+from .settings import PAPER_SEEDS
 
 CURVATURE_MODULES = ("vectors", "diagnostics/curvature", "diagnostics/along")
 

@@ -14,13 +14,13 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from .budgets import Budget, TuningBudget
 from .history import History
 from .optimizers import SGD, Adam, Optimizer
 from .probes import Probe, TestLoss, TypicalLoss
 from .problems import PROBLEMS, Setting
 from .results import experiment
 from .runs import Runs, grid
-from .settings import Budget, TuningBudget
 
 AnyBudget = TypeVar("AnyBudget", bound=Budget)
 

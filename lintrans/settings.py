@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 import pandas as pd
 
+from .budgets import (
+    AttentionBudget,
+    CheckBudget,
+    ControlBudget,
+    CurvatureBudget,
+    DepthBudget,
+    LargerBudget,
+    NoiseBudget,
+    OwnModelBudget,
+    SizeBudget,
+    TailBudget,
+    TuningBudget,
+)
 from .errors import choice
 from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS, SIZES
 from .problems import SETTINGS as SETTINGS  # outside code knows it by this name
@@ -20,51 +33,6 @@ PAPER_SEEDS = 6
 TUNING_SEEDS = (1000, 1001, 1002)
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much the judged trainings compute.
-
-    Attributes:
-        settings: names of the settings it covers.
-        steps: horizon T.
-        seeds: judging seeds 0, 1, ...
-        batch: fresh prompts per step.
-        blocks: blocks of 1000 prompts behind a typical loss.
-        seconds: what it may take on two cores.
-        every: steps between two points of a curve; steps to a target are multiples of it.
-    """
-
-    settings: tuple[str, ...]
-    steps: int
-    seeds: int
-    batch: int
-    blocks: int
-    seconds: int
-    every: int
-
-
-@dataclass(frozen=True)
-class TuningBudget(Budget):
-    """How each optimizer's best rate is found, and whether it is then judged.
-
-    Attributes:
-        rates: the grid.
-        clips: gradient-norm clips crossed with it; infinite for none.
-        tuning_seeds: never used to judge.
-        screening: steps of the whole grid.
-        finalists: (rate, clip) pairs an optimizer takes on to the horizon; 0 ends after the screening, and the
-            reading stays *not measurable here*.
-        tuning_blocks: blocks behind the losses that tuning compares.
-    """
-
-    rates: tuple[float, ...]
-    clips: tuple[float, ...]
-    tuning_seeds: tuple[int, ...]
-    screening: int
-    finalists: int
-    tuning_blocks: int
 
 
 def frame(names: Iterable[str]) -> pd.DataFrame:
@@ -103,36 +71,6 @@ SCALES: MappingProxyType[str, TuningBudget] = MappingProxyType(
 """Steps, seeds, batch and grid of the judged trainings at each scale: the one place to change them."""
 
 
-@dataclass(frozen=True)
-class CurvatureBudget:
-    """Where along the judged trainings curvature is measured, and what is trained beside them.
-
-    Attributes:
-        seeds: judging seeds 0, 1, ... that the rules of C3 to C5 ask for.
-        probes: steps at which R_med is measured for all seeds.
-        judged: those of them that claim C3 is judged at.
-        settled: the first step that counts as "along the run".
-        every: steps between two of the denser measurements of the paper's own seeds.
-        spectral: first, last and distance of the steps at which the Hessian's norm is compared with the gradient's.
-        rates: grid of rates behind the relation of smoothness and speed.
-        grid_steps, grid_seeds: its horizon and its seeds 0, 1, ...
-        seconds: what it may take on two cores.
-        batch: prompts of the fixed test batch; 0: that of the loss curves.
-    """
-
-    seeds: int
-    probes: tuple[int, ...]
-    judged: tuple[int, ...]
-    settled: int
-    every: int
-    spectral: tuple[int, int, int]
-    rates: tuple[float, ...]
-    grid_steps: int
-    grid_seeds: int
-    seconds: int
-    batch: int = 0
-
-
 CURVATURE_PROTOCOL = CurvatureBudget(
     CURVATURE_SEEDS, (0, 250, 750, 1250, 2500, 5000, 7500, 10_000), (750, 1250), 250, 250, (50, 2000, 50), RATES, 1000,
     PAPER_SEEDS, 420,
@@ -147,48 +85,9 @@ CURVATURE: MappingProxyType[str, CurvatureBudget] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class ControlBudget:
-    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value, seconds."""
-
-    steps: int
-    seeds: int
-    batch: int
-    blocks: int
-    seconds: int
-
-
 CONTROLS: MappingProxyType[str, ControlBudget] = MappingProxyType(
     {"paper": ControlBudget(2000, PAPER_SEEDS, 1000, 100, 90), "quick": ControlBudget(100, 3, 500, 10, 10)}
 )
-
-
-@dataclass(frozen=True)
-class NoiseBudget:
-    """How much gradient noise is measured.
-
-    Attributes:
-        settings: names of the settings it covers.
-        seeds: initializations 0, 1, ... that claim C2 is judged on.
-        samples: minibatches behind each tail.
-        batch: fresh prompts of a minibatch.
-        reference: prompts behind the gradient that noise is measured from.
-        batches: further batch sizes, on the paper's own seeds.
-        steps: steps of trainings at the published rates at which noise is measured again.
-        trained_seeds, trained_samples: seeds 0, 1, ... of these trainings, and minibatches at each step.
-        seconds: what it may take on two cores.
-    """
-
-    settings: tuple[str, ...]
-    seeds: int
-    samples: int
-    batch: int
-    reference: int
-    batches: tuple[int, ...]
-    steps: tuple[int, ...]
-    trained_seeds: int
-    trained_samples: int
-    seconds: int
 
 
 NOISE_PROTOCOL = NoiseBudget(_THREE, 16, 10_000, 1000, 100_000, (10, 100), (100, 300, 1000), 4, 1000, 330)
@@ -206,24 +105,6 @@ SPHERE_RATES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Further rates of the grid on the sphere. SGD's best lies among them, and one widening after another costs more."""
 
 
-@dataclass(frozen=True)
-class TailBudget:
-    """How the levels of tail between the sphere and Setting 3, and around them, are trained and measured.
-
-    Attributes:
-        training: of each level; it names no settings, and each level has its own clip.
-        probes: steps at which R_med is measured; the first that counts as "along the run" comes first.
-        noise_seeds, noise_samples: initializations and minibatches behind the noise of a level that no claim judges.
-        seconds: what it all may take on two cores, beside the judged trainings of the sphere.
-    """
-
-    training: TuningBudget
-    probes: tuple[int, ...]
-    noise_seeds: int
-    noise_samples: int
-    seconds: int
-
-
 TAILS: MappingProxyType[str, TailBudget] = MappingProxyType(
     {
         "paper": TailBudget(
@@ -236,16 +117,6 @@ TAILS: MappingProxyType[str, TailBudget] = MappingProxyType(
     }
 )  # fmt: skip
 """Levels of tail beside those that claims C6 to C8 are judged on: shorter, with fewer seeds and minibatches."""
-
-
-@dataclass(frozen=True)
-class SizeBudget:
-    """How the five behaviours are trained for and measured in C15 and C16; `seconds` for all on two cores."""
-
-    training: TuningBudget
-    curvature: CurvatureBudget
-    noise: NoiseBudget
-    seconds: int
 
 
 _SIZES = tuple(SIZES.values())
@@ -275,34 +146,6 @@ SIZE_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
         ),
     }
 )
-
-
-@dataclass(frozen=True)
-class DepthBudget:
-    """How models of 2 to 8 layers are trained and measured.
-
-    Attributes:
-        long: trainings of the shallow depths alone, which contrast with each other.
-        short: trainings of all depths, for contrasts with the deep ones.
-        long_curvature, short_curvature: where along them R_med is measured.
-        shallow_noise, deep_noise: gradient noise at initialization.
-        batches: points of the curves between two at which the loss of the batch met there is looked up.
-        tail_blocks: blocks of 1000 prompts behind the comparison of mean and typical loss.
-        precision_steps, precision_seeds: trainings of the deepest model in both precisions.
-        seconds: what it all may take on two cores.
-    """
-
-    long: TuningBudget
-    short: TuningBudget
-    long_curvature: CurvatureBudget
-    short_curvature: CurvatureBudget
-    shallow_noise: NoiseBudget
-    deep_noise: NoiseBudget
-    batches: int
-    tail_blocks: int
-    precision_steps: int
-    precision_seeds: int
-    seconds: int
 
 
 _SHALLOW, _DEEP = ("depth 2", "depth 4"), ("depth 6", "depth 8")
@@ -348,16 +191,6 @@ DEPTH_BUDGETS: MappingProxyType[str, DepthBudget] = MappingProxyType(
 )  # fmt: skip
 """Depths at each scale. The rules ask for 10,000 steps and minibatches and 12 or 16 seeds up to four layers, and for
 half the steps, 6 or 8 seeds beyond; two depths are compared at the horizon and the seeds that both have."""
-
-
-@dataclass(frozen=True)
-class LargerBudget:
-    """The larger model: its trainings, the horizon at which its rates are chosen, its noise; `seconds` for all."""
-
-    training: TuningBudget
-    tuning_steps: int
-    noise: NoiseBudget
-    seconds: int
 
 
 LARGER_PROTOCOL = LargerBudget(
@@ -417,34 +250,9 @@ NONLINEAR_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class CheckBudget:
-    """Seeds and prompts of the model page's live checks."""
-
-    seeds: int
-    batch: int
-
-
 CHECKS: MappingProxyType[str, CheckBudget] = MappingProxyType(
     {"paper": CheckBudget(8, 1000), "quick": CheckBudget(3, 200)}
 )
-
-
-@dataclass(frozen=True)
-class AttentionBudget:
-    """How kinds of attention are compared.
-
-    Attributes:
-        sparse: one head of each kind in the sparse form, with all that the five behaviours are judged on.
-        full: trainings of the full form, linear and softmax by number of heads.
-        tuning_steps: horizon at which the full form's rates are chosen.
-        seconds: what it all may take on two cores.
-    """
-
-    sparse: SizeBudget
-    full: TuningBudget
-    tuning_steps: int
-    seconds: int
 
 
 _KINDS, _FULL = tuple(ATTENTION_TITLES), (FULL_LINEAR, *HEADS.values())
@@ -493,16 +301,6 @@ ATTENTION: MappingProxyType[str, AttentionBudget] = MappingProxyType(
         ),
     }
 )
-
-
-@dataclass(frozen=True)
-class OwnModelBudget:
-    """Initializations, prompts of a batch, minibatches and reference prompts of the page on a module of one's own."""
-
-    seeds: int
-    batch: int
-    samples: int
-    reference: int
 
 
 OWN_MODEL: MappingProxyType[str, OwnModelBudget] = MappingProxyType(

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import lintrans as lt
+from lintrans.budgets import NoiseBudget
 from lintrans.claims import State, Unit, Verdict, Word, c2, c2_page, rule
 from lintrans.diagnostics.noise import STATISTICS
-from lintrans.settings import NOISE, NOISE_PROTOCOL, NoiseBudget, noise
+from lintrans.settings import NOISE, NOISE_PROTOCOL, noise
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State

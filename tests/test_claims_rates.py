@@ -13,10 +13,11 @@ from matplotlib import pyplot as plt
 
 import lintrans as lt
 from lintrans import figures, protocol
+from lintrans.budgets import TuningBudget
 from lintrans.claims import rates, rates_page
 from lintrans.claims.rates import FACTOR, SHARES, Searches, basin, basins, choices, speeds
 from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Judged, Tuning, end_steps
-from lintrans.settings import SETTINGS, TuningBudget
+from lintrans.settings import SETTINGS
 
 INF = math.inf
 RATES = (0.01, 0.1, 1.0)

@@ -11,20 +11,12 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lintrans import figures
+from lintrans.budgets import CurvatureBudget, NoiseBudget, SizeBudget, TuningBudget
 from lintrans.claims import State, Unit, Word, c16, c16_page
 from lintrans.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.figures.sizes import MARKS
 from lintrans.problems import PROBLEMS, SIZES
-from lintrans.settings import (
-    SCALES,
-    SIZE_BUDGETS,
-    SIZE_PROTOCOL,
-    CurvatureBudget,
-    NoiseBudget,
-    SizeBudget,
-    TuningBudget,
-    sizes,
-)
+from lintrans.settings import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL, sizes
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State

@@ -17,6 +17,7 @@ from scipy import stats
 
 import lintrans as lt
 from lintrans import claims, protocol
+from lintrans.budgets import CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
 from lintrans.claims import State, Unit, Verdict, Word, c6, c7, c8, rule, tails, tails_page
 from lintrans.claims.c3 import CONVENTIONS
 from lintrans.claims.common import CURVATURE_ASKED
@@ -25,18 +26,7 @@ from lintrans.claims.tails import Levels, Trend
 from lintrans.diagnostics import along
 from lintrans.problems import PROBLEMS, TAIL_FAMILIES
 from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Tuning, end_steps
-from lintrans.settings import (
-    CURVATURE_PROTOCOL,
-    NOISE_PROTOCOL,
-    PROTOCOL,
-    RATES,
-    SCALES,
-    TAILS,
-    CurvatureBudget,
-    NoiseBudget,
-    TailBudget,
-    TuningBudget,
-)
+from lintrans.settings import CURVATURE_PROTOCOL, NOISE_PROTOCOL, PROTOCOL, RATES, SCALES, TAILS
 from lintrans.statistics import Interval
 from lintrans.store import Store
 

@@ -13,9 +13,10 @@ from scipy import stats
 
 import lintrans as lt
 from lintrans import controls
+from lintrans.budgets import ControlBudget
 from lintrans.controls import Controls
 from lintrans.protocol import LOSS, end_steps, end_values
-from lintrans.settings import SETTINGS, ControlBudget
+from lintrans.settings import SETTINGS
 
 TINY = ControlBudget(steps=10, seeds=2, batch=20, blocks=1, seconds=1)
 ARMS = [

@@ -17,8 +17,9 @@ from matplotlib.text import Text
 
 import lintrans as lt
 from lintrans import figures, protocol
+from lintrans.budgets import Budget
 from lintrans.protocol import Choice, Tuning
-from lintrans.settings import PAPER_SEEDS, SETTINGS, Budget
+from lintrans.settings import PAPER_SEEDS, SETTINGS
 from lintrans.statistics import geometric_ratio
 
 BUDGET = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)

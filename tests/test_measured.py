@@ -16,10 +16,11 @@ import torch
 
 import lintrans as lt
 from lintrans import measured, protocol
+from lintrans.budgets import Budget, CurvatureBudget, TuningBudget
 from lintrans.diagnostics import along
 from lintrans.diagnostics.curvature import conditions
 from lintrans.measured import condition_numbers, first_seeds, rate_grids, step_curvatures
-from lintrans.settings import SETTINGS, Budget, CurvatureBudget, TuningBudget
+from lintrans.settings import SETTINGS
 
 TINY = Budget(("1",), steps=20, seeds=3, batch=20, blocks=1, seconds=5, every=5)
 PROBES = CurvatureBudget(2, (0, 10, 20, 999), (10,), 5, 5, (5, 15, 5), (0.01, 0.02), 10, 1, 5)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans import protocol
+from lintrans.budgets import Budget, TuningBudget
 from lintrans.protocol import LOSS, Choice, Tuning, end_steps, end_values, next_rate
-from lintrans.settings import RATES, SETTINGS, Budget, TuningBudget
+from lintrans.settings import RATES, SETTINGS
 
 TINY = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)
 INF = math.inf

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..budgets import DepthBudget
 from ..problems import PROBLEMS
-from ..settings import LABELS, DepthBudget
+from ..settings import LABELS
 from .common import judged_losses, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict

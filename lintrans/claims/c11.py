@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ..budgets import DepthBudget
 from ..problems import DEPTHS
-from ..settings import DepthBudget
 from .c2 import at_initialization
 from .common import rules_digest
 from .depth import CHAPTER, NAMES, init_deviations

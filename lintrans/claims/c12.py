@@ -6,8 +6,8 @@ convention of the paper's public code, as C3; the other conventions stand beside
 
 from __future__ import annotations
 
+from ..budgets import DepthBudget
 from ..problems import DEPTHS
-from ..settings import DepthBudget
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, log_ratios_along
 from .c7 import matched_log_ratios
 from .common import rules_digest

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ..budgets import LargerBudget
 from ..history import History
 from ..problems import LARGER
 from ..protocol import Judged, judge_all
-from ..settings import LARGER_PROTOCOL, LargerBudget
+from ..settings import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
 from .c2 import STATISTIC, at_initialization, noise_units
 from .c2 import deviations as noise_deviations

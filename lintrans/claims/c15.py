@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ..budgets import SizeBudget
 from ..history import History
 from ..measured import condition_numbers, step_curvatures
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS, published_runs, train_to_judge
-from ..settings import NONLINEAR_PROTOCOL, SizeBudget
+from ..settings import NONLINEAR_PROTOCOL
 from . import c1, c2, c4, c5
 from .c9 import ORDER
 from .c16 import FEATURES, Behaviour, c3_units

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
+from ..budgets import NoiseBudget
 from ..diagnostics.noise import measure_noise, noise_table
 from ..problems import PROBLEMS, Setting
 from ..protocol import published_runs
 from ..results import experiment, measurement
-from ..settings import NOISE_PROTOCOL, PAPER_SEEDS, NoiseBudget
+from ..settings import NOISE_PROTOCOL, PAPER_SEEDS
 from ..statistics import Interval, paired_t
 from .common import CASES, rules_digest
 from .records import Verdict

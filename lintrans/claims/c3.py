@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS
-from ..settings import PAPER_SEEDS, CurvatureBudget, TuningBudget
+from ..settings import PAPER_SEEDS
 from ..statistics import geometric_ratio, paired_t
 from .common import (
     CASES,

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import CurvatureBudget, TuningBudget
 from ..statistics import mean_interval, rank_correlation
 from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, floor, rules_digest, steps_to
 from .records import Verdict

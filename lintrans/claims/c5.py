@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ..budgets import CurvatureBudget, TuningBudget
 from ..problems import PROBLEMS
-from ..settings import CurvatureBudget, TuningBudget
 from ..statistics import Interval, mean_interval, rank_correlation, upper_line
 from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, rules_digest
 from .records import Verdict

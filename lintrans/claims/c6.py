@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..settings import NOISE_PROTOCOL, NoiseBudget
+from ..budgets import NoiseBudget
+from ..settings import NOISE_PROTOCOL
 from .c2 import deviations, geometric_mean
 from .common import rules_digest
 from .records import Verdict

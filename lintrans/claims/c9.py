@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..budgets import DepthBudget
 from ..history import History
-from ..settings import LABELS, DepthBudget
+from ..settings import LABELS
 from .c1 import compare
 from .common import rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..budgets import TuningBudget
 from ..problems import PROBLEMS
 from ..protocol import Judged, Tuning, judge_all, tune_all
-from ..settings import SETTINGS, TuningBudget
+from ..settings import SETTINGS
 from ..statistics import Interval, geometric_ratio, sign_flip
 from .common import judged_losses, steps_to
 

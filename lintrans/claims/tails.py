@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..budgets import CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
 from ..history import History
 from ..measured import condition_numbers
 from ..problems import PROBLEMS, SETTINGS, TAIL_FAMILIES
 from ..protocol import Judged, Tuning, judge_all
-from ..settings import SPHERE_RATES, CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
+from ..settings import SPHERE_RATES
 from ..statistics import ROUNDING, Interval, mean_interval, paired_t
 from ..tasks import Sphere
 from .c2 import at_initialization

@@ -7,10 +7,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from ..budgets import TailBudget
 from ..history import History
 from ..problems import PROBLEMS, TAIL_FAMILIES
 from ..protocol import Tuning
-from ..settings import LABELS, TailBudget
+from ..settings import LABELS
 from ..statistics import Interval
 from .c6 import STATISTIC as NOISE_RATIO
 from .c7 import AT_CLIP, robust

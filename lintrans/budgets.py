@@ -1,0 +1,220 @@
+"""What an experiment computes, as data: steps, seeds, prompts, rates. The numbers are in :mod:`lintrans.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much the judged trainings compute.
+
+    Attributes:
+        settings: names of the settings it covers.
+        steps: horizon T.
+        seeds: judging seeds 0, 1, ...
+        batch: fresh prompts per step.
+        blocks: blocks of 1000 prompts behind a typical loss.
+        seconds: what it may take on two cores.
+        every: steps between two points of a curve; steps to a target are multiples of it.
+    """
+
+    settings: tuple[str, ...]
+    steps: int
+    seeds: int
+    batch: int
+    blocks: int
+    seconds: int
+    every: int
+
+
+@dataclass(frozen=True)
+class TuningBudget(Budget):
+    """How each optimizer's best rate is found, and whether it is then judged.
+
+    Attributes:
+        rates: the grid.
+        clips: gradient-norm clips crossed with it; infinite for none.
+        tuning_seeds: never used to judge.
+        screening: steps of the whole grid.
+        finalists: (rate, clip) pairs an optimizer takes on to the horizon; 0 ends after the screening, and the
+            reading stays *not measurable here*.
+        tuning_blocks: blocks behind the losses that tuning compares.
+    """
+
+    rates: tuple[float, ...]
+    clips: tuple[float, ...]
+    tuning_seeds: tuple[int, ...]
+    screening: int
+    finalists: int
+    tuning_blocks: int
+
+
+@dataclass(frozen=True)
+class CurvatureBudget:
+    """Where along the judged trainings curvature is measured, and what is trained beside them.
+
+    Attributes:
+        seeds: judging seeds 0, 1, ... that the rules of C3 to C5 ask for.
+        probes: steps at which R_med is measured for all seeds.
+        judged: those of them that claim C3 is judged at.
+        settled: the first step that counts as "along the run".
+        every: steps between two of the denser measurements of the paper's own seeds.
+        spectral: first, last and distance of the steps at which the Hessian's norm is compared with the gradient's.
+        rates: grid of rates behind the relation of smoothness and speed.
+        grid_steps, grid_seeds: its horizon and its seeds 0, 1, ...
+        seconds: what it may take on two cores.
+        batch: prompts of the fixed test batch; 0: that of the loss curves.
+    """
+
+    seeds: int
+    probes: tuple[int, ...]
+    judged: tuple[int, ...]
+    settled: int
+    every: int
+    spectral: tuple[int, int, int]
+    rates: tuple[float, ...]
+    grid_steps: int
+    grid_seeds: int
+    seconds: int
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class ControlBudget:
+    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value, seconds."""
+
+    steps: int
+    seeds: int
+    batch: int
+    blocks: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class NoiseBudget:
+    """How much gradient noise is measured.
+
+    Attributes:
+        settings: names of the settings it covers.
+        seeds: initializations 0, 1, ... that claim C2 is judged on.
+        samples: minibatches behind each tail.
+        batch: fresh prompts of a minibatch.
+        reference: prompts behind the gradient that noise is measured from.
+        batches: further batch sizes, on the paper's own seeds.
+        steps: steps of trainings at the published rates at which noise is measured again.
+        trained_seeds, trained_samples: seeds 0, 1, ... of these trainings, and minibatches at each step.
+        seconds: what it may take on two cores.
+    """
+
+    settings: tuple[str, ...]
+    seeds: int
+    samples: int
+    batch: int
+    reference: int
+    batches: tuple[int, ...]
+    steps: tuple[int, ...]
+    trained_seeds: int
+    trained_samples: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class TailBudget:
+    """How the levels of tail between the sphere and Setting 3, and around them, are trained and measured.
+
+    Attributes:
+        training: of each level; it names no settings, and each level has its own clip.
+        probes: steps at which R_med is measured; the first that counts as "along the run" comes first.
+        noise_seeds, noise_samples: initializations and minibatches behind the noise of a level that no claim judges.
+        seconds: what it all may take on two cores, beside the judged trainings of the sphere.
+    """
+
+    training: TuningBudget
+    probes: tuple[int, ...]
+    noise_seeds: int
+    noise_samples: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class SizeBudget:
+    """How the five behaviours are trained for and measured in C15 and C16; `seconds` for all on two cores."""
+
+    training: TuningBudget
+    curvature: CurvatureBudget
+    noise: NoiseBudget
+    seconds: int
+
+
+@dataclass(frozen=True)
+class DepthBudget:
+    """How models of 2 to 8 layers are trained and measured.
+
+    Attributes:
+        long: trainings of the shallow depths alone, which contrast with each other.
+        short: trainings of all depths, for contrasts with the deep ones.
+        long_curvature, short_curvature: where along them R_med is measured.
+        shallow_noise, deep_noise: gradient noise at initialization.
+        batches: points of the curves between two at which the loss of the batch met there is looked up.
+        tail_blocks: blocks of 1000 prompts behind the comparison of mean and typical loss.
+        precision_steps, precision_seeds: trainings of the deepest model in both precisions.
+        seconds: what it all may take on two cores.
+    """
+
+    long: TuningBudget
+    short: TuningBudget
+    long_curvature: CurvatureBudget
+    short_curvature: CurvatureBudget
+    shallow_noise: NoiseBudget
+    deep_noise: NoiseBudget
+    batches: int
+    tail_blocks: int
+    precision_steps: int
+    precision_seeds: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class LargerBudget:
+    """The larger model: its trainings, the horizon at which its rates are chosen, its noise; `seconds` for all."""
+
+    training: TuningBudget
+    tuning_steps: int
+    noise: NoiseBudget
+    seconds: int
+
+
+@dataclass(frozen=True)
+class CheckBudget:
+    """Seeds and prompts of the model page's live checks."""
+
+    seeds: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class AttentionBudget:
+    """How kinds of attention are compared.
+
+    Attributes:
+        sparse: one head of each kind in the sparse form, with all that the five behaviours are judged on.
+        full: trainings of the full form, linear and softmax by number of heads.
+        tuning_steps: horizon at which the full form's rates are chosen.
+        seconds: what it all may take on two cores.
+    """
+
+    sparse: SizeBudget
+    full: TuningBudget
+    tuning_steps: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class OwnModelBudget:
+    """Initializations, prompts of a batch, minibatches and reference prompts of the page on a module of one's own."""
+
+    seeds: int
+    batch: int
+    samples: int
+    reference: int
