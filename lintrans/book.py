@@ -44,12 +44,14 @@ class Built:
     report: Report
 
 
-def build(root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print) -> Built:
-    """Execute what is missing or out of date, then build the site, also when a chapter failed.
+def build(
+    root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
+) -> Built:
+    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed.
 
     Raises:
         BookError: the halves of a chapter differ, or Jupyter Book found something wrong.
     """
-    report = execute(root, scale, say=tell) if run else Report()
+    report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
     tell("building the pages")
     return Built(build_site(root, scale, report.failed), report)

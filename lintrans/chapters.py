@@ -20,11 +20,13 @@ from . import progress, reuse
 from .errors import nearest
 from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
 from .parameters import Declared, convert, declared, unknown
+from .workers import Workers, default_jobs
 
 KERNEL_ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads would spin while they wait: dear on a busy machine
 }
+ALONE = ("performance",)  # it times what it runs
 KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
 
 
@@ -156,6 +158,7 @@ def execute(
     values: dict[str, str] | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
+    jobs: int | None = None,
 ) -> Report:
     """Execute chapters, or use their executed copies again where nothing has changed.
 
@@ -166,6 +169,8 @@ def execute(
         values: other parameters, as text. Such a run never enters the book: it goes to ``build/SCALE/custom``.
         force: execute even if nothing has changed.
         say: where the lines about progress go.
+        jobs: chapters at a time; None: two, where there are two processors. What two chapters need, one of them
+            computes while the other waits. Pages that sum up, or time things, run alone.
 
     Raises:
         BookError: an unknown chapter, or halves of a chapter that differ.
@@ -175,28 +180,53 @@ def execute(
     changed = {chapter.name: given(chapter, values or {}) for chapter in wanted}
     for chapter in wanted:
         _refuse_drift(chapter)
-    report = Report()
+    most = min(default_jobs() if jobs is None else jobs, len(wanted))
+    heads = {chapter.name: f"[{number}/{len(wanted)}] {chapter.name}" for number, chapter in enumerate(wanted, 1)}
+    outcomes: dict[str, Outcome] = {}
     start = time.monotonic()
-    for number, chapter in enumerate(wanted, 1):
-        own = changed[chapter.name]
-        parameters = ({"scale": scale} if "scale" in chapter.parameters() else {}) | own
-        target = _target(chapter, scale, own)
-        head = f"[{number}/{len(wanted)}] {chapter.name}"
-        digests = reuse.digests_of(chapter, parameters)
-        why, when = ("asked to", "") if force else reuse.why_not(target, reuse.note(target, scale), digests)
-        if not why:
-            say(f"{head}: reused (unchanged since {when})")
-            report.outcomes.append(Outcome(chapter, target, reused=True))
-            continue
-        say(f"{head}: executing: {why}")
-        outcome = _execute(chapter, target, parameters, digests, scale, head)
-        report.outcomes.append(outcome)
+
+    def finish(chapter: Chapter, outcome: Outcome) -> None:
+        outcomes[chapter.name] = outcome
         if outcome.path is None:
-            say(f"{head}: FAILED in {outcome.cell}: {outcome.error}")
-        else:
+            say(f"{heads[chapter.name]}: FAILED in {outcome.cell}: {outcome.error}")
+        elif not outcome.reused:
             total = time.monotonic() - start
-            say(f"{head}: done in {_duration(outcome.seconds)} ({_duration(total)} since the start)")
-    return report
+            took = f"{_duration(outcome.seconds)} ({_duration(total)} since the start)"
+            say(f"{heads[chapter.name]}: done in {took}")
+
+    with Workers[Outcome]() as workers:
+        waiting = list(wanted)
+        under_way: dict[str, Chapter] = {}
+        while waiting or under_way:
+            while waiting and len(under_way) < most and _may_start(waiting[0], under_way):
+                chapter = waiting.pop(0)
+                own = changed[chapter.name]
+                parameters = ({"scale": scale} if "scale" in chapter.parameters() else {}) | own
+                target = _target(chapter, scale, own)
+                head = heads[chapter.name]
+                digests = reuse.digests_of(chapter, parameters)
+                why, when = ("asked to", "") if force else reuse.why_not(target, reuse.note(target, scale), digests)
+                if not why:
+                    say(f"{head}: reused (unchanged since {when})")
+                    finish(chapter, Outcome(chapter, target, reused=True))
+                    continue
+                say(f"{head}: executing: {why}")
+                if most == 1:
+                    finish(chapter, _execute(chapter, target, parameters, digests, scale, head))
+                    continue
+                under_way[chapter.name] = chapter
+                workers.start(chapter.name, _execute, chapter, target, parameters, digests, scale, "")
+            if under_way:
+                for name, result in workers.finished():
+                    chapter = under_way.pop(name)
+                    finish(chapter, result or Outcome(chapter, cell="its process", error="the process died"))
+    return Report([outcomes[chapter.name] for chapter in wanted])
+
+
+def _may_start(chapter: Chapter, under_way: dict[str, Chapter]) -> bool:
+    """Whether a chapter may run beside those under way."""
+    alone = (*ALONE, *reuse.LAST)
+    return not under_way or not (chapter.name in alone or any(name in alone for name in under_way))
 
 
 def executed(root: Path, scale: str) -> Path:
@@ -207,7 +237,7 @@ def executed(root: Path, scale: str) -> Path:
 def _execute(
     chapter: Chapter, target: Path, parameters: dict[str, Any], digests: dict[str, Any], scale: str, head: str
 ) -> Outcome:
-    """Run one chapter in its own kernel; only a clean run reaches `target`."""
+    """Run one chapter in its own kernel, with a progress bar under `head`; only a clean run reaches `target`."""
     import nbformat
 
     part = chapter.root / "build" / scale / "running" / f"{chapter.name}.ipynb"
@@ -247,7 +277,7 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
     quick_imports()
     import papermill
 
-    live = sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
+    live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
     with _environment(KERNEL_ENVIRONMENT | {progress.VARIABLE: progress.terminal()}):
         papermill.execute_notebook(
             chapter.notebook,

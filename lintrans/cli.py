@@ -56,6 +56,9 @@ class Suggesting(click.Group):
 scale_help = "As in the paper, or the same code in a few minutes."
 scale_option = click.option("--scale", type=click.Choice(SCALES), default="paper", show_default=True, help=scale_help)
 
+jobs_help = "Chapters at a time. [default: two, where there are two processors]"
+jobs_option = click.option("--jobs", "-j", type=click.IntRange(min=1), default=None, help=jobs_help)
+
 
 @click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lintrans")
@@ -90,7 +93,10 @@ def chapters_command(as_json: bool) -> None:
 @scale_option
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
 @click.option("--force", is_flag=True, help="Execute even if nothing has changed.")
-def execute_command(names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool) -> None:
+@jobs_option
+def execute_command(
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, jobs: int | None
+) -> None:
     """Execute chapters (all, if none is named), or use copies again whose inputs have not changed.
 
     Copies go to build/SCALE/src/book. With -p they go to build/SCALE/custom and never into the book.
@@ -108,7 +114,7 @@ def execute_command(names: tuple[str, ...], scale: str, values: tuple[tuple[str,
         check("scale", scale, "str")
     if given and not names:
         raise BookError("-p needs a chapter: lintrans execute CHAPTER -p NAME VALUE")
-    report = execute(find_root(), scale, names, given, force, say=click.echo)
+    report = execute(find_root(), scale, names, given, force, say=click.echo, jobs=jobs)
     for outcome in report.outcomes:
         if outcome.path is not None and (given or len(report.outcomes) == 1):
             click.echo(_relative(outcome.path))
@@ -118,7 +124,8 @@ def execute_command(names: tuple[str, ...], scale: str, values: tuple[tuple[str,
 @main.command("build")
 @scale_option
 @click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
-def build_command(scale: str, no_execute: bool) -> None:
+@jobs_option
+def build_command(scale: str, no_execute: bool, jobs: int | None) -> None:
     """Execute what is missing or out of date, then build the pages.
 
     \b
@@ -128,7 +135,7 @@ def build_command(scale: str, no_execute: bool) -> None:
     from .book import build, find_root
 
     start = time.monotonic()
-    built = build(find_root(), scale, run=not no_execute, tell=click.echo)
+    built = build(find_root(), scale, run=not no_execute, tell=click.echo, jobs=jobs)
     click.echo(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
 

@@ -135,7 +135,9 @@ def describe_bounds(record: dict[str, Any]) -> str:
 
 
 def describe_contexts(record: dict[str, Any]) -> str:
-    """What context length costs, read off steps at two of them."""
+    """What context length costs, read off steps at two of them, where benchmarks have them."""
+    if "contexts" not in record:
+        return "These benchmarks have no steps at two context lengths; `make bench` adds them."
     short, long = record["contexts"]
     extra, shared = long["step"] - short["step"], long["shared"] - short["shared"]
     return (

@@ -247,7 +247,7 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     def again(**more: Any) -> str:
         lines.clear()
         calls.clear()
-        execute(tiny, "quick", say=lines.append, **more)
+        execute(tiny, "quick", say=lines.append, jobs=1, **more)
         return "\n".join(lines)
 
     assert again().count("executing: not executed before") == 3
@@ -267,6 +267,42 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     copy.write_text(copy.read_text().replace("A sentence", "A lie"))
     assert "first: executing: its executed copy was changed" in again()
     assert "first: executing: asked to" in again(names=("first",), force=True)
+
+
+def test_chapters_run_side_by_side_and_those_that_sum_up_alone(
+    tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tiny / "log"
+
+    def slow(chapter: Any, part: Path, *rest: Any) -> None:
+        for word in ("begins", "ends"):
+            with log.open("a") as file:
+                file.write(f"{chapter.name} {word}\n")
+            time.sleep(0.5)
+        part.write_text(chapter.notebook.read_text())
+
+    monkeypatch.setattr(chapters_module, "_papermill", slow)
+    lines: list[str] = []
+    report = execute(tiny, "quick", say=lines.append, jobs=2)
+    assert [outcome.chapter.name for outcome in report.outcomes] == ["first", "second", "intro"]
+    assert not report.failed
+    found = log.read_text().split("\n")[:-1]
+    assert sorted(found[:2]) == ["first begins", "second begins"]
+    assert found[-2:] == ["intro begins", "intro ends"]
+    assert sum("done in" in line for line in lines) == 3
+
+
+def test_a_chapter_whose_process_dies_has_failed(
+    tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(chapter: Any, *rest: Any) -> None:
+        if chapter.name == "second":
+            os._exit(1)
+        stand_in([])(chapter, *rest)
+
+    monkeypatch.setattr(chapters_module, "_papermill", dies)
+    report = execute(tiny, "quick", say=lambda line: None, jobs=2)
+    assert [(outcome.chapter.name, outcome.error) for outcome in report.failed] == [("second", "the process died")]
 
 
 def test_other_parameters_never_enter_the_book(
@@ -313,7 +349,7 @@ def test_an_interrupt_keeps_what_is_finished(
 
     monkeypatch.setattr(chapters_module, "_papermill", second_is_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execute(tiny, "quick", say=lambda line: None)
+        execute(tiny, "quick", say=lambda line: None, jobs=1)
     copies = tiny / "build" / "quick" / "src" / "book"
     assert [path.name for path in copies.iterdir()] == ["first.ipynb"]
     assert list((tiny / "build" / "quick" / "running").iterdir()) == []
@@ -384,11 +420,13 @@ def test_a_failing_chapter_is_named_and_the_others_are_built(
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_kernel_too(tiny: Path) -> None:
+@pytest.mark.parametrize("names", [("first",), ("first", "second")])
+def test_ctrl_c_stops_the_kernel_too(names: tuple[str, ...], tiny: Path) -> None:
     pid = tiny / "kernel.pid"
     sleep = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     edit(tiny, "first", "The rate is", f"```{{code-cell}} ipython3\n{sleep}\n```\n\nThe rate is")
-    command = [sys.executable, "-c", "from lintrans.cli import main; main()", "execute", "first", "--scale", "quick"]
+    program = "from lintrans.cli import main; main()"
+    command = [sys.executable, "-c", program, "execute", *names, "--scale", "quick", "--jobs", "2"]
     listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     process = subprocess.Popen(command, cwd=tiny, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     for _ in range(600):

@@ -57,12 +57,13 @@ def test_model_chapter(tmp_path: Path) -> None:
 
 
 CURVATURE = {"condition_number": "C3", "directional_smoothness": "C4", "generalized_smoothness": "C5"}
-OWN = ("model", "adam_vs_sgd", "gradient_noise", *CURVATURE)
+OTHERS = ("intro", "scorecard", "performance", "your_own_model", "learning_rates", "heavy_tails")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN])
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_chapters(name: str, tmp_path: Path) -> None:
+    """Those with parameters or verdicts of their own kind; `make book` executes every chapter in the same way."""
     shown(name, tmp_path)
 
 

@@ -26,6 +26,7 @@ def test_tables_and_sentences_say_what_is_stored() -> None:
         {"n": 200, "step": 9.0, "further": 0.1, "shared": 7.8},
     )
     assert "100% of the difference" in performance.describe_contexts({"contexts": [short, long]})
+    assert "`make bench` adds them" in performance.describe_contexts({})
     for row in other["roofline"]:
         row["share"] = 0.1
     assert "something other than arithmetic" in performance.describe_bounds(other)

@@ -1,0 +1,82 @@
+"""Calls of functions in processes of their own, a few at a time; stopped together, as by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
+
+Result = TypeVar("Result")
+PATIENCE = 15.0
+"""Seconds that a process has to end by itself."""
+
+
+def default_jobs() -> int:
+    """Two where there are two processors: while one chapter computes, another one draws, compiles or imports."""
+    return min(2, os.cpu_count() or 1)
+
+
+class Workers(Generic[Result]):
+    """Calls under way, by the name of each.
+
+    Used as a context: at its end, whatever the reason, no process is left.
+    """
+
+    def __init__(self) -> None:
+        # a fork has all modules at once; elsewhere than on Linux it is not safe
+        self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._running: dict[str, tuple[Any, Connection]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __enter__(self) -> Workers[Result]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process, _ in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT)
+        for process, connection in self._running.values():
+            process.join(PATIENCE)
+            process.kill()
+            connection.close()
+        self._running.clear()
+
+    def start(self, name: str, function: Callable[..., Result], *arguments: Any) -> None:
+        """Call a function of a module, with arguments that can be pickled."""
+        here, there = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_call, args=(there, function, arguments), name=name)
+        process.start()
+        there.close()
+        self._running[name] = (process, here)
+
+    def finished(self) -> Iterator[tuple[str, Result | None]]:
+        """Wait until a call returns; names and results, None for a process that died."""
+        ready = set(multiprocessing.connection.wait([connection for _, connection in self._running.values()]))
+        for name, (process, connection) in list(self._running.items()):
+            if connection in ready:
+                try:
+                    result: Result | None = connection.recv()
+                except EOFError:
+                    result = None
+                process.join(PATIENCE)
+                connection.close()
+                del self._running[name]
+                yield name, result
+
+
+def _call(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """In the new process: out of the terminal's reach, so that one Ctrl-C is one interrupt, from :class:`Workers`."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        connection.send(function(*arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
