@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -57,10 +57,19 @@ def advanced(engine: Any, steps: int, start: State | None = None) -> State:
     return state
 
 
+EXPLODED = 1e30
+
+
 def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal, relative to the largest entry."""
+    """Equal, relative to the largest entry.
+
+    Where an unclipped run has exploded, its loss is a polynomial of high degree far outside of where its terms balance:
+    rounding is then amplified by more than 1e5 within one evaluation, by whatever engine.
+    """
     assert ours.shape == theirs.shape
     scale = theirs.abs().max().item() + 1e-300
+    if EXPLODED < scale < float("inf"):
+        tolerance = max(tolerance, 1e-8)
     np.testing.assert_allclose((ours / scale).numpy(), (theirs / scale).numpy(), rtol=0, atol=tolerance)
 
 
@@ -81,6 +90,7 @@ def test_agrees_with_the_reference(shape: dict[str, Any]) -> None:
         layers=st.integers(1, 5), n=st.integers(1, 7), batch=st.integers(1, 300), law=st.sampled_from(LAWS),
         seed=st.integers(0, 2**32 - 1), cooldown=st.integers(0, 3),
     )  # fmt: skip
+    @example(layers=5, n=2, batch=294, law=lt.GammaScaled(0.1, 10.0), seed=0, cooldown=0)
     def check(layers: int, n: int, batch: int, law: Any, seed: int, cooldown: int) -> None:
         model = lt.LinearTransformer(layers=layers, init_std=0.1 / shape["d"] ** 0.5, **shape)
         runs = lt.grid(
