@@ -61,15 +61,9 @@ EXPLODED = 1e30
 
 
 def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal, relative to the largest entry.
-
-    Where an unclipped run has exploded, its loss is a polynomial of high degree far outside of where its terms balance:
-    rounding is then amplified by more than 1e5 within one evaluation, by whatever engine.
-    """
+    """Equal, relative to the largest entry."""
     assert ours.shape == theirs.shape
     scale = theirs.abs().max().item() + 1e-300
-    if EXPLODED < scale < float("inf"):
-        tolerance = max(tolerance, 1e-8)
     np.testing.assert_allclose((ours / scale).numpy(), (theirs / scale).numpy(), rtol=0, atol=tolerance)
 
 
@@ -100,8 +94,11 @@ def test_agrees_with_the_reference(shape: dict[str, Any]) -> None:
         plan = planned(model, runs, n=n, law=law, batch=batch, steps=5, cooldown=cooldown)
         ours, theirs = cpu.CpuEngine(plan), ReferenceEngine(plan)
         a, b = advanced(ours, plan.total), advanced(theirs, plan.total)
-        for name in ("parameters", "first", "second"):
-            assert_same(getattr(a, name), getattr(b, name))
+        for r in range(len(runs)):
+            # the step that explodes multiplies what the steps before left by up to the loss's degree, 3^L
+            exploded = bool(b.parameters[r].abs().max() > EXPLODED)
+            for name in ("parameters", "first", "second"):
+                assert_same(getattr(a, name)[r], getattr(b, name)[r], 1e-10 * (3**layers if exploded else 1))
         for name in ("step", "count", "skipped", "clipped", "diverged"):
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
         shared = plan.task.sample(batch, seed=9, dtype=torch.float64)
