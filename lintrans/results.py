@@ -46,6 +46,7 @@ NUMERICAL = (
     "engines/algebra",
     "engines/vector",
     "engines/draw",
+    "engines/pieces",
     "engines/kernels",
     "engines/loops",
     "engines/cpu",

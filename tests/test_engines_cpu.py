@@ -94,22 +94,24 @@ def test_agrees_with_the_reference(shape: dict[str, Any]) -> None:
         plan = planned(model, runs, n=n, law=law, batch=batch, steps=5, cooldown=cooldown)
         ours, theirs = cpu.CpuEngine(plan), ReferenceEngine(plan)
         a, b = advanced(ours, plan.total), advanced(theirs, plan.total)
+        exploded = b.parameters.flatten(1).abs().max(dim=1).values > EXPLODED
         for r in range(len(runs)):
             # the step that explodes multiplies what the steps before left by up to the loss's degree, 3^L
-            exploded = bool(b.parameters[r].abs().max() > EXPLODED)
             for name in ("parameters", "first", "second"):
-                assert_same(getattr(a, name)[r], getattr(b, name)[r], 1e-10 * (3**layers if exploded else 1))
+                assert_same(getattr(a, name)[r], getattr(b, name)[r], 1e-10 * (3**layers if exploded[r] else 1))
         for name in ("step", "count", "skipped", "clipped", "diverged"):
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
+        # beyond it, which entry overflows first is a matter of the order of factors: take such a run's start instead
+        points = torch.where(exploded[:, None, None, None, None, None], ours.start().parameters, a.parameters)
         shared = plan.task.sample(batch, seed=9, dtype=torch.float64)
         own = plan.linear[1].sample_moments(batch, seed=list(range(len(runs))), dtype=torch.float64)
         for prompts in (shared, own):
             for mine, other in zip(
-                ours.gradient(a.parameters, prompts), theirs.gradient(a.parameters, prompts), strict=True
+                ours.gradient(points, prompts), theirs.gradient(points, prompts), strict=True
             ):
                 assert_same(mine, other)
-        assert_same(ours.loss(a.parameters, shared), theirs.loss(a.parameters, shared))
-        fresh = [engine.block_losses(a.parameters, 3, lt.Stream.EVALUATION, batch) for engine in (ours, theirs)]
+        assert_same(ours.loss(points, shared), theirs.loss(points, shared))
+        fresh = [engine.block_losses(points, 3, lt.Stream.EVALUATION, batch) for engine in (ours, theirs)]
         assert_same(fresh[0], fresh[1])
 
     check()

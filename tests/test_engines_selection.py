@@ -133,7 +133,7 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
     outputs = {out for out, _ in ended}
     assert len(outputs) == 1
     assert outputs.pop().startswith("cpu ")
-    assert "".join(err for _, err in ended).count("compiling the training kernel for d = 2, full, float32, once") == 1
+    assert "".join(err for _, err in ended).count("compiling the gradient of d = 2, full, float32, once") == 1
     third = python(SMALL, **{compiling.VARIABLE: str(tmp_path)})
     assert (third.stdout, third.stderr) == (ended[0][0], "")
 

@@ -17,18 +17,17 @@ are added in a fixed order: results depend neither on the number of threads nor 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import get_thread_id, njit, prange
+from numba import njit
 from numba.extending import intrinsic
 
-from . import draw
-from .embedded import where_positive
-from .kernels import CHUNK
+from .embedded import token_signature, where_positive
+from .pieces import Piece
 from .products import offset
-from .vector import FLAGS, INLINE, Value, component_type, components, pack, scratch, view
+from .vector import FLAGS, INLINE, Value, component_type, components, pack, scratch
 
 SOFTMAX, VISIBLE, RELU = 0, 1, 2
 KINDS = {"softmax": SOFTMAX, "softmax-visible": VISIBLE, "relu": RELU}
@@ -39,7 +38,6 @@ EXPONENTIAL = {  # terms of the series, lowest argument, ln 2 in two parts, digi
 }
 
 inline = njit(**INLINE)
-draw_prompts = draw.prompts
 
 
 def work_size(layers: int, n: int, d: int, size: int, heads: int) -> int:
@@ -306,101 +304,23 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
                 z_bar[i] = new_bar[i]
 
 
-def _differentiate(jit: Callable[[Any], Any], d: int, size: int, lanes: int, tangents: int, reverse: bool) -> Any:
-    """Gradients of runs on given prompts, with tangents; or, without `reverse`, squared errors alone.
-
-    Arguments of the kernel as in :func:`lintrans.engines.embedded._differentiate`; further heads, and one of KINDS.
-    """
+def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
+    """Gradients over blocks of prompts; arguments of the piece as in ``embedded.gradient``, kind: one of KINDS."""
     wide_token = d + 1
-    components_ = 1 + tangents
 
-    @jit
-    def kernel(prompts, chosen, theta, batch, layers, n, heads, kind, partial, work, own, result):
-        runs, wide, _ = theta.shape
-        _, rows, padded = prompts.shape
-        blocks = padded // lanes
-        per = CHUNK // lanes
-        chunks = (blocks + per - 1) // per
-        scale = theta.dtype.type(2.0 / batch)
-        inverse = theta.dtype.type(1.0 / n)
-        for item in prange(runs * chunks):
-            r = item // chunks
-            chunk = item - r * chunks
-            thread = get_thread_id()
-            parameters = offset(view(theta, 0, tangents), r * wide)
-            sums = offset(view(partial, lanes, tangents), item * (wide + 1))
-            space = offset(view(work, lanes, tangents), thread * (work.shape[1] // (lanes * components_)))
-            local = offset(view(own, lanes, 0), thread * rows)
-            u_bar, m_bar = scratch(space, wide_token), scratch(space, size)
-            for i in range(wide + 1):
-                sums[i] = 0.0
-            for b in range(chunk * per, min(blocks, (chunk + 1) * per)):
-                given = offset(view(prompts, lanes, 0), chosen[r] * rows * blocks + b)
-                for i in range(rows):
-                    local[i] = given[i * blocks]
-                y = offset(local, (n + 1) * d)
-                prompt_gradient(
-                    local, y, local[rows - 1], parameters, sums, space, u_bar, m_bar, scale, inverse, reverse,
-                    (layers, n, d, size, heads, kind),
-                )  # fmt: skip
-        for r in prange(runs):
-            for i in range((wide + 1) * components_):
-                total = theta.dtype.type(0.0)
-                for chunk in range(chunks):
-                    for lane in range(lanes):
-                        total += partial[r * chunks + chunk, i, lane]
-                result[r, i] = total
-
-    return kernel
-
-
-def gradients(jit: Callable[[Any], Any], d: int, size: int, lanes: int, tangents: int) -> Any:
-    """Gradients and squared errors; see :func:`_differentiate`."""
-    return _differentiate(jit, d, size, lanes, tangents, True)
-
-
-def losses(jit: Callable[[Any], Any], d: int, size: int, lanes: int, tangents: int) -> Any:
-    """Squared errors alone, in the last place of `result`; see :func:`_differentiate`."""
-    return _differentiate(jit, d, size, lanes, tangents, False)
-
-
-def prompts(jit: Callable[[Any], Any], d: int, size: int, lanes: int, tangents: int) -> Any:
-    """Draw prompts of :class:`~lintrans.LinearRegression` as tokens.
-
-    Arguments of the kernel (T threads):
-        out: [sets, rows, blocks * lanes] to receive the prompts of (seeds[s], steps[s]), uint32.
-        stream, batch, n, law, number1, number2: what is drawn.
-        tokens [T, rows, CHUNK], norms [T, CHUNK], lengths [T, ...] float64 (see ``draw.gamma_lengths``): memory.
-    """
-
-    @jit
-    def kernel(out, seeds, steps, stream, batch, n, law, number1, number2, tokens, norms, lengths):
-        sets, rows, padded = out.shape
-        chunks = (padded + CHUNK - 1) // CHUNK
-        for item in prange(sets * chunks):
-            s = item // chunks
-            begin = (item - s * chunks) * CHUNK
-            end = min(padded - begin, CHUNK)
-            thread = get_thread_id()
-            drawn = tokens[thread]
-            draw_prompts(
-                drawn, norms[thread], lengths[thread], end, begin, batch, seeds[s], steps[s], stream, n, d, law,
-                number1, number2,
+    def piece(
+        given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, reverse, scale, inverse
+    ):
+        u_bar, m_bar = scratch(work, wide_token), scratch(work, size)
+        for i in range(count):
+            sums[i] = 0.0
+        for b in range(take):
+            for i in range(rows):
+                own[i] = given[i * blocks + b]
+            y = offset(own, (n + 1) * d)
+            prompt_gradient(
+                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, reverse != 0,
+                (layers, n, d, size, heads, kind),
             )  # fmt: skip
-            for i in range((n + 1) * d):
-                for lane in range(end):
-                    out[s, i, begin + lane] = drawn[i, lane]
-            for token in range(n + 1):
-                row = out[s, (n + 1) * d + token]
-                for lane in range(end):
-                    row[begin + lane] = drawn[token * d, lane] * drawn[(n + 1) * d, lane]
-                for k in range(1, d):
-                    for lane in range(end):
-                        row[begin + lane] += drawn[token * d + k, lane] * drawn[(n + 1) * d + k, lane]
-            for lane in range(end):
-                out[s, rows - 1, begin + lane] = 1.0 if begin + lane < batch else 0.0
 
-    return kernel
-
-
-KERNELS = {"gradients": gradients, "losses": losses, "prompts": prompts}
+    return token_signature(dtype, tangents), piece

@@ -13,10 +13,10 @@ from ..random import Stream
 from ..tasks import LinearRegression
 from . import attending
 from .base import Plan
-from .compiling import Kernel, attending_kernel
-from .kernels import CHUNK
+from .compiling import attending_piece, drawing, kernel
 from .laws import law_of
 from .loops import Array, aligned, known_law
+from .pieces import CHUNK
 from .token_loops import TokenEngine, TokenLoops
 
 
@@ -33,11 +33,9 @@ class AttendingLoops(TokenLoops):
         self.model = model
         self.shape = (model.heads, attending.KINDS[model.attention])
 
-    def kernel(self, name: str, tangents: int = 0) -> Kernel:
-        """One of :data:`~lintrans.engines.attending.KERNELS` for this model."""
-        model = self.model
-        size = model.d if name == "prompts" else model.block  # prompts are the same in both forms
-        return attending_kernel(name, model.d, size, self.kind, tangents)
+    def piece(self, tangents: int = 0) -> int:
+        """Address of the piece that differentiates."""
+        return attending_piece(self.model.d, self.model.block, self.kind, tangents).address
 
     def space(self, n: int) -> int:
         """Numbers of working memory that a prompt of n examples needs."""
@@ -54,7 +52,10 @@ class AttendingLoops(TokenLoops):
         norms = self.memory("norms", threads, CHUNK)
         lengths = aligned((threads, 3, (n + 2) * CHUNK + 8), np.dtype(np.float64))
         numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
-        self.kernel("prompts")(data, *numbers, np.uint32(stream), batch, n, *known_law(task), tokens, norms, lengths)
+        kernel("tokens", self.kind)(
+            drawing(self.kind).address, data, *numbers, np.uint32(stream), batch, n, task.d, *known_law(task), tokens,
+            norms, lengths,
+        )  # fmt: skip
         return data
 
 

@@ -29,12 +29,12 @@ import platformdirs
 from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("laws", "products", "algebra", "vector", "draw", "kernels")
-MODULES = {"kernels": (), "embedded": (), "attending": ("embedded",)}
-"""Modules whose functions become kernels, and those of them that each takes functions from."""
+SOURCES = ("laws", "products", "algebra", "vector", "draw", "pieces")
+MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
+"""Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
-SECONDS = {"training": 20, "gradients": 10, "losses": 12, "prompts": 5}
-"""About how long a compile takes on one core."""
+SECONDS = {"training": 12, "gradients": 5, "losses": 6, "tokens": 4, "token_gradients": 4}
+"""About how long the loops of a dtype take to compile on one core."""
 
 _lock = threading.RLock()
 
@@ -103,7 +103,7 @@ def describe() -> str:
     import numba
 
     place = folder()
-    kept = sum(1 for _ in place.glob(f"{digest()}/*/**/*.nbi"))
+    kept = sum(1 for module in MODULES for _ in place.glob(f"{digest(module)}/*/**/*.nbi"))
     where = (
         f"{kept} kernels kept in {place}"
         if _writable(place)
@@ -175,28 +175,51 @@ def _writable(place: Path) -> bool:
     return True
 
 
-class Kernel:
-    """A compiled loop for one shape; calling it compiles it first, if need be.
+class _Kept:
+    """What a compile of a kernel or a piece has in common: its folder, its lock, a word while it lasts.
 
     Args:
         module: of :data:`MODULES`, where it is written.
         name: of the folder that keeps its machine code; it tells shapes apart.
         label: in a message, for people.
         seconds: about how long it compiles.
+    """
+
+    def __init__(self, module: str, name: str, label: str, seconds: int) -> None:
+        self.name, self.label, self.seconds = name, label, seconds
+        place = folder() / digest(module) / self.name
+        self.place = place if _writable(place) else None
+        if self.place is not None:
+            _forget(folder())
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """One process at a time compiles; the others load what it leaves."""
+        guard = filelock.FileLock(self.place / "lock") if self.place is not None else nullcontext()
+        with guard:
+            kept = self.place is not None and any(self.place.rglob("*.nbc"))
+            began = time.perf_counter()
+            if not kept:
+                say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
+            yield
+            if not kept:
+                say(f"done in {time.perf_counter() - began:.1f} s")
+
+
+class Kernel(_Kept):
+    """A compiled loop for one dtype; calling it compiles it first, if need be.
+
+    Args:
+        module, name, label, seconds: see :class:`_Kept`.
         build: makes the function, given a decorator that compiles.
     """
 
     def __init__(
         self, module: str, name: str, label: str, seconds: int, build: Callable[[Callable[[Any], Any]], Any]
     ) -> None:
+        super().__init__(module, name, label, seconds)
         from . import vector
 
-        self.name, self.label, self.seconds = name, label, seconds
-        place: Path | None = folder() / digest(module) / self.name
-        assert place is not None
-        self.place = place if _writable(place) else None
-        if self.place is not None:
-            _forget(folder())
         self.ready = False
         with _kept_in(self.place) as options:
 
@@ -219,85 +242,140 @@ class Kernel:
         import numba
 
         types = tuple(numba.typeof(argument) for argument in arguments)
-        guard = filelock.FileLock(self.place / "lock") if self.place is not None else nullcontext()
-        with guard:
-            kept = self.place is not None and any(self.place.rglob("*.nbc"))
-            began = time.perf_counter()
-            if not kept:
-                say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
+        with self.compiling():
             _choose_threads()
             self.function.compile(types)
-            if not kept:
-                say(f"done in {time.perf_counter() - began:.1f} s")
         self.ready = True
         self.function(*arguments)
 
 
-@cache
-def kernel(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
-    """The kernel of a shape, one object a process.
+class Piece(_Kept):
+    """A compiled function that kernels call by address; asking for the address compiles it first, if need be.
 
     Args:
-        kind: "training", "gradients" or "losses"; see :mod:`lintrans.engines.kernels`.
+        module, name, label, seconds: see :class:`_Kept`.
+        build: makes signature and function.
+    """
+
+    def __init__(
+        self, module: str, name: str, label: str, seconds: int, build: Callable[[], tuple[Any, Callable[..., None]]]
+    ) -> None:
+        super().__init__(module, name, label, seconds)
+        self._build = build
+        self._compiled: Any = None
+
+    @property
+    def address(self) -> int:
+        """Where it starts in memory."""
+        with _lock:
+            if self._compiled is None:
+                import numba
+
+                from . import vector
+
+                signature, function = self._build()
+                with self.compiling(), _kept_in(self.place) as options:
+                    self._compiled = numba.cfunc(signature, **vector.OPTIONS, **options)(function)
+            return int(self._compiled.address)
+
+
+@cache
+def kernel(kind: str, dtype: np.dtype[Any]) -> Kernel:
+    """The kernel of a dtype, one object a process.
+
+    Args:
+        kind: one of :data:`~lintrans.engines.kernels.KERNELS`.
+        dtype: float32 or float64.
+    """
+    from . import kernels
+
+    label = f"{kind.replace('_', ' ')} loop, {dtype.name}"
+    with _lock:
+        return Kernel("kernels", f"{kind}-{dtype.name}", label, SECONDS[kind], kernels.KERNELS[kind])
+
+
+@cache
+def drawing(dtype: np.dtype[Any]) -> Piece:
+    """The piece that draws prompts, one object a process."""
+    from . import pieces
+
+    with _lock:
+        return Piece(
+            "pieces", f"prompts-{dtype.name}", f"draws of prompts, {dtype.name}", 8, lambda: pieces.prompts(dtype)
+        )
+
+
+@cache
+def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
+    """The piece of a shape with linear attention, one object a process.
+
+    Args:
+        kind: one of :data:`~lintrans.engines.pieces.PIECES`.
         size: D.
         heads: the model's.
         sparse: its form.
         dtype: float32 or float64.
         tangents: of dual numbers.
     """
-    from . import kernels
+    from . import pieces
 
-    form, lanes = "sparse" if sparse else "full", kernels.lanes_of(dtype)
+    form = "sparse" if sparse else "full"
     name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
-    label = f"{kind} kernel for d = {size if sparse else size - 1}, {form}, {dtype.name}"
+    label = f"{kind} of d = {size if sparse else size - 1}, {form}, {_numbers(dtype, tangents)}"
     with _lock:
-        return Kernel(
-            "kernels", name, label, SECONDS[kind],
-            lambda jit: kernels.KERNELS[kind](jit, size, heads, sparse, lanes, tangents),
+        return Piece(
+            "pieces", name, label, {"moments": 1, "gradient": 12, "errors": 5}[kind],
+            lambda: pieces.PIECES[kind](size, heads, sparse, dtype, tangents),
         )  # fmt: skip
 
 
+def _numbers(dtype: np.dtype[Any], tangents: int) -> str:
+    return dtype.name + (f" with {tangents} tangent{'s' * (tangents > 1)}" if tangents else "")
+
+
 @cache
-def embedded_kernel(kind: str, d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
-    """The kernel of a network's shape, one object a process.
+def embedded_piece(d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
+    """The piece that differentiates a Transformer behind a network, one object a process.
 
     Args:
-        kind: "gradients", "losses" or "prompts"; see :mod:`lintrans.engines.embedded`.
         d: inputs and outputs of the network.
         hidden: its hidden units.
         dtype: float32 or float64.
         tangents: of dual numbers.
     """
-    from . import embedded, kernels
+    from . import embedded
 
-    lanes = kernels.lanes_of(dtype)
-    name = f"embedded-{kind}-{d}-{hidden}-{dtype.name}-{tangents}"
-    label = f"{kind} kernel for a network of {d}, {hidden}, {d} units, {dtype.name}"
+    name = f"embedded-{d}-{hidden}-{dtype.name}-{tangents}"
+    label = f"gradient of a network of {d}, {hidden}, {d} units, {_numbers(dtype, tangents)}"
     with _lock:
-        return Kernel(
-            "embedded", name, label, SECONDS[kind],
-            lambda jit: embedded.KERNELS[kind](jit, d, hidden, lanes, tangents),
-        )  # fmt: skip
+        return Piece("embedded", name, label, 15, lambda: embedded.gradient(d, hidden, dtype, tangents))
 
 
 @cache
-def attending_kernel(kind: str, d: int, size: int, dtype: np.dtype[Any], tangents: int = 0) -> Kernel:
-    """The kernel of a shape with attention that is not linear, whichever it is; one object a process.
+def embedded_prompts(d: int, hidden: int, dtype: np.dtype[Any]) -> Kernel:
+    """The kernel that draws prompts of a fixed network, one object a process; arguments as before."""
+    from . import embedded, pieces
+
+    name = f"embedded-prompts-{d}-{hidden}-{dtype.name}"
+    label = f"draws of a network of {d}, {hidden}, {d} units, {dtype.name}"
+    with _lock:
+        return Kernel("embedded", name, label, 8, lambda jit: embedded.prompts(jit, d, hidden, pieces.lanes_of(dtype)))
+
+
+@cache
+def attending_piece(d: int, size: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
+    """The piece that differentiates attention that is not linear, whichever it is; one object a process.
 
     Args:
-        kind: "gradients", "losses" or "prompts"; see :mod:`lintrans.engines.attending`.
         d: dimension of the covariates.
         size: D, that of the trained matrices.
         dtype: float32 or float64.
         tangents: of dual numbers.
     """
-    from . import attending, kernels
+    from . import attending
 
-    lanes, form = kernels.lanes_of(dtype), "sparse" if size == d else "full"
-    name = f"attending-{kind}-{form}-{d}-{dtype.name}-{tangents}"
-    label = f"{kind} kernel for softmax and ReLU attention, d = {d}, {form}, {dtype.name}"
+    form = "sparse" if size == d else "full"
+    name = f"attending-{form}-{d}-{dtype.name}-{tangents}"
+    label = f"gradient of softmax and ReLU attention, d = {d}, {form}, {_numbers(dtype, tangents)}"
     with _lock:
-        return Kernel(
-            "attending", name, label, SECONDS[kind],
-            lambda jit: attending.KERNELS[kind](jit, d, size, lanes, tangents),
-        )  # fmt: skip
+        return Piece("attending", name, label, 15, lambda: attending.gradient(d, size, dtype, tangents))

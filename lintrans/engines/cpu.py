@@ -14,7 +14,7 @@ from ..random import Stream
 from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
 from .laws import law_of
-from .loops import Array, Loops, aligned, rule_of
+from .loops import TRAINING, Array, Loops, aligned, rule_of
 from .reference import ReferenceEngine
 
 STEPS = 1000
@@ -93,10 +93,11 @@ class CpuEngine(ReferenceEngine):
         plan, loops, memory = self.plan, self.loops, self._memory
         assert self.law is not None  # or whole steps would not be compiled
         runs = len(plan.runs)
-        loops.kernel("training")(
-            state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(), state.count.numpy(),
-            state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order, self._starts,
-            self._seeds, self._lr, self._clip, self._rule, self._hyper, rates, SKIPPED_SHARE * plan.total, record,
-            *self.law, self.task.n, self.task.d, np.uint32(stream), state.step, plan.batch, self.model.layers,
-            self._partial, self._result, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
+        loops.run(
+            "training", TRAINING, state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(),
+            state.count.numpy(), state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order,
+            self._starts, self._seeds, self._lr, self._clip, self._rule, self._hyper, rates,
+            SKIPPED_SHARE * plan.total, record, *self.law, self.task.n, self.task.d, np.uint32(stream), state.step,
+            plan.batch, self.model.layers, self._partial, self._result, memory.work, memory.data, memory.tokens,
+            memory.norms, memory.lengths,
         )  # fmt: skip

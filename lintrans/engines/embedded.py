@@ -23,16 +23,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import get_thread_id, njit, prange
+from numba import from_dtype, get_thread_id, njit, prange, types
 from numba.extending import intrinsic
 
 from . import algebra, draw
+from .pieces import Piece, elements
 from .products import offset
 from .vector import INLINE, Value, component_type, components, pack, scratch, view
-
-CHUNK = 120
-"""Prompts in a chunk: nine chunks in a batch of 1000."""
 
 TILE = 40
 """Prompts drawn at a time."""
@@ -243,71 +242,43 @@ def prompt_gradient(x, y, weight, theta, result, work, sums, tile, scale, invers
         unembed(result, z, h, x, theta, sums, n, d, hidden)
 
 
-def _differentiate(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int, tangents: int, reverse: bool) -> Any:
-    """Gradients of runs on given prompts, with tangents; or, without `reverse`, squared errors alone.
+def token_signature(dtype: np.dtype[Any], tangents: int) -> Any:
+    """Numba's signature of the pieces that differentiate on tokens; see :func:`gradient` for the arguments."""
+    dual, values, real = elements(dtype, tangents), elements(dtype), from_dtype(dtype)
+    return types.void(values, elements(dtype, tangents, 0), dual, dual, values, *[types.int64] * 9, real, real)
 
-    Arguments of the kernel (R runs, G parameters a run, T threads):
-        prompts: [sets, rows, blocks * lanes], rows as in :func:`rows_of`; chosen: [R] int64, the set of each run.
-        theta: [R, G, 1 + tangents], parameters and directions; batch: prompts in a set; layers, n: depth, context.
-        partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work [T, ...], own [T, rows, lanes]: memory.
-        result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
+
+def gradient(d: int, hidden: int, dtype: np.dtype[Any], tangents: int) -> Piece:
+    """Gradient of (scale / 2) e^2, summed over blocks, then the sum of e^2: `sums` [count], each with its tangents.
+
+    Arguments of the piece:
+        given: [rows, blocks], rows as in :func:`rows_of`, of which the first `take` blocks are meant.
+        theta [count - 1] (plain, with tangents), sums, work, own [rows]: parameters, result, memory.
+        take, blocks, rows, count, layers, n, heads, kind: as above; heads and kind are for another model.
+        reverse: 0 for squared errors alone, in the last of `sums`; scale; inverse: 1 / n.
     """
     size = d + 1
     accumulators = 2 * d + 1
-    components_ = 1 + tangents
 
-    @jit
-    def kernel(prompts, chosen, theta, batch, layers, n, partial, work, own, result):
-        runs, wide, _ = theta.shape
-        _, rows, padded = prompts.shape
-        blocks = padded // lanes
-        per = CHUNK // lanes
-        chunks = (blocks + per - 1) // per
-        scale = theta.dtype.type(2.0 / batch)
-        inverse = theta.dtype.type(1.0 / n)
-        for item in prange(runs * chunks):
-            r = item // chunks
-            chunk = item - r * chunks
-            thread = get_thread_id()
-            parameters = offset(view(theta, 0, tangents), r * wide)
-            sums = offset(view(partial, lanes, tangents), item * (wide + 1))
-            space = offset(view(work, lanes, tangents), thread * (work.shape[1] // (lanes * components_)))
-            local = offset(view(own, lanes, 0), thread * (own.shape[1] // lanes))
-            tile = (scratch(space, size), 1, size)
-            unit = scratch(space, accumulators)
-            for i in range(wide + 1):
-                sums[i] = 0.0
-            for b in range(chunk * per, min(blocks, (chunk + 1) * per)):
-                given = offset(view(prompts, lanes, 0), chosen[r] * rows * blocks + b)
-                for i in range(rows):
-                    local[i] = given[i * blocks]
-                y = offset(local, (n + 1) * d)
-                prompt_gradient(
-                    local, y, local[rows - 1], parameters, sums, space, unit, tile, scale, inverse, reverse, layers,
-                    n, d, hidden,
-                )  # fmt: skip
-        for r in prange(runs):
-            for i in range((wide + 1) * components_):
-                total = theta.dtype.type(0.0)
-                for chunk in range(chunks):
-                    for lane in range(lanes):
-                        total += partial[r * chunks + chunk, i, lane]
-                result[r, i] = total
+    def piece(
+        given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, reverse, scale, inverse
+    ):
+        tile = (scratch(work, size), 1, size)
+        unit = scratch(work, accumulators)
+        for i in range(count):
+            sums[i] = 0.0
+        for b in range(take):
+            for i in range(rows):
+                own[i] = given[i * blocks + b]
+            y = offset(own, (n + 1) * d)
+            prompt_gradient(
+                own, y, own[rows - 1], theta, sums, work, unit, tile, scale, inverse, reverse != 0, layers, n, d, hidden
+            )
 
-    return kernel
+    return token_signature(dtype, tangents), piece
 
 
-def gradients(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int, tangents: int) -> Any:
-    """Gradients and squared errors; see :func:`_differentiate`."""
-    return _differentiate(jit, d, hidden, lanes, tangents, True)
-
-
-def losses(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int, tangents: int) -> Any:
-    """Squared errors alone, in the last place of `result`; see :func:`_differentiate`."""
-    return _differentiate(jit, d, hidden, lanes, tangents, False)
-
-
-def prompts(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int, tangents: int) -> Any:
+def prompts(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int) -> Any:
     """Draw prompts of :class:`~lintrans.nonlinear.FeatureRegression`, whose fixed network has `hidden` units.
 
     Arguments of the kernel (T threads):
@@ -350,6 +321,3 @@ def prompts(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int, tangents
                 out[s, rows - 1, p] = 1.0 if p < batch else 0.0
 
     return kernel
-
-
-KERNELS = {"gradients": gradients, "losses": losses, "prompts": prompts}

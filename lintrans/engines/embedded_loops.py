@@ -12,7 +12,7 @@ from ..nonlinear import EmbeddedTransformer, FeatureRegression, fixed_network
 from ..random import Stream
 from . import embedded
 from .base import Plan
-from .compiling import Kernel, embedded_kernel
+from .compiling import embedded_piece, embedded_prompts
 from .loops import Array
 from .token_loops import TokenEngine, TokenLoops
 
@@ -25,15 +25,13 @@ class EmbeddedLoops(TokenLoops):
         dtype: torch.float32 or torch.float64.
     """
 
-    chunk = embedded.CHUNK
-
     def __init__(self, model: EmbeddedTransformer, dtype: torch.dtype) -> None:
         super().__init__(model, model.d, model.layers, dtype)
         self.model = model
 
-    def kernel(self, name: str, tangents: int = 0) -> Kernel:
-        """One of :data:`~lintrans.engines.embedded.KERNELS` for this model."""
-        return embedded_kernel(name, self.model.d, self.model.hidden, self.kind, tangents)
+    def piece(self, tangents: int = 0) -> int:
+        """Address of the piece that differentiates."""
+        return embedded_piece(self.model.d, self.model.hidden, self.kind, tangents).address
 
     def space(self, n: int) -> int:
         """Numbers of working memory that a prompt of n examples needs."""
@@ -49,9 +47,7 @@ class EmbeddedLoops(TokenLoops):
         tokens = self.memory("tokens", numba.config.NUMBA_NUM_THREADS, -(-(n + 2) * d // 4) * 4, embedded.TILE)
         work = self.per_thread("drawing", (n + 1) * (2 * d + 1 + hidden))
         numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
-        embedded_kernel("prompts", d, hidden, self.kind)(
-            data, *numbers, np.uint32(stream), batch, n, network, tokens, work
-        )
+        embedded_prompts(d, hidden, self.kind)(data, *numbers, np.uint32(stream), batch, n, network, tokens, work)
         return data
 
 

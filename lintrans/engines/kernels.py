@@ -6,9 +6,8 @@ over it. Partial sums per (run, chunk, lane) are then added in the order of chun
 computes which chunk, on the number of threads nor on which runs go together, bit for bit, and one run alone keeps all
 cores busy. Prompts beyond the batch are zero, and add exactly nothing.
 
-Each function here makes a kernel for one shape (a closure over plain whole numbers, so that numba's cache on disk can
-tell kernels apart); :mod:`lintrans.engines.compiling` compiles and caches them. Depth, context length and batch are
-arguments: as constants they would save nothing.
+Kernels are compiled once for each dtype: what depends on the shape of a model, they call by address (the arguments
+named after :mod:`lintrans.engines.pieces`). :mod:`lintrans.engines.compiling` compiles and caches both.
 """
 
 from __future__ import annotations
@@ -18,40 +17,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import get_thread_id, njit, prange, uint32
+from numba import get_thread_id, njit, prange
 
-from . import algebra, draw
+from .pieces import CHUNK, call
 from .products import offset
-from .vector import INLINE, OPTIONS, scratch, view
-
-CHUNK = 128
-"""Prompts in a chunk, drawn at a time: eight chunks in a batch of 1000, which two threads share evenly."""
-
-VALUE_BYTES = 32
-"""A SIMD value: one AVX2 register. Part of the arithmetic (it fixes the order of sums), so the same everywhere."""
+from .vector import OPTIONS, view
 
 SGD, ADAM = 0, 1
-
-inline = njit(**INLINE)
-_algebra = algebra.specialise(inline, offset=offset)
-gradient, forward, carve = _algebra.gradient, _algebra.forward, _algebra.carve
-draw_prompts, moments = draw.prompts, draw.moments
-
-
-def lanes_of(dtype: np.dtype[Any]) -> int:
-    """Prompts in a SIMD value."""
-    return VALUE_BYTES // dtype.itemsize
-
-
-def tile_of(size: int) -> tuple[int, int]:
-    """Rows and columns of the register tile of a matrix product, which divide its size.
-
-    Found by measurement: a row of a small matrix, 2 x 4 or 2 x 5 of a large one.
-    """
-    if size <= 8:
-        return 1, size
-    columns = next((j for j in (5, 4, 3, 2) if size % j == 0), 1)
-    return (2 if size % 2 == 0 else 1), columns
 
 
 @njit(**OPTIONS)
@@ -144,7 +116,7 @@ def settle(
         diverged[r] = step
 
 
-def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes: int, tangents: int) -> Any:
+def training(jit: Callable[[Any], Any]) -> Any:
     """Whole steps: draw, gradient, finite check, clip, optimizer; or gradients of many batches, recorded.
 
     Threads take whole seeds through all steps as far as seeds can be dealt out evenly: seeds have nothing to do with
@@ -152,6 +124,7 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
     batches do not depend on one another either, and are dealt out one by one.
 
     Arguments of the kernel (R runs, G parameters a run, T threads):
+        prompts, moments, gradient: pieces.
         theta, first, second: [R, G], changed in place.
         count, skipped, clipped, diverged: [R] int64, as in ``State``.
         order, starts, seeds: runs of seed number s are order[starts[s]:starts[s + 1]]; seeds uint32.
@@ -159,21 +132,19 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
         rates: [steps], factors on lr; limit: skipped steps beyond which a run is diverged.
         record: [steps, R, G + 1] to receive gradients and squared errors instead of updating, or [0, R, G + 1].
         law, number1, number2, n, d, stream, step, batch: what is drawn; layers: the model's depth.
-        partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work, data, tokens,
-        norms, lengths [T, ...]: memory.
+        partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work [T, ...],
+        data [T, blocks, numbers, lanes], tokens [T, rows, CHUNK], norms [T, CHUNK], lengths [T, 3, ...]: memory.
     """
-    numbers = algebra.data_size(size, sparse)
-    rows, columns = tile_of(size)
-    held = rows * columns
 
     @jit
     def kernel(
-        theta, first, second, count, skipped, clipped, diverged, order, starts, seeds, lr, clip, rule, hyper, rates,
-        limit, record, law, number1, number2, n, d, stream, step, batch, layers, partial, result, work, data, tokens,
-        norms, lengths,
+        prompts, moments, gradient, theta, first, second, count, skipped, clipped, diverged, order, starts, seeds, lr,
+        clip, rule, hyper, rates, limit, record, law, number1, number2, n, d, stream, step, batch, layers, partial,
+        result, work, data, tokens, norms, lengths,
     ):  # fmt: skip
         runs, wide = theta.shape
         steps = rates.shape[0]
+        lanes = data.shape[3]
         chunks = (batch + CHUNK - 1) // CHUNK
         scale = theta.dtype.type(2.0 / batch)
         inverse = theta.dtype.type(1.0 / n)
@@ -198,10 +169,11 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
                         c1 = c0 + 1
                     thread = get_thread_id()
                     above = thread * runs * chunks if recording else 0
-                    data0 = offset(view(data, lanes, 0), thread * (CHUNK // lanes) * numbers)
-                    token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (CHUNK // lanes))
-                    space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
-                    tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
+                    own = offset(view(data, 0, 0), thread * data.shape[1] * data.shape[2] * lanes)
+                    drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * CHUNK)
+                    norm = offset(view(norms, 0, 0), thread * CHUNK)
+                    length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
+                    space = offset(view(work, 0, 0), thread * work.shape[1])
                     for k in range(k0, k1):
                         for s in range(s0, s1):
                             alive = False
@@ -211,32 +183,27 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
                                 for chunk in range(c0, c1):
                                     begin = chunk * CHUNK
                                     blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
-                                    draw_prompts(
-                                        tokens[thread], norms[thread], lengths[thread], blocks * lanes, begin, batch,
-                                        seeds[s], uint32(step + k), stream, n, d, law, number1, number2,
+                                    call(
+                                        prompts,
+                                        (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin,
+                                         batch, seeds[s], step + k, stream, n, d, law, number1, number2),
                                     )  # fmt: skip
-                                    for b in range(blocks):
-                                        block = offset(data0, b * numbers)
-                                        moments(block, offset(token, b), CHUNK // lanes, n, d, size, inverse)
+                                    call(moments, (own, drawn, blocks, n, d, inverse))
                                     for place in range(starts[s], starts[s + 1]):
                                         r = order[place]
                                         if diverged[r] < 0:
-                                            row = (above + r * chunks + chunk) * (wide + 1)
-                                            sums = offset(view(partial, lanes, 0), row)
-                                            for i in range(wide + 1):
-                                                sums[i] = 0.0
+                                            row = (above + r * chunks + chunk) * (wide + 1) * lanes
                                             parameters = offset(view(theta, 0, 0), r * wide)
-                                            for b in range(blocks):
-                                                block = offset(data0, b * numbers)
-                                                gradient(block, parameters, sums, scale, space, tile, shape)
+                                            sums = offset(view(partial, 0, 0), row)
+                                            call(gradient, (own, parameters, sums, space, blocks, layers, scale))
                             if phase == 0:
                                 for place in range(starts[s], starts[s + 1]):
                                     r = order[place]
-                                    own = partial[above + r * chunks : above + (r + 1) * chunks]
+                                    parts = partial[above + r * chunks : above + (r + 1) * chunks]
                                     if recording:
-                                        reduce(own, record[k, r])
+                                        reduce(parts, record[k, r])
                                     elif diverged[r] < 0:
-                                        reduce(own, result[r])
+                                        reduce(parts, result[r])
                                         settle(
                                             r, result[r], theta, first, second, count, skipped, clipped, diverged,
                                             rates[k] * lr[r], clip, rule, hyper, limit, step + k + 1,
@@ -254,95 +221,82 @@ def training(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lan
     return kernel
 
 
-def gradients(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes: int, tangents: int) -> Any:
+def gradients(jit: Callable[[Any], Any]) -> Any:
     """Gradients of runs on given prompts, with tangents: exact derivatives of gradients along directions.
 
     Arguments of the kernel:
+        gradient: a piece, for as many tangents.
         data: [sets, blocks, numbers, lanes]; chosen: [R] int64, the set of each run.
         theta: [R, G, 1 + tangents], parameters and directions.
         batch, layers: prompts in a set, depth.
         partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work: [T, ...]: memory.
         result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
     """
-    numbers = algebra.data_size(size, sparse)
-    rows, columns = tile_of(size)
-    held = rows * columns
-    components = 1 + tangents
 
     @jit
-    def kernel(data, chosen, theta, batch, layers, partial, work, result):
-        runs, wide, _ = theta.shape
-        all_blocks = data.shape[1]
+    def kernel(gradient, data, chosen, theta, batch, layers, partial, work, result):
+        runs, wide, components = theta.shape
+        _, all_blocks, numbers, lanes = data.shape
         per = CHUNK // lanes
         chunks = (all_blocks + per - 1) // per
         scale = theta.dtype.type(2.0 / batch)
         for item in prange(runs * chunks):
             r = item // chunks
-            chunk = item - r * chunks
-            prompts = offset(view(data, lanes, 0), chosen[r] * all_blocks * numbers)
-            parameters = offset(view(theta, 0, tangents), r * wide)
-            sums = offset(view(partial, lanes, tangents), item * (wide + 1))
-            space = offset(view(work, lanes, tangents), get_thread_id() * (work.shape[1] // (lanes * components)))
-            tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
-            for i in range(wide + 1):
-                sums[i] = 0.0
-            for b in range(chunk * per, min(all_blocks, (chunk + 1) * per)):
-                gradient(offset(prompts, b * numbers), parameters, sums, scale, space, tile, shape)
+            begin = (item - r * chunks) * per
+            own = offset(view(data, 0, 0), (chosen[r] * all_blocks + begin) * numbers * lanes)
+            parameters = offset(view(theta, 0, 0), r * wide * components)
+            sums = offset(view(partial, 0, 0), item * partial.shape[1] * lanes)
+            space = offset(view(work, 0, 0), get_thread_id() * work.shape[1])
+            call(gradient, (own, parameters, sums, space, min(all_blocks - begin, per), layers, scale))
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
 
     return kernel
 
 
-def losses(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes: int, tangents: int) -> Any:
+def losses(jit: Callable[[Any], Any]) -> Any:
     """Mean squared errors of all runs on sets of prompts, given or drawn here.
 
     Arguments of the kernel:
+        prompts, moments, errors: pieces.
         data: [sets, blocks, numbers, lanes], or [0, ...] to draw the sets of steps `step`, `step` + 1, ... of `seed`.
-        theta: [R, G]; result: [sets, R]; partial: [sets * chunks, R, lanes].
-        The rest as in :func:`training`.
+        theta: [R, G]; result: [sets, R]; partial: [sets * chunks, R, lanes]; own_data as `data` in :func:`training`.
+        The rest as there.
     """
-    numbers = algebra.data_size(size, sparse)
-    rows, columns = tile_of(size)
-    held = rows * columns
 
     @jit
     def kernel(
-        data, theta, result, law, number1, number2, n, d, stream, seed, step, batch, layers, partial, work, own_data,
-        tokens, norms, lengths,
+        prompts, moments, errors, data, theta, result, law, number1, number2, n, d, stream, seed, step, batch, layers,
+        partial, work, own_data, tokens, norms, lengths,
     ):  # fmt: skip
         runs, wide = theta.shape
         sets = result.shape[0]
+        numbers, lanes = own_data.shape[2], own_data.shape[3]
         chunks = (batch + CHUNK - 1) // CHUNK
         inverse = theta.dtype.type(1.0 / n)
         given = data.shape[0] > 0
         for item in prange(sets * chunks):
             s = item // chunks
-            chunk = item - s * chunks
+            begin = (item - s * chunks) * CHUNK
             thread = get_thread_id()
-            begin = chunk * CHUNK
             blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
-            own = offset(view(own_data, lanes, 0), thread * (CHUNK // lanes) * numbers)
+            own = offset(view(own_data, 0, 0), thread * own_data.shape[1] * numbers * lanes)
             if given:
-                own = offset(view(data, lanes, 0), (s * data.shape[1] + begin // lanes) * numbers)
+                own = offset(view(data, 0, 0), (s * data.shape[1] * lanes + begin) * numbers)
             else:
-                token = offset(view(tokens, lanes, 0), thread * tokens.shape[1] * (CHUNK // lanes))
-                draw_prompts(
-                    tokens[thread], norms[thread], lengths[thread], blocks * lanes, begin, batch, seed,
-                    uint32(step + s), stream, n, d, law, number1, number2,
+                drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * CHUNK)
+                norm = offset(view(norms, 0, 0), thread * CHUNK)
+                length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
+                call(
+                    prompts,
+                    (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin, batch, seed,
+                     step + s, stream, n, d, law, number1, number2),
                 )  # fmt: skip
-                for b in range(blocks):
-                    moments(offset(own, b * numbers), offset(token, b), CHUNK // lanes, n, d, size, inverse)
-            space = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
-            tile, shape = (scratch(space, held), rows, columns), (layers, size, heads, sparse)
-            kept = carve(space, layers, size, heads)
-            sums = offset(view(partial, lanes, 0), item * runs)
+                call(moments, (own, drawn, blocks, n, d, inverse))
+            space = offset(view(work, 0, 0), thread * work.shape[1])
             for r in range(runs):
-                parameters = offset(view(theta, 0, 0), r * wide)
-                sums[r] = 0.0
-                for b in range(blocks):
-                    error = forward(offset(own, b * numbers), parameters, kept, tile, shape)
-                    sums[r] = sums[r] + error * error
+                sums = offset(view(partial, 0, 0), (item * runs + r) * lanes)
+                call(errors, (own, offset(view(theta, 0, 0), r * wide), sums, space, blocks, layers))
         for s in prange(sets):
             reduce(partial[s * chunks : (s + 1) * chunks], result[s])
             for r in range(runs):
@@ -351,4 +305,95 @@ def losses(jit: Callable[[Any], Any], size: int, heads: int, sparse: bool, lanes
     return kernel
 
 
-KERNELS = {"training": training, "gradients": gradients, "losses": losses}
+def tokens(jit: Callable[[Any], Any]) -> Any:
+    """Draw prompts of :class:`~lintrans.LinearRegression` as covariates and responses.
+
+    Arguments of the kernel (T threads):
+        prompts: a piece.
+        out: [sets, rows, prompts in whole SIMD values] to receive the prompts of (seeds[s], steps[s]), uint32.
+        stream, batch, n, d, law, number1, number2: what is drawn.
+        drawn [T, rows, CHUNK], norms [T, CHUNK], lengths [T, 3, ...] float64: memory.
+    """
+
+    @jit
+    def kernel(prompts, out, seeds, steps, stream, batch, n, d, law, number1, number2, drawn, norms, lengths):
+        sets, rows, padded = out.shape
+        chunks = (padded + CHUNK - 1) // CHUNK
+        for item in prange(sets * chunks):
+            s = item // chunks
+            begin = (item - s * chunks) * CHUNK
+            end = min(padded - begin, CHUNK)
+            thread = get_thread_id()
+            own = drawn[thread]
+            call(
+                prompts,
+                (offset(view(drawn, 0, 0), thread * drawn.shape[1] * CHUNK), offset(view(norms, 0, 0), thread * CHUNK),
+                 offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2]), drawn.shape[1], lengths.shape[2], end,
+                 begin, batch, seeds[s], steps[s], stream, n, d, law, number1, number2),
+            )  # fmt: skip
+            for i in range((n + 1) * d):
+                for lane in range(end):
+                    out[s, i, begin + lane] = own[i, lane]
+            for token in range(n + 1):
+                row = out[s, (n + 1) * d + token]
+                for lane in range(end):
+                    row[begin + lane] = own[token * d, lane] * own[(n + 1) * d, lane]
+                for k in range(1, d):
+                    for lane in range(end):
+                        row[begin + lane] += own[token * d + k, lane] * own[(n + 1) * d + k, lane]
+            for lane in range(end):
+                out[s, rows - 1, begin + lane] = 1.0 if begin + lane < batch else 0.0
+
+    return kernel
+
+
+def token_gradients(jit: Callable[[Any], Any]) -> Any:
+    """Gradients of runs on given prompts as tokens, with tangents; or squared errors alone.
+
+    Arguments of the kernel (R runs, G parameters a run, T threads):
+        gradient: a piece of ``attending`` or ``embedded``, for as many tangents.
+        prompts: [sets, rows, blocks * lanes], as ``token_loops`` packs them; chosen: [R] int64, the set of each run.
+        theta: [R, G, 1 + tangents], parameters and directions.
+        batch, layers, n, heads, kind: prompts in a set, depth, context length, and what else the piece asks for.
+        reverse: 0 for squared errors alone, in the last place of `result`; per: blocks in a chunk.
+        partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work [T, ...], own [T, rows * lanes]: memory.
+        result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
+    """
+
+    @jit
+    def kernel(
+        gradient, prompts, chosen, theta, batch, layers, n, heads, kind, reverse, per, partial, work, own, result
+    ):
+        runs, wide, components = theta.shape
+        _, rows, padded = prompts.shape
+        lanes = partial.shape[2]
+        blocks = padded // lanes
+        chunks = (blocks + per - 1) // per
+        scale = theta.dtype.type(2.0 / batch)
+        inverse = theta.dtype.type(1.0 / n)
+        for item in prange(runs * chunks):
+            r = item // chunks
+            begin = (item - r * chunks) * per
+            thread = get_thread_id()
+            given = offset(view(prompts, 0, 0), (chosen[r] * rows * blocks + begin) * lanes)
+            parameters = offset(view(theta, 0, 0), r * wide * components)
+            sums = offset(view(partial, 0, 0), item * partial.shape[1] * lanes)
+            space, local = (
+                offset(view(work, 0, 0), thread * work.shape[1]),
+                offset(view(own, 0, 0), thread * own.shape[1]),
+            )
+            call(
+                gradient,
+                (given, parameters, sums, space, local, min(blocks - begin, per), blocks, rows, wide + 1, layers, n,
+                 heads, kind, reverse, scale, inverse),
+            )  # fmt: skip
+        for r in prange(runs):
+            reduce(partial[r * chunks : (r + 1) * chunks], result[r])
+
+    return kernel
+
+
+KERNELS = {
+    "training": training, "gradients": gradients, "losses": losses, "tokens": tokens,
+    "token_gradients": token_gradients,
+}  # fmt: skip

@@ -19,8 +19,8 @@ from ..models import LinearTransformer
 from ..optimizers import SGD, Adam, Optimizer
 from ..random import Stream
 from ..tasks import LinearRegression, Moments, Prompts
-from . import algebra, kernels
-from .compiling import Kernel, kernel
+from . import algebra, kernels, pieces
+from .compiling import drawing, kernel, piece
 from .laws import GAUSSIAN, law_of
 
 MEMORY = 2**26
@@ -28,6 +28,9 @@ MEMORY = 2**26
 
 PROMPTS = 2**22
 """Prompts that one call of the recording kernel goes through, times runs: well under a second."""
+
+TRAINING = ("prompts", "moments", "gradient")
+"""The pieces of the training kernel."""
 
 Array = NDArray[Any]
 
@@ -98,14 +101,19 @@ class Loops:
     def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
         self.model, self.dtype = model, dtype
         self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
-        self.lanes = kernels.lanes_of(self.kind)
+        self.lanes = pieces.lanes_of(self.kind)
         self.sparse = model.form == "sparse"
         self.numbers = algebra.data_size(model.block, self.sparse)
         self.wide = torch.Size(model.parameter_shape).numel()
 
-    def kernel(self, name: str, tangents: int = 0) -> Kernel:
-        """One of :data:`~lintrans.engines.kernels.KERNELS` for this model."""
-        return kernel(name, self.model.block, self.model.heads, self.sparse, self.kind, tangents)
+    def piece(self, kind: str, tangents: int = 0) -> int:
+        """Address of one of :data:`~lintrans.engines.pieces.PIECES` for this model."""
+        return piece(kind, self.model.block, self.model.heads, self.sparse, self.kind, tangents).address
+
+    def run(self, name: str, kinds: Sequence[str], *arguments: Any, tangents: int = 0) -> None:
+        """Call one of :data:`~lintrans.engines.kernels.KERNELS` with pieces of this model, then its other arguments."""
+        found = [drawing(self.kind).address if kind == "prompts" else self.piece(kind, tangents) for kind in kinds]
+        kernel(name, self.kind)(*found, *arguments)
 
     def work(self, tangents: int = 0) -> Array:
         """The algebra's memory, ``[threads, values]``; a page apart, so that threads do not share cache lines."""
@@ -119,15 +127,15 @@ class Loops:
         rows = -(-(n + 2) * d // 4) * 4
         return Memory(
             work=self.work(),
-            data=aligned((threads, kernels.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
-            tokens=aligned((threads, rows, kernels.CHUNK), self.kind),
-            norms=aligned((threads, kernels.CHUNK), self.kind),
-            lengths=aligned((threads, 3, (n + 2) * kernels.CHUNK + 8), np.dtype(np.float64)),
+            data=aligned((threads, pieces.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
+            tokens=aligned((threads, rows, pieces.CHUNK), self.kind),
+            norms=aligned((threads, pieces.CHUNK), self.kind),
+            lengths=aligned((threads, 3, (n + 2) * pieces.CHUNK + 8), np.dtype(np.float64)),
         )
 
     def chunks(self, batch: int) -> int:
         """Chunks in a batch."""
-        return -(-batch // kernels.CHUNK)
+        return -(-batch // pieces.CHUNK)
 
     def flat(self, parameters: Tensor) -> Array:
         """Parameters ``[runs, *model.parameter_shape]`` as an array ``[runs, parameters]``."""
@@ -163,12 +171,15 @@ class Loops:
         chunks = self.chunks(data.shape[1] * self.lanes)
         each = (self.wide + 1) * (1 + tangents)
         group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
-        run, work = self.kernel("gradients", tangents), self.work(tangents)
+        work = self.work(tangents)
         result = np.zeros((len(points), each), self.kind)
         partial = aligned((min(group, len(points)) * chunks, each, self.lanes), self.kind)
         for start in range(0, len(points), group):
             part = slice(start, start + group)
-            run(data, chosen[part], points[part], batch, self.model.layers, partial, work, result[part])
+            self.run(
+                "gradients", ["gradient"], data, chosen[part], points[part], batch, self.model.layers, partial, work,
+                result[part], tangents=tangents,
+            )  # fmt: skip
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
@@ -235,9 +246,9 @@ class Loops:
         group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
         for start in range(0, steps, group):
             part = record[start : start + group]
-            self.kernel("training")(
-                theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule, hyper,
-                np.ones(len(part)), 0.0, part, *law, task.n, task.d, np.uint32(stream), first + start, batch,
+            self.run(
+                "training", TRAINING, theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule,
+                hyper, np.ones(len(part)), 0.0, part, *law, task.n, task.d, np.uint32(stream), first + start, batch,
                 self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
                 memory.lengths,
             )  # fmt: skip
@@ -277,8 +288,9 @@ class Loops:
     ) -> Tensor:  # fmt: skip
         result = np.zeros((sets, len(theta)), self.kind)
         partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
-        self.kernel("losses")(
-            data, theta, result, *law, n, self.model.d, np.uint32(stream), np.uint32(seed), step, batch,
-            self.model.layers, partial, memory.work, memory.data, memory.tokens, memory.norms, memory.lengths,
+        self.run(
+            "losses", ["prompts", "moments", "errors"], data, theta, result, *law, n, self.model.d, np.uint32(stream),
+            np.uint32(seed), step, batch, self.model.layers, partial, memory.work, memory.data, memory.tokens,
+            memory.norms, memory.lengths,
         )  # fmt: skip
         return torch.from_numpy(result.T.copy())

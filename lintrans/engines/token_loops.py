@@ -18,10 +18,10 @@ from ..models import TensorModel
 from ..random import Stream
 from ..tasks import Prompts
 from .base import Plan, State
-from .compiling import Kernel
+from .compiling import kernel
 from .embedded import rows_of
-from .kernels import CHUNK, lanes_of
 from .loops import MEMORY, Array, aligned
+from .pieces import CHUNK, lanes_of
 from .reference import ReferenceEngine
 
 
@@ -35,20 +35,17 @@ class TokenLoops(ABC):
         dtype: torch.float32 or torch.float64.
     """
 
-    chunk = CHUNK
-    """Prompts in a chunk, as the kernels have it."""
-
     def __init__(self, model: TensorModel, d: int, layers: int, dtype: torch.dtype) -> None:
         self.d, self.layers, self.dtype = d, layers, dtype
         self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self.lanes = lanes_of(self.kind)
         self.wide = torch.Size(model.parameter_shape).numel()
-        self.shape: tuple[int, ...] = ()  # further whole numbers that kernels ask for
+        self.shape = (1, 0)  # heads and kind of attention, for pieces that ask
         self._kept: dict[str, Array] = {}
 
     @abstractmethod
-    def kernel(self, name: str, tangents: int = 0) -> Kernel:
-        """The kernel "gradients", "losses" or "prompts"."""
+    def piece(self, tangents: int = 0) -> int:
+        """Address of the piece that differentiates."""
 
     @abstractmethod
     def space(self, n: int) -> int:
@@ -84,24 +81,26 @@ class TokenLoops(ABC):
         return data
 
     def differentiate(
-        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, name: str = "gradients"
+        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, reverse: bool = True
     ) -> Array:
         """Points [runs, wide, 1 + tangents] on the sets `chosen`: [runs, wide + 1, 1 + tangents].
 
-        That is the mean loss's gradient, then the sum of squared errors; with the kernel "losses" that sum alone.
+        That is the mean loss's gradient, then the sum of squared errors; without `reverse` that sum alone.
         """
-        chunks = -(-data.shape[-1] // self.chunk)
+        chunks = -(-data.shape[-1] // CHUNK)
         n = (data.shape[1] - 1) // (self.d + 1) - 1
         each = (self.wide + 1) * (1 + tangents)
         group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
-        run = self.kernel(name, tangents)
         work = self.per_thread("work", self.space(n), tangents)
         own = self.per_thread("own", data.shape[1])
         result = np.zeros((len(points), each), self.kind)
         partial = self.memory("partial", min(group, len(points)) * chunks, each, self.lanes)
         for start in range(0, len(points), group):
             part = slice(start, start + group)
-            run(data, chosen[part], points[part], batch, self.layers, n, *self.shape, partial, work, own, result[part])
+            kernel("token_gradients", self.kind)(
+                self.piece(tangents), data, chosen[part], points[part], batch, self.layers, n, *self.shape,
+                int(reverse), CHUNK // self.lanes, partial, work, own, result[part],
+            )  # fmt: skip
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
     def points(self, parameters: Tensor) -> Array:
@@ -163,7 +162,7 @@ class TokenLoops(ABC):
     def losses(self, parameters: Tensor, data: Array, batch: int) -> Tensor:
         """Losses ``[runs]`` on packed prompts that all runs share."""
         points = self.points(parameters)
-        result = self.differentiate(points, data, np.zeros(len(points), np.int64), batch, name="losses")
+        result = self.differentiate(points, data, np.zeros(len(points), np.int64), batch, reverse=False)
         return torch.from_numpy(result[:, -1, 0] / batch)
 
 

@@ -1,0 +1,51 @@
+"""Pieces: what kernels call by address gets the arguments as they were meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+pieces = pytest.importorskip("lintrans.engines.pieces")
+
+from lintrans.engines.vector import OPTIONS, view  # noqa: E402
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_a_call_passes_pointers_floats_and_whole_numbers(kind: str) -> None:
+    """Whole numbers arrive as int64 whatever they were; a large seed is no negative one."""
+    dtype = np.dtype(kind)
+    real = numba.from_dtype(dtype)
+    pointer = numba.types.CPointer(real)
+
+    @numba.cfunc(numba.types.void(pointer, *[numba.types.int64] * 3, real), **OPTIONS)  # type: ignore[untyped-decorator, unused-ignore]
+    def piece(out: Any, seed: int, small: int, flag: int, number: float) -> None:
+        out[0], out[1], out[2], out[3] = seed, small, flag, number
+
+    @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator, unused-ignore]
+    def caller(address: int, out: Any, seed: Any, small: Any, flag: bool, number: Any) -> None:
+        pieces.call(address, (view(out, 0, 0), seed, small, flag, number))
+
+    out = np.zeros(4, dtype)
+    caller(piece.address, out, np.uint32(2**32 - 1), np.int32(-3), True, dtype.type(0.1))
+    assert out.tolist() == [float(dtype.type(2**32 - 1)), -3.0, 1.0, float(dtype.type(0.1))]
+
+
+def test_tiles_divide_every_size() -> None:
+    for size in range(1, 40):
+        rows, columns = pieces.tile_of(size)
+        assert size % rows == 0
+        assert size % columns == 0
+
+
+def test_loops_are_shared_by_shapes_and_pieces_are_not() -> None:
+    from lintrans.engines import compiling
+
+    single = np.dtype("float32")
+    shapes = [compiling.piece("gradient", size, 1, True, single) for size in (2, 5)]
+    assert shapes[0] is not shapes[1]
+    assert shapes[0].name != shapes[1].name
+    assert shapes[0] is compiling.piece("gradient", 2, 1, True, single)
+    assert compiling.kernel("training", single) is compiling.kernel("training", single)
