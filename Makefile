@@ -7,6 +7,8 @@ SHELL := bash
 SCALE ?= paper
 SLOW ?=
 RESULTS ?=
+# processes of pytest
+TESTERS ?= 2
 PIP_FLAGS ?=
 # the first of these that is Python 3.11 or newer
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +17,7 @@ BIN := .venv/bin
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
-	@echo "options: SCALE=quick (paper), SLOW=1, RESULTS=1, PIP_FLAGS='...' for pip, PYTHON=..."
+	@echo "options: SCALE=quick (paper), SLOW=1, TESTERS=4 (2), RESULTS=1, PIP_FLAGS='...' for pip, PYTHON=..."
 
 .venv/ready: requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or newer found; python3 is $$(python3 --version 2>&1 || true)." \
@@ -35,7 +37,7 @@ book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick take
 	@$(BIN)/lintrans build --scale $(SCALE)
 
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
-	@$(BIN)/python -m pytest $(if $(SLOW),--slow)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(if $(SLOW),--slow)
 
 check: .venv/ready  ## style, types, pairs in sync, lock in step
 	$(BIN)/ruff check .

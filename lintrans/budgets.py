@@ -218,3 +218,51 @@ class OwnModelBudget:
     batch: int
     samples: int
     reference: int
+
+
+@dataclass(frozen=True)
+class ComparisonBudget:
+    """How a group of problems is computed twice, by the book's engine and by the second implementation.
+
+    Attributes:
+        problems: their names.
+        measures: what is compared beside end losses: "noise", "curvature".
+        steps: of the trainings.
+        seeds: 0, 1, ..., of trainings and of initializations.
+        batch: fresh prompts per step.
+        blocks: blocks of 1000 prompts behind a typical loss.
+        prompts: of the test batch that curvature is taken on.
+        noise_batch, samples: prompts of a minibatch, and minibatches.
+        reference: prompts behind the gradient that noise is measured from.
+    """
+
+    problems: tuple[str, ...]
+    measures: tuple[str, ...]
+    steps: int
+    seeds: int
+    batch: int
+    blocks: int
+    prompts: int
+    noise_batch: int
+    samples: int
+    reference: int
+
+
+@dataclass(frozen=True)
+class DoubleCheckBudget:
+    """What is computed twice: the groups, learning rates where none are published, and seconds on two cores."""
+
+    groups: tuple[ComparisonBudget, ...]
+    sgd: float
+    adam: float
+    seconds: int
+
+    @property
+    def lr(self) -> dict[str, float]:
+        """The rates, by optimizer."""
+        return {"sgd": self.sgd, "adam": self.adam}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Names of all problems."""
+        return tuple(name for group in self.groups for name in group.problems)

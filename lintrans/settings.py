@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
@@ -11,9 +12,11 @@ import pandas as pd
 from .budgets import (
     AttentionBudget,
     CheckBudget,
+    ComparisonBudget,
     ControlBudget,
     CurvatureBudget,
     DepthBudget,
+    DoubleCheckBudget,
     LargerBudget,
     NoiseBudget,
     OwnModelBudget,
@@ -22,7 +25,7 @@ from .budgets import (
     TuningBudget,
 )
 from .errors import choice
-from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS, SIZES
+from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES
 from .problems import SETTINGS as SETTINGS  # outside code knows it by this name
 
 LABELS = {"sgd": "SGD", "adam": "Adam"}
@@ -308,6 +311,51 @@ OWN_MODEL: MappingProxyType[str, OwnModelBudget] = MappingProxyType(
 )
 
 
+def _twice(
+    name: str, shallow: ComparisonBudget, deep: ComparisonBudget, large: ComparisonBudget
+) -> tuple[ComparisonBudget, ...]:
+    """All problems that verdicts of a scale rest on, in groups by what a step of the second implementation costs."""
+    levels = [level for shape, level in TAIL_FAMILIES["moment"].items() if math.isfinite(shape)]
+    depths, attention = DEPTH_BUDGETS[name].short.settings, ATTENTION[name]
+    first = (
+        *SCALES[name].settings, "sphere", levels[0], levels[-1], *(each for each in depths if each not in _DEEP),
+        *SIZE_BUDGETS[name].training.settings, *attention.sparse.training.settings,
+    )  # fmt: skip
+    return (
+        replace(shallow, problems=tuple(dict.fromkeys(first))),
+        replace(shallow, problems=attention.full.settings, measures=()),
+        replace(deep, problems=(*_DEEP, *NONLINEAR_BUDGETS[name].training.settings)),
+        replace(large, problems=LARGER_BUDGETS[name].training.settings),
+    )
+
+
+_ALL_MEASURES = ("noise", "curvature")
+
+DOUBLE_CHECKS: MappingProxyType[str, DoubleCheckBudget] = MappingProxyType(
+    {
+        "paper": DoubleCheckBudget(
+            _twice(
+                "paper",
+                ComparisonBudget((), _ALL_MEASURES, 25, 2, 50, 1, 12, 50, 50, 500),
+                ComparisonBudget((), _ALL_MEASURES, 25, 2, 50, 1, 6, 50, 50, 500),
+                ComparisonBudget((), ("noise",), 8, 2, 16, 1, 0, 16, 40, 200),
+            ),
+            0.02, 0.005, 75,
+        ),
+        "quick": DoubleCheckBudget(
+            _twice(
+                "quick",
+                ComparisonBudget((), _ALL_MEASURES, 10, 1, 16, 1, 4, 16, 20, 100),
+                ComparisonBudget((), _ALL_MEASURES, 10, 1, 16, 1, 4, 16, 20, 100),
+                ComparisonBudget((), ("noise",), 3, 1, 4, 1, 0, 4, 10, 50),
+            ),
+            0.02, 0.005, 15,
+        ),
+    }
+)  # fmt: skip
+"""What is computed a second time at each scale, by plain code; a short horizon, since that code is slow."""
+
+
 def scale(name: str) -> TuningBudget:
     """The budget of a scale's judged trainings.
 
@@ -405,3 +453,12 @@ def attention(name: str) -> AttentionBudget:
         ValueError: no such scale.
     """
     return ATTENTION[choice("scale", name, SCALE_NAMES)]
+
+
+def double_check(name: str) -> DoubleCheckBudget:
+    """The budget of what a scale computes twice.
+
+    Raises:
+        ValueError: no such scale.
+    """
+    return DOUBLE_CHECKS[choice("scale", name, SCALE_NAMES)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import pytest
 # the same examples on every machine and day; timing is no law
 hypothesis.settings.register_profile("lintrans", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("lintrans")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads of several workers, and of what these start, would fight
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 

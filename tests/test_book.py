@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import CHAPTER, HEADER, ROOT
 
 import lintrans as lt
 from lintrans import chapters as chapters_module
@@ -189,7 +189,7 @@ def test_say_and_glue_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_chapters_in_the_order_of_execution(tiny: Path) -> None:
     assert [chapter.name for chapter in chapters(tiny)] == ["first", "second", "intro"]
-    assert [chapter.name for chapter in chapters(ROOT)][-2:] == ["intro", "scorecard"]
+    assert [chapter.name for chapter in chapters(ROOT)][-3:] == ["intro", "double_check", "scorecard"]
     assert chapters(tiny)[0].title == "The first"
     assert list(chapters(tiny)[0].parameters()) == ["scale", "seeds", "device", "lr"]
 
@@ -395,28 +395,31 @@ def test_builds_a_site_and_reuses_it(tiny: Path, fixed_library: dict[str, str]) 
     assert sum("reused" in line for line in lines) == 3
 
 
+FAULTS = {
+    "first": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "second": ("import warnings\nwarnings.warn('look here')", "UserWarning: look here"),
+    "third": ("import os\nos._exit(1)", "the kernel died"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("import warnings\nwarnings.warn('look here')", "UserWarning: look here"),
-        ("import os\nos._exit(1)", "the kernel died"),
-    ],
-)
-def test_a_failing_chapter_is_named_and_the_others_are_built(
-    tiny: Path, fixed_library: dict[str, str], code: str, error: str
-) -> None:
-    edit(tiny, "first", "The rate is", f"```{{code-cell}} ipython3\n{code}\n```\n\nThe rate is")
+def test_failing_chapters_are_named_and_the_others_are_built(tiny: Path, fixed_library: dict[str, str]) -> None:
+    with (tiny / "_toc.yml").open("a") as contents:
+        contents.write("  - file: book/third\n")
+    (tiny / "book" / "third.md").write_text(HEADER + CHAPTER.format(name="third"))
+    for name, (code, _) in FAULTS.items():
+        edit(tiny, name, "The rate is", f"```{{code-cell}} ipython3\n{code}\n```\n\nThe rate is")
     built = build(tiny, "quick", tell=lambda line: None)
     failed = built.report.failed
-    assert [outcome.chapter.name for outcome in failed] == ["first"]
-    assert failed[0].cell.startswith("cell 4 (")
-    assert error in failed[0].error
+    assert [outcome.chapter.name for outcome in failed] == list(FAULTS)
     pages = built.index.parent / "book"
-    assert "This chapter failed" in (pages / "first.html").read_text()
-    assert "At scale <strong>quick</strong>" in (pages / "second.html").read_text()
-    assert not (tiny / "build" / "quick" / "src" / "book" / "first.ipynb").exists()
+    for outcome in failed:
+        name = outcome.chapter.name
+        assert outcome.cell.startswith("cell 4 ("), name
+        assert FAULTS[name][1] in outcome.error
+        assert "This chapter failed" in (pages / f"{name}.html").read_text()
+        assert not (tiny / "build" / "quick" / "src" / "book" / f"{name}.ipynb").exists()
+    assert "At scale <strong>quick</strong>" in (pages / "intro.html").read_text()
 
 
 @pytest.mark.slow

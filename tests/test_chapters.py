@@ -1,13 +1,19 @@
-"""Every chapter by plain papermill, from another folder, as a reader would run it; one in the default set."""
+"""Every chapter by plain papermill, from another folder, as a reader would run it; one in the default set.
+
+What the book has computed already is used again, as a reader's run would: `make book SCALE=quick` first, and most of
+the chapters take seconds. Without it, all is computed here.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import filelock
 import nbformat
 import pytest
 import torch
@@ -17,6 +23,25 @@ from lintrans.chapters import chapters
 
 NAMES = [chapter.name for chapter in chapters(ROOT)]
 PAPERMILL = Path(sys.executable).with_name("papermill")
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that the chapters here share, whichever process runs them; it begins with what the book has computed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "chapters"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            book = ROOT / "results" / "experiments"
+            if book.is_dir():  # links to its files; what is added or removed stays here
+                shutil.copytree(book, folder / book.name, copy_function=os.symlink, ignore=shutil.ignore_patterns(".*"))
+    return folder
+
+
+@pytest.fixture
+def shared(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(computed))
 
 
 def papermill(name: str, folder: Path, *arguments: str) -> tuple[int, str, Any]:
@@ -37,13 +62,19 @@ def texts(notebook: Any) -> str:
     return "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
 
 
+def left_on_stderr(cell: Any) -> str:
+    """What a terminal would show in the end: bars come where a cell takes longer than a second, and are wiped."""
+    streams = [output for output in cell.get("outputs", []) if output.output_type == "stream"]
+    text = "".join(output.text for output in streams if output.name == "stderr")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")).strip()
+
+
 def shown(name: str, folder: Path, *arguments: str) -> str:
     code, said, notebook = papermill(name, folder, "-p", "scale", "quick", *arguments)
     assert code == 0, said
     for cell in notebook.cells:
         if "remove-stderr" not in cell.metadata.get("tags", []):  # there a progress bar shows, and no page keeps it
-            streams = [output for output in cell.get("outputs", []) if output.output_type == "stream"]
-            assert not [output for output in streams if output.name == "stderr"], "a warning, or a progress bar"
+            assert left_on_stderr(cell) == "", "a warning, or a progress bar that stays"
     text = texts(notebook)
     assert "How this page was made" in text
     assert "scale: quick" in text
@@ -57,10 +88,19 @@ def test_model_chapter(tmp_path: Path) -> None:
 
 
 CURVATURE = {"condition_number": "C3", "directional_smoothness": "C4", "generalized_smoothness": "C5"}
-OTHERS = ("intro", "scorecard", "performance", "your_own_model", "learning_rates", "heavy_tails")
+UNTRAINED = ("intro", "scorecard", "performance", "your_own_model")
+OTHERS = ("learning_rates", "heavy_tails")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_chapters_that_train_nothing(name: str, tmp_path: Path) -> None:
+    """Where nothing has been computed yet: no verdicts either."""
+    shown(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_chapters(name: str, tmp_path: Path) -> None:
     """Those with parameters or verdicts of their own kind; `make book` executes every chapter in the same way."""
@@ -68,6 +108,7 @@ def test_other_chapters(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("name", CURVATURE)
 def test_curvature_chapters(name: str, tmp_path: Path) -> None:
     text = shown(name, tmp_path, "-p", "seeds", "2")
@@ -78,12 +119,24 @@ def test_curvature_chapters(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_double_check_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, with an empty store: it says which verdicts are not there, and computes everything twice."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path / "empty"))
+    text = shown("double_check", tmp_path)
+    assert "are **not there yet**" in text
+    assert "Both sides **agree** to 1%" in text
+    assert "No stored verdict of this scale goes against the paper." in text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 def test_gradient_noise_chapter(tmp_path: Path) -> None:
     text = shown("gradient_noise", tmp_path, "-p", "seeds", "2")
     assert "C2, init reading, scale *quick*:" in text
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
     text = shown("adam_vs_sgd", tmp_path)
     assert "C1, published reading, scale *quick*:" in text

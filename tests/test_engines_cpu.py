@@ -106,9 +106,7 @@ def test_agrees_with_the_reference(shape: dict[str, Any]) -> None:
         shared = plan.task.sample(batch, seed=9, dtype=torch.float64)
         own = plan.linear[1].sample_moments(batch, seed=list(range(len(runs))), dtype=torch.float64)
         for prompts in (shared, own):
-            for mine, other in zip(
-                ours.gradient(points, prompts), theirs.gradient(points, prompts), strict=True
-            ):
+            for mine, other in zip(ours.gradient(points, prompts), theirs.gradient(points, prompts), strict=True):
                 assert_same(mine, other)
         assert_same(ours.loss(points, shared), theirs.loss(points, shared))
         fresh = [engine.block_losses(points, 3, lt.Stream.EVALUATION, batch) for engine in (ours, theirs)]

@@ -6,7 +6,29 @@ says what its page says.
 
 from __future__ import annotations
 
-from . import c1, c1_page, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, common
+from . import (
+    c1,
+    c1_page,
+    c2,
+    c3,
+    c4,
+    c5,
+    c6,
+    c7,
+    c8,
+    c9,
+    c10,
+    c11,
+    c12,
+    c13,
+    c14,
+    c15,
+    c16,
+    c17,
+    common,
+    contradictions,
+    double_check_page,
+)
 from .records import Verdict, earlier_verdicts, record, verdict_frame, verdicts_digest
 from .rules import RULES, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
 from .scorecard import CLAIMS, cards, overview
@@ -39,6 +61,8 @@ __all__ = [
     "c17",
     "cards",
     "common",
+    "contradictions",
+    "double_check_page",
     "earlier_verdicts",
     "overview",
     "ratio_state",

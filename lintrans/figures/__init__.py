@@ -6,6 +6,7 @@ their lightness round in dark mode. :func:`use` sets the style, once, at the top
 
 from __future__ import annotations
 
+from .agreement import agreement
 from .curvature import (
     condition_curves,
     forest,
@@ -25,6 +26,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "WIDTH",
+    "agreement",
     "basin_bars",
     "condition_curves",
     "forest",

@@ -1,0 +1,505 @@
+"""The second implementation against known answers, what it finds where the first is wrong, and its page."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+import lintrans as lt
+from lintrans import claims, double_check, figures, independent, settings
+from lintrans.budgets import ComparisonBudget
+from lintrans.claims import State, Unit, Verdict, c8, c14, c17, rule
+from lintrans.claims import double_check_page as words
+from lintrans.claims.contradictions import Basis, Contradiction, basis, contradictions, missing
+from lintrans.engines import compiling
+from lintrans.engines.reference import ReferenceEngine
+from lintrans.models import TensorModel
+from lintrans.nonlinear import EmbeddedTransformer, FeatureRegression
+from lintrans.problems import LARGER, NONLINEAR, PROBLEMS, SIZES
+from lintrans.random import Stream
+from lintrans.runs import Run, Runs
+from lintrans.statistics import Interval
+from lintrans.store import Store
+
+TINY = ComparisonBudget(("1",), ("noise", "curvature"), 4, 2, 10, 1, 5, 10, 20, 1200)
+RATES = {"sgd": 0.02, "adam": 0.005}
+
+
+# --- the model ---
+
+
+@pytest.mark.parametrize("attention", independent.KINDS)
+@pytest.mark.parametrize("form", ["sparse", "full"])
+def test_predictions_are_those_of_the_specification(attention: str, form: str) -> None:
+    model = lt.LinearTransformer(layers=3, d=2, heads=2, form=form, attention=attention, init_std=0.4)
+    task = lt.LinearRegression(2, 4)
+    parameters = model.init([0, 1, 2], dtype=torch.float64)
+    shared, own = task.sample(6, dtype=torch.float64), task.sample(6, [3, 4, 5], dtype=torch.float64)
+    torch.testing.assert_close(independent.predict(model, parameters, shared), model.predict(parameters, shared))
+    each = torch.stack([model.loss(parameters[index], own[index]) for index in range(3)])
+    torch.testing.assert_close(independent.losses(model, parameters, own), each)
+
+
+def test_predictions_behind_a_network() -> None:
+    model, task = EmbeddedTransformer(layers=2, d=2, hidden=3, init_std=0.4), FeatureRegression(2, 4, 3)
+    parameters, prompts = model.init([0, 1], dtype=torch.float64), task.sample(6, dtype=torch.float64)
+    torch.testing.assert_close(independent.predict(model, parameters, prompts), model.predict(parameters, prompts))
+
+
+def test_one_layer_by_hand() -> None:
+    """One prompt, two examples x = 1, 2 with y = 3, 5, query x = 4: TF = -q x (1 3 + 2 5) / 2, whatever P is."""
+    model = lt.LinearTransformer(layers=1, d=1)
+    prompts = lt.Prompts(
+        torch.tensor([[[1.0], [2.0], [4.0]]], dtype=torch.float64), torch.tensor([[3.0, 5.0, 7.0]], dtype=torch.float64)
+    )
+    parameters = torch.tensor([9.0, 0.5], dtype=torch.float64).reshape(1, *model.parameter_shape)
+    assert float(independent.predict(model, parameters, prompts)) == pytest.approx(-0.5 * 4 * 6.5)
+    found = independent.curvature(model, parameters[0], prompts)  # loss (-26 q - 7)^2
+    np.testing.assert_allclose(found.hessian, [[0, 0], [0, 2 * 26**2]], atol=1e-12)
+    np.testing.assert_allclose(found.gradient, [0, 2 * (-26 * 0.5 - 7) * -26], atol=1e-12)
+
+
+def test_models_optimizers_and_clips_that_it_does_not_know() -> None:
+    class Strange:
+        parameter_shape = (1,)
+
+    with pytest.raises(TypeError, match="Strange has no second implementation here"):
+        independent.predict(Strange(), torch.zeros(1, 1), lt.LinearRegression(2, 4).sample(1))  # type: ignore[arg-type]
+
+    model, task = lt.LinearTransformer(1, 2), lt.LinearRegression(2, 4)
+    rule_of_its_own = dataclasses.make_dataclass("Mine", [("name", str)])("mine")
+    with pytest.raises(TypeError, match="has no counterpart in torch"):
+        independent.train(model, task, [Run(rule_of_its_own, 0.1, 0, 1.0)], 1, 5)
+    with pytest.raises(TypeError, match="a run has no clip"):
+        independent.train(model, task, [Run(lt.SGD(), 0.1, 0)], 1, 5)
+
+
+# --- training ---
+
+
+@pytest.mark.parametrize("clip", [0.05, math.inf])
+def test_training_is_that_of_the_reference_engine(clip: float) -> None:
+    model, task = lt.LinearTransformer(2, 2, init_std=0.3), lt.LinearRegression(2, 4)
+    runs = lt.grid(optimizer=[lt.SGD(dampening=0.3), lt.Adam()], lr=0.02, clip=clip, seed=[3, 1])
+    history = lt.train(
+        model, task, runs, steps=6, batch=9, probes=[], snapshots=[5], dtype="float64", engine="reference"
+    )
+    found = independent.train(model, task, list(runs), 6, 9)
+    torch.testing.assert_close(found.before, history.parameters(5), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found.after, history.parameters(6), rtol=1e-12, atol=1e-14)
+    assert not torch.equal(found.before, found.after)
+
+
+def test_typical_losses_are_medians_over_the_evaluation_blocks() -> None:
+    model, task = lt.LinearTransformer(2, 2, init_std=0.3), lt.LinearRegression(2, 4, lt.GammaScaled(0.1, 10.0))
+    parameters = model.init(range(3), dtype=torch.float64)
+    blocks = [
+        model.loss(parameters, task.sample_moments(1000, 0, block, stream=Stream.EVALUATION, dtype=torch.float64))
+        for block in range(4)
+    ]
+    expected = np.median(torch.stack(blocks).numpy(), axis=0)
+    np.testing.assert_allclose(independent.typical_losses(model, task, parameters, 4), expected, rtol=1e-12)
+
+
+# --- instruments ---
+
+
+def test_curvature_against_differences_of_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, task = lt.LinearTransformer(2, 2, attention="softmax", init_std=0.5), lt.LinearRegression(2, 4)
+    parameters, prompts = model.init(0, dtype=torch.float64), independent.test_prompts(task, 8)
+    found = independent.curvature(model, parameters, prompts)
+    step = 1e-5
+    for index in range(parameters.numel()):
+        shift = torch.zeros(parameters.numel(), dtype=torch.float64)
+        shift[index] = step
+        above, below = (
+            independent.curvature(model, parameters + sign * shift.reshape(parameters.shape), prompts).gradient
+            for sign in (1, -1)
+        )
+        torch.testing.assert_close(found.hessian[index], (above - below) / (2 * step), rtol=1e-6, atol=1e-8)
+    monkeypatch.setattr(independent, "COLUMNS", 3)
+    torch.testing.assert_close(independent.curvature(model, parameters, prompts).hessian, found.hessian)
+
+
+def test_statistics_of_a_known_hessian() -> None:
+    hessian = torch.diag(torch.tensor([-8.0, 4.0, 1.0, 0.0], dtype=torch.float64))
+    found = independent.Curvature(torch.zeros(4), hessian)
+    assert found.robust_condition == 8.0  # the lower of the two middle magnitudes 1 and 4
+    assert found.norm == pytest.approx(8.0)
+    assert found.along(torch.tensor([[3.0, 0.0], [0.0, 3.0]])) == pytest.approx(-4.0)
+    assert independent.Curvature(torch.zeros(4), hessian * torch.tensor([1.0, 0, 0, 0])).robust_condition == math.inf
+
+
+@pytest.mark.parametrize(("samples", "reference"), [(7, 2000), (3, 1300), (3, 40)])
+def test_noise_is_that_of_the_streams(samples: int, reference: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, task = lt.LinearTransformer(2, 2, init_std=0.3), lt.LinearRegression(2, 4)
+    parameters = model.init(5, dtype=torch.float64)
+    options: dict[str, Any] = {"batch": 6, "samples": samples, "reference": reference, "seed": 5}
+    expected = lt.gradient_noise(model, task, parameters, engine="reference", **options)
+    found = independent.noise(model, task, parameters, 5, 6, samples, reference)
+    assert found.shape == (samples, parameters.numel())
+    np.testing.assert_allclose(found.norm(dim=-1), expected, rtol=1e-10)
+    monkeypatch.setattr(independent, "NUMBERS", 1)  # one minibatch at a time
+    torch.testing.assert_close(independent.noise(model, task, parameters, 5, 6, samples, reference), found)
+
+
+def test_gaussian_noise_has_no_excess() -> None:
+    """E of Gaussian rows is near 1; of rows whose length has a heavy tail it is not."""
+    rows = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert double_check._tail(rows, 0) == pytest.approx(1.0, abs=0.03)
+    assert double_check._tail(rows * rows[:, :1].abs().exp(), 0) > 1.5
+
+
+# --- both sides ---
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first implementation without its compiled loops: nothing to compile in a test."""
+    monkeypatch.setattr(compiling, "problem", lambda: "a test")
+
+
+def small(name: str, model: TensorModel, task: Any) -> Any:
+    return dataclasses.replace(PROBLEMS[name], model=model, task=task)
+
+
+SMALL = {
+    "1": small("1", lt.LinearTransformer(2, 2), lt.LinearRegression(2, 4)),
+    "softmax": small("softmax", lt.LinearTransformer(2, 2, attention="softmax"), lt.LinearRegression(2, 4)),
+    "nonlinear": small("nonlinear", EmbeddedTransformer(2, 2, 3), FeatureRegression(2, 4, 3)),
+}
+
+
+def both(name: str, group: ComparisonBudget = TINY) -> pd.DataFrame:
+    setting = SMALL[name]
+    runs = double_check.runs_of(setting, group, RATES)
+    fast, other = (
+        double_check.by_the_book(setting, runs, group, "cpu"),
+        double_check.independently(setting, runs, group),
+    )
+    return double_check.compared(name, fast, other, group.seeds)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", SMALL)
+def test_both_sides_agree(name: str) -> None:
+    found = both(name)
+    assert found["difference"].max() < 1e-4, found
+    assert not found["flips"].any()
+    assert set(found["statistic"]) == set(double_check.STATISTICS)
+    assert (found.groupby("statistic")["seed"].nunique() == 2).all()
+    assert words.agrees(found)
+    losses_alone = both(name, dataclasses.replace(TINY, measures=()))
+    assert set(losses_alone["statistic"]) == {"loss_ratio", "sgd", "adam"}
+
+
+@pytest.mark.skipif(compiling.problem() is not None, reason="no compiled loops here")
+def test_the_compiled_loops_agree_too() -> None:
+    """On Setting 1, whose kernels other tests need as well; losses alone."""
+    group = dataclasses.replace(TINY, measures=())
+    found = double_check.compare("1", group, RATES, "cpu")
+    assert found["difference"].max() < 1e-4, found
+
+
+def broken_update(self: ReferenceEngine, state: Any, moving: Tensor, gradient: Tensor, rate: float) -> None:
+    right_update(self, state, moving, 1.3 * gradient, rate)
+
+
+right_update = ReferenceEngine._update
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_wrong_engine_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that is a third too long moves SGD alone, by what the page calls a disagreement."""
+    group = dataclasses.replace(TINY, steps=8, measures=())
+    monkeypatch.setattr(ReferenceEngine, "_update", broken_update)
+    found = both("1", group)
+    worst = found.groupby("statistic")["difference"].max()
+    assert worst["sgd"] > words.TOLERANCE or worst["loss_ratio"] > words.TOLERANCE, found
+    assert worst["adam"] < 1e-4
+    assert not words.agrees(found)
+    assert "do **not** agree everywhere" in words.describe(found)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    ("name", "change", "noticed"),
+    [
+        ("conditions", lambda found: {**found, "r_lower": found["r_midpoint"]}, "condition"),
+        ("step_measures", lambda found: {**found, "directional_smoothness": -found["slope"]}, "smoothness"),
+        ("step_measures", lambda found: {**found, "spectral_norm": 1.1 * found["spectral_norm"]}, "hessian"),
+    ],
+)
+def test_a_wrong_instrument_is_detected(
+    name: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], noticed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(double_check, name)
+    monkeypatch.setattr(double_check, name, lambda *given, **more: change(right(*given, **more)))
+    worst = both("1").groupby("statistic")["difference"].max()
+    assert worst[noticed] > words.TOLERANCE
+    assert worst.drop(noticed).max() < 1e-4
+
+
+def values(sgd: float, adam: float, noise: float = 1.5, r: float = 2.0, smooth: float = 1.0) -> dict[str, Tensor]:
+    def pair(above: float, below: float) -> Tensor:
+        return torch.tensor([above, below], dtype=torch.float64)
+
+    return {
+        "loss": pair(sgd, adam), "noise": torch.tensor([noise], dtype=torch.float64), "r_lower": pair(r, 1.0),
+        "directional_smoothness": pair(smooth, 0.5), "spectral_norm": pair(3, 2), "gradient_norm": pair(3, 2),
+    }  # fmt: skip
+
+
+def test_differences_and_sides() -> None:
+    found = double_check.compared("1", values(1.1, 1.0), values(0.9, 1.0), 1).set_index("statistic")
+    assert found.loc["loss_ratio", "difference"] == pytest.approx(0.2 / 0.9)
+    assert found.loc["loss_ratio", "flips"]
+    assert not found.loc["sgd", "flips"]  # a loss has no side
+    assert not found.drop("loss_ratio")["flips"].any()
+    negative = double_check.compared("1", values(2, 1, smooth=-1.0), values(2, 1, smooth=1.0), 1).set_index("statistic")
+    assert negative.loc["smoothness", "flips"]
+    tie = double_check.compared("1", values(1.0, 1.0), values(1.0 + 1e-15, 1.0), 1).set_index("statistic")
+    assert not tie.loc["loss_ratio", "flips"]
+    noise = double_check.compared("1", values(2, 1, noise=1.001), values(2, 1, noise=0.999), 1)
+    assert noise[noise["flips"]]["statistic"].tolist() == ["noise"]
+
+
+def test_what_is_not_finite() -> None:
+    undefined = double_check.compared("1", values(2, 1, r=math.nan), values(2, 1, r=math.inf), 1)
+    assert "condition" not in set(undefined["statistic"])
+    lost = double_check.compared("1", values(math.inf, 1), values(2, 1), 1).set_index("statistic")
+    assert lost.loc["sgd", "difference"] == math.inf
+    assert lost.loc["sgd", "flips"]
+    text = words.describe(lost.reset_index())
+    assert "only one of the two is finite in Setting 1, seed 0" in text
+
+
+# --- what is computed twice ---
+
+
+@pytest.mark.parametrize("name", settings.SCALE_NAMES)
+def test_budgets_hold_problems_once(name: str) -> None:
+    budget = settings.double_check(name)
+    assert set(budget.problems) <= set(PROBLEMS)
+    assert len(budget.problems) == len(set(budget.problems))
+    for group in budget.groups:
+        assert set(group.measures) <= set(double_check.MEASURES)
+        assert group.steps > 0
+        for problem in group.problems:
+            independent.known(PROBLEMS[problem].model)
+    assert double_check.changed(budget, 7, 3).groups[0].seeds == 7
+    assert {group.steps for group in double_check.changed(budget, 0, 3).groups} == {3}
+    with pytest.raises(ValueError, match="did you mean 'paper'"):
+        settings.double_check("papre")
+
+
+def test_all_that_verdicts_rest_on_is_computed_twice() -> None:
+    """At the paper's scale, problem by problem and statistic by statistic."""
+    compared = {
+        problem: {
+            "loss_ratio",
+            "sgd",
+            "adam",
+            *(name for each in group.measures for name in double_check.MEASURES[each]),
+        }
+        for group in settings.double_check("paper").groups
+        for problem in group.problems
+    }
+    for claim in claims.CLAIMS:
+        own = basis(claim)
+        for problem in own.problems:
+            assert set(own.statistics) <= compared[problem], (claim, problem)
+
+
+def test_results_are_kept_and_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    calls = []
+
+    def stand_in(problem: str, group: ComparisonBudget, lr: dict[str, float], device: str) -> pd.DataFrame:
+        calls.append((problem, group.problems, dict(lr)))
+        return double_check.compared(problem, values(2, 1), values(2, 1), 1)
+
+    monkeypatch.setattr(double_check, "compare", stand_in)
+    budget = settings.double_check("quick")
+    first = double_check.compare_all(budget)
+    assert list(dict.fromkeys(first["problem"])) == list(budget.problems)
+    count = len(calls)
+    assert count == len(budget.problems)
+    assert ("2", ("2",), {"sgd": 0.01, "adam": 0.005}) in calls  # published
+    assert ("depth 2", ("depth 2",), budget.lr) in calls
+    pd.testing.assert_frame_equal(double_check.compare_all(budget), first)
+    assert len(calls) == count
+
+
+def test_published_rates_where_there_are_any() -> None:
+    runs = double_check.runs_of(PROBLEMS["sphere"], TINY, RATES)
+    assert [(run.optimizer.name, run.lr, run.clip, run.seed) for run in runs] == [
+        ("sgd", 5.0, 0.1, 0), ("sgd", 5.0, 0.1, 1), ("adam", 0.1, 0.1, 0), ("adam", 0.1, 0.1, 1),
+    ]  # fmt: skip
+    assert isinstance(runs, Runs)
+    assert {run.lr for run in double_check.runs_of(PROBLEMS["depth 4"], TINY, RATES)} == set(RATES.values())
+
+
+# --- contradictions ---
+
+
+def unit(case: str, state: State, decides: bool = True) -> Unit:
+    return Unit(case, "ratio", Interval(2.0, 1.5, 2.5, 0.001, 12), state, decides)
+
+
+def kept(folder: Path, claim: str, reading: str, *units: Unit) -> None:
+    claims.record(Verdict(claim, reading, "paper", "x", units, rule(units), (), "r"), Store(folder))
+
+
+def test_contradictions_are_read_from_the_store(tmp_path: Path) -> None:
+    assert contradictions("paper", Store(tmp_path)) == []
+    kept(tmp_path, "C1", "published", unit("setting 1", State.YES), unit("setting 2", State.YES))
+    kept(tmp_path, "C1", "tuned", unit("setting 1", State.REV), unit("setting 2", State.NULL))
+    kept(tmp_path, "C2", "init", unit("setting 1", State.YES), unit("setting 2", State.UNDECIDED))
+    kept(tmp_path, "C3", "tuned", unit("a", State.UNDECIDED), unit("b", State.REV, decides=False))
+    kept(tmp_path, "C10", "tuned", unit("SGD from L = 2 to 4", State.UNDECIDED), unit("b", State.REV))
+    found = contradictions("paper", Store(tmp_path))
+    assert [(each.claim, each.reading, each.cases) for each in found] == [
+        ("C1", "tuned", (("setting 1", State.REV), ("setting 2", State.NULL))),
+        ("C2", "init", ()),
+        ("C10", "tuned", (("b", State.REV),)),
+    ]
+    assert found[0].words == "reversed: setting 1. no difference: setting 2"
+    assert found[0].verdict == "not reproduced"
+    assert found[1].words == "no case is decided against it"
+    assert contradictions("quick", Store(tmp_path)) == []
+    absent = missing("paper", Store(tmp_path))
+    assert "C1 published ({doc}`adam_vs_sgd`)" not in absent
+    assert "C3 published ({doc}`condition_number`)" in absent
+    said = words.describe_contradictions(found, True)
+    assert said.startswith("3 verdicts on 3 claims go against the paper, in whole or in part")
+    assert "3 decided cases" in said
+    assert "No stored verdict" in words.describe_contradictions([], True)
+    assert "**not there yet**" in words.describe_missing(absent)
+    assert words.describe_missing([]) == ""
+    assert words.contradiction_table(found)["claim"].tolist() == ["C1", "C2", "C10"]
+
+
+BOTH = ("sgd", "adam")
+
+
+@pytest.mark.parametrize(
+    ("claim", "case", "expected"),
+    [
+        ("C1", "setting 2", Basis(("2",), ("loss_ratio",))),
+        ("C3", "setting 3, step 750", Basis(("3",), ("condition",))),
+        ("C4", "smoothness and speed", Basis(("1", "2", "3"), ("smoothness", "loss_ratio"))),
+        ("C6", "setting 3 against sphere", Basis(("3", "sphere"), ("noise",))),
+        ("C8", "SGD", Basis(("3", "sphere"), ("sgd",))),
+        ("C8", c8.GAP_CASE, Basis(("3", "sphere"), BOTH)),
+        ("C9", "L = 4 to 6", Basis(("depth 4", "depth 6"), ("loss_ratio",))),
+        ("C10", "Adam from L = 2 to 4", Basis(("depth 2", "depth 4"), ("adam",))),
+        ("C11", "L = 8 against 2", Basis(("depth 2", "depth 8"), ("noise",))),
+        ("C11", "L = 6, 8 against 2, 4", Basis(("depth 2", "depth 4", "depth 6", "depth 8"), ("noise",))),
+        ("C12", "L = 8 against 2", Basis(("depth 2", "depth 8"), ("condition",))),
+        ("C13", "softmax, SGD", Basis(("linear", "softmax"), ("sgd",))),
+        ("C13", "softmax, visible keys, Adam", Basis(("linear", "softmax-visible"), ("adam",))),
+        ("C14", c14.GAP, Basis((LARGER.name,), ("loss_ratio",))),
+        ("C14", c14.NOISE, Basis((LARGER.name,), ("noise",))),
+        ("C15", "C3: lower R_med", Basis((NONLINEAR.name,), ("condition",))),
+        ("C16", "L = 2, d = 5", Basis(("depth 2",), tuple(double_check.STATISTICS))),
+        ("C16", "L = 1, d = 2", Basis(("L = 1, d = 2",), tuple(double_check.STATISTICS))),
+        ("C17", "C6", Basis(("3", "sphere"), ("noise",))),
+        ("C17", c17.GAP, Basis(("3", "sphere"), BOTH)),
+    ],
+)
+def test_what_a_case_rests_on(claim: str, case: str, expected: Basis) -> None:
+    assert basis(claim, case) == expected
+
+
+def test_every_claim_has_a_basis() -> None:
+    assert {*claims.contradictions.BASES, c17.CLAIM} == set(claims.CLAIMS)
+    assert set(basis("C16").problems) == set(SIZES.values())
+    assert {"noise", "condition", "loss_ratio"} <= set(basis("C17").statistics)
+    assert basis("C3").problems == ("1", "2", "3")
+
+
+def frame(*rows: tuple[str, str, float, bool]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(problem, name, 0, 2.0, 2.0, difference, flips) for problem, name, difference, flips in rows],
+        columns=list(double_check.COLUMNS),
+    )
+
+
+def test_contradictions_are_named_with_what_checks_them() -> None:
+    found = frame(
+        ("1", "loss_ratio", 1e-7, False), ("2", "loss_ratio", 0.3, True), ("2", "noise", 1e-6, False),
+        ("depth 2", "noise", 1e-9, False),
+    )  # fmt: skip
+    first = Contradiction("C1", "tuned", "not reproduced", (("setting 1", State.REV),))
+    second = Contradiction("C1", "published", "not reproduced", (("setting 2", State.REV),))
+    third = Contradiction("C11", "init", "not reproduced", (("L = 8 against 2", State.NULL),))
+    fourth = Contradiction("C14", "tuned", "not reproduced", ((c14.NOISE, State.NULL),))
+    assert first.rows(found)["problem"].tolist() == ["1"]
+    assert third.unchecked(found) == ["L = 8"]
+    assert Contradiction("C2", "init", "partly reproduced (setting 1)", ()).rows(found)["statistic"].tolist() == [
+        "noise"
+    ]
+    all_of = [first, second, third, fourth]
+    text = words.describe_checks(all_of, found)
+    assert text == (
+        "Of 4 verdicts against the paper, 1 rests on numbers that both implementations give. Not so, or not in full: "
+        "C1 published, C11 init, C14 tuned."
+    )
+    table = words.checks_table(all_of, found)
+    assert table["largest relative difference"].tolist() == ["1e-07", "3e-01", "1e-09", "not checked"]
+    assert table["sides changed"].tolist() == ["0", "1", "0", "not checked"]
+    assert "*not computed twice: L = 8*" in table["checked on"].tolist()[2]
+    assert words.describe_checks([], found) == "There is no contradiction to check."
+
+
+def test_words_on_agreement() -> None:
+    found = frame(("1", "loss_ratio", 1e-7, False), ("depth 8", "loss_ratio", 1e-14, False), ("1", "sgd", 3e-7, False))
+    text = words.describe(found)
+    assert text.startswith(
+        "Both sides **agree** to 1%: of 3 numbers the largest relative difference is 3.0e-07 (end loss, SGD; Setting "
+        "1, seed 0), and none of 2 whose side of 1 matters changes it."
+    )
+    assert "- end loss, SGD over Adam (C1, C9, C14, C15, C16): 2 numbers" in text
+    assert "no side of 1 changes" in text
+    assert (
+        "3.0e-07 where the book trains in float32 and 1.0e-14 where the book trains in float64"
+        in words.by_precision(found)
+    )
+    flipped = words.describe(frame(("1", "loss_ratio", 1e-3, True)))
+    assert "do **not** agree everywhere" in flipped
+    assert "the side of 1 changes in Setting 1, seed 0" in flipped
+    assert not words.agrees(frame())
+    assert words.details(found)["relative difference"].tolist() == ["1e-07", "1e-14", "3e-07"]
+    assert " steps (" in words.describe_budget(settings.double_check("paper"))
+
+
+def test_figure() -> None:
+    figures.use()
+    found = frame(("1", "loss_ratio", 1e-7, False), ("1", "sgd", 0.0, False), ("1", "smoothness", math.inf, True))
+    found.loc[2, "fast"] = -1.0
+    names = {name: each.words for name, each in double_check.STATISTICS.items()}
+    figure = figures.agreement(found, names)
+    left, right = figure.axes
+    assert left.get_xscale() == left.get_yscale() == right.get_xscale() == "log"
+    points = [line for line in left.get_lines() if line.get_linestyle() == "None"]
+    assert [len(np.asarray(line.get_xdata())) for line in points] == [1, 1, 0]  # nothing negative
+    identity = left.get_lines()[0]
+    np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "end loss, SGD over Adam", "end loss, SGD", "v'Hv, SGD over Adam", "identity",
+    ]  # fmt: skip
+    looks = {(line.get_color(), line.get_marker()) for line in points if isinstance(line, Line2D)}
+    assert len(looks) == 3
+    assert figures.agreement(frame(), names).axes[0].texts[0].get_text() == "nothing was computed twice"
