@@ -250,12 +250,22 @@ class ComparisonBudget:
 
 @dataclass(frozen=True)
 class DoubleCheckBudget:
-    """What is computed twice: the groups, learning rates where none are published, and seconds on two cores."""
+    """What is computed twice.
+
+    Attributes:
+        groups: problems, and how much of each.
+        sgd, adam: learning rates where none are published.
+        seconds: what it may take on two cores.
+        batches: further batches that curvature is measured on.
+        every: steps between two points of v'Hv on them.
+    """
 
     groups: tuple[ComparisonBudget, ...]
     sgd: float
     adam: float
     seconds: int
+    batches: int
+    every: int
 
     @property
     def lr(self) -> dict[str, float]:

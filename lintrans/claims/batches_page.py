@@ -1,0 +1,80 @@
+"""What other batches say in the cases of claims C3 and C4: units on each batch, a table, a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..budgets import CurvatureBudget
+from ..problems import PROBLEMS
+from . import c3, c4
+from .records import interval_text
+from .rules import Unit
+
+Found = dict[tuple[str, str], list[Unit]]
+"""Units by (claim, case), one a batch; the fixed batch comes first."""
+
+
+def units(frames: Mapping[str, Sequence[pd.DataFrame]], curvature: CurvatureBudget) -> Found:
+    """The cases of C3 and of C4's first half, judged on each batch by the claims' own rules.
+
+    Args:
+        frames: from :func:`lintrans.other_batches.measure_all`.
+        curvature: where the claims are judged.
+    """
+    found: Found = {}
+    for name, batches in frames.items():
+        title = PROBLEMS[name].title
+        for step in curvature.judged:
+            case = f"{title}, step {step:,}"
+            found[c3.CLAIM, case] = [
+                c3.ratio_unit(frame[frame["step"] == step], c3.PUBLIC, case, c3.RATIO) for frame in batches
+            ]
+        found[c4.CLAIM, title] = [c4.share_unit(title, frame, curvature.settled) for frame in batches]
+    return found
+
+
+def steady(own: Sequence[Unit]) -> bool:
+    """Whether all batches come to the same state."""
+    return len({unit.state for unit in own}) == 1
+
+
+def table(found: Found) -> pd.DataFrame:
+    """A row a case: the fixed batch with its interval, the range of the others' estimates, how often each state."""
+    rows = []
+    for (claim, case), (fixed, *others) in found.items():
+        numbers = [unit.interval.estimate for unit in others if unit.interval is not None]
+        states = Counter(unit.state.value for unit in others)
+        rows.append(
+            {
+                "claim": claim,
+                "case": case,
+                "fixed batch": f"{interval_text(fixed.interval)} {fixed.state.value}",
+                "other batches": f"{min(numbers):.3g} to {max(numbers):.3g}" if numbers else "",
+                "states there": ", ".join(f"{count} {state}" for state, count in states.most_common()),
+                "the same on all": "yes" if steady([fixed, *others]) else "**no**",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def describe(found: Found) -> str:
+    """In how many cases the batch decides the state, and in which."""
+    turned = [f"{claim} in {case}" for (claim, case), own in found.items() if not steady(own)]
+    outside = [
+        f"{claim} in {case}"
+        for (claim, case), (fixed, *others) in found.items()
+        if fixed.interval is not None
+        and any(
+            unit.interval is not None and not fixed.interval.low <= unit.interval.estimate <= fixed.interval.high
+            for unit in others
+        )
+    ]
+    text = f"The state is the same on all batches in {len(found) - len(turned)} of {len(found)} cases"
+    text += f"; it changes for {', '.join(turned)}. " if turned else ". "
+    return text + (
+        f"In {len(outside)} cases some other batch gives an estimate outside the interval that the fixed batch has "
+        f"over seeds{': ' + ', '.join(outside) if outside else ''}."
+    )
