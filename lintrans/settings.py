@@ -340,7 +340,7 @@ DOUBLE_CHECKS: MappingProxyType[str, DoubleCheckBudget] = MappingProxyType(
                 ComparisonBudget((), _ALL_MEASURES, 25, 2, 50, 1, 6, 50, 50, 500),
                 ComparisonBudget((), ("noise",), 8, 2, 16, 1, 0, 16, 40, 200),
             ),
-            0.02, 0.005, 120, 4, 250,
+            0.02, 0.005, 180, 4, 250,
         ),
         "quick": DoubleCheckBudget(
             _twice(
