@@ -24,6 +24,7 @@ from .budgets import ComparisonBudget, DoubleCheckBudget
 from .diagnostics.along import fixed_batch
 from .diagnostics.curvature import conditions, step_measures
 from .diagnostics.noise import gaussian_norms, measure_noise, noise_table
+from .errors import whole
 from .probes import TypicalLoss
 from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS
@@ -251,6 +252,12 @@ def _each(budget: DoubleCheckBudget, device: str) -> Iterator[pd.DataFrame]:
 
 
 def changed(budget: DoubleCheckBudget, seeds: int = 0, steps: int = 0) -> DoubleCheckBudget:
-    """A budget with other seeds or another horizon; 0 keeps the scale's own."""
+    """A budget with other seeds or another horizon; 0 keeps the scale's own.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    whole("seeds", seeds)
+    whole("steps", steps)
     groups = (replace(each, seeds=seeds or each.seeds, steps=steps or each.steps) for each in budget.groups)
     return replace(budget, groups=tuple(groups))

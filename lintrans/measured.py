@@ -24,7 +24,7 @@ def first_seeds(history: History, count: int) -> History:
     return history.select([int(run) for run in history.runs[history.runs["seed"] < count]["run"]])
 
 
-def _key(history: History) -> str:
+def key_of_history(history: History) -> str:
     """The history's hash in the store.
 
     Raises:
@@ -36,7 +36,7 @@ def _key(history: History) -> str:
 
 
 def _conditions(title: str, setting: Setting, history: History, steps: list[int], batch: int) -> pd.DataFrame:
-    of = {"what": "conditions", "history": _key(history), "steps": steps, "batch": batch}
+    of = {"what": "conditions", "history": key_of_history(history), "steps": steps, "batch": batch}
     model, task = setting.model, setting.task
     return measurement(
         title,
@@ -49,7 +49,7 @@ def _conditions(title: str, setting: Setting, history: History, steps: list[int]
 def _steps(
     title: str, setting: Setting, history: History, steps: list[int], batch: int, spectral: bool = False
 ) -> pd.DataFrame:
-    of = {"what": "steps", "history": _key(history), "steps": steps, "spectral": spectral, "batch": batch}
+    of = {"what": "steps", "history": key_of_history(history), "steps": steps, "spectral": spectral, "batch": batch}
     model, task = setting.model, setting.task
     return measurement(
         title,

@@ -11,51 +11,48 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 import pandas as pd
-import torch
 
 from .budgets import CurvatureBudget
-from .diagnostics.along import TEST_BATCH
-from .diagnostics.curvature import conditions, step_measures
+from .diagnostics.along import conditions_along, steps_along
 from .history import History
-from .measured import first_seeds
+from .measured import CURVATURE_MODULES, first_seeds, key_of_history
 from .problems import PROBLEMS, Setting
-from .random import Stream
 from .results import measurement
 from .settings import PAPER_SEEDS
 
-MODULES = ("vectors", "diagnostics/curvature", "other_batches")
-CONDITION, SMOOTHNESS = "r_lower", "directional_smoothness"
+MODULES = (*CURVATURE_MODULES, "other_batches")
 
 
 def measure(
     history: History, setting: Setting, judged: Iterable[int], along: Iterable[int], prompts: int, batch: int
 ) -> pd.DataFrame:
-    """The claims' two measures on one batch.
+    """The claims' measures on one batch.
 
     Args:
         history: with the parameters of all steps named, and of the steps after those of `along`.
         setting: what was trained.
         judged: steps of R_med.
         along: steps of v'Hv, along the step that follows.
-        prompts: of the batch.
+        prompts: of the batch; 0: as many as the loss curves have.
         batch: its number; 0 is the fixed batch.
 
     Returns:
-        Rows of optimizer, seed, step, metric ("r_lower", "directional_smoothness"), value (float64); a value that is
-        undefined has none.
+        The rows of ``conditions_along`` and of ``steps_along``.
     """
-    model = setting.model
-    data = model.draw(setting.task, prompts, seed=batch, stream=Stream.TEST, dtype=torch.float64)
-    table = history.runs[["optimizer", "seed"]]
-    rows = []
-    for step in judged:
-        found = conditions(model, history.parameters(step), data)[CONDITION]
-        rows.append(table.assign(step=step, metric=CONDITION, value=found.numpy()))
-    for step in along:
-        before, after = history.parameters(step), history.parameters(step + 1)
-        found = step_measures(model, before, after, data)[SMOOTHNESS]
-        rows.append(table.assign(step=step, metric=SMOOTHNESS, value=found.numpy()))
-    return pd.concat(rows, ignore_index=True).dropna(subset="value").reset_index(drop=True)
+    title = title_of(setting, batch)
+    model, task = setting.model, setting.task
+    return pd.concat(
+        [
+            conditions_along(history, model, task, judged, batch=prompts, batch_seed=batch, title=title),
+            steps_along(history, model, task, along, batch=prompts, batch_seed=batch, title=title),
+        ],
+        ignore_index=True,
+    )
+
+
+def title_of(setting: Setting, batch: int) -> str:
+    """A name for people."""
+    return f"{setting.title}, curvature on batch {batch}"
 
 
 def measure_all(
@@ -68,6 +65,9 @@ def measure_all(
         curvature: where claims C3 and C4 are judged.
         batches: other batches.
         every: v'Hv is measured at multiples of it.
+
+    Raises:
+        ValueError: a history that is not from the store.
     """
     frames = {}
     for name, history in histories.items():
@@ -75,15 +75,14 @@ def measure_all(
         judged = [step for step in curvature.judged if step in few.snapshots]
         kept = (step for step in few.snapshots if step + 1 in few.snapshots and step < few.steps)
         along = sorted(step for step in kept if step >= curvature.settled and step % every == 0)
-        prompts = curvature.batch or TEST_BATCH
         frames[name] = [
             measurement(
-                f"{setting.title}, curvature on batch {batch}",
+                title_of(setting, batch),
                 {
-                    "what": "other batch", "history": history.key, "judged": judged, "along": along,
-                    "prompts": prompts, "batch": batch, "seeds": PAPER_SEEDS,
+                    "what": "other batch", "history": key_of_history(few), "judged": judged, "along": along,
+                    "prompts": curvature.batch, "batch": batch,
                 },
-                partial(measure, few, setting, judged, along, prompts, batch),
+                partial(measure, few, setting, judged, along, curvature.batch, batch),
                 modules=MODULES,
             )
             for batch in range(1 + batches)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .budgets import Budget, TuningBudget
+from .errors import whole
 from .history import History
 from .optimizers import SGD, Adam, Optimizer
 from .probes import Probe, TestLoss, TypicalLoss
@@ -260,5 +261,11 @@ def judge_all(
 
 
 def with_seeds_and_steps(budget: AnyBudget, seeds: int = 0, steps: int = 0) -> AnyBudget:
-    """A budget with other judging seeds or another horizon; 0 keeps the scale's own."""
+    """A budget with other judging seeds or another horizon; 0 keeps the scale's own.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    whole("seeds", seeds)
+    whole("steps", steps)
     return replace(budget, seeds=seeds or budget.seeds, steps=steps or budget.steps)

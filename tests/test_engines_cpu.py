@@ -79,7 +79,7 @@ def assert_bits(a: State, b: State, runs: slice | list[int] = slice(None)) -> No
 def test_agrees_with_the_reference(shape: dict[str, Any]) -> None:
     """Losses, gradients and whole trainings in float64, over depths, batches and laws."""
 
-    @settings(max_examples=12 if shape["d"] < 20 else 3, deadline=None)  # the reference takes seconds an example there
+    @settings(max_examples=12, deadline=None)
     @given(
         layers=st.integers(1, 5), n=st.integers(1, 7), batch=st.integers(1, 300), law=st.sampled_from(LAWS),
         seed=st.integers(0, 2**32 - 1), cooldown=st.integers(0, 3),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lintrans as lt
-from lintrans import measured, other_batches
+from lintrans import double_check, measured, other_batches, protocol, settings
 from lintrans.claims import batches_page, c3, c4
 from lintrans.claims.rules import State
 from lintrans.problems import PROBLEMS
@@ -62,6 +62,17 @@ def test_another_batch_against_its_dense_hessian(history: lt.History) -> None:
             np.testing.assert_allclose(found, value, rtol=1e-6, err_msg=metric)
 
 
+def test_a_history_that_is_not_from_the_store_is_refused() -> None:
+    """Nothing kept could tell it from another."""
+    setting = PROBLEMS["3"]
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, clip=1.0, seed=0)
+    history = lt.train(
+        setting.model, setting.task, runs, steps=1, batch=2, snapshots=[0], device="cpu", engine="reference"
+    )
+    with pytest.raises(ValueError, match=r"not from the store: train it with lintrans\.experiment"):
+        other_batches.measure_all({"3": history}, BUDGET, 0, 10)
+
+
 def made(ratios: list[float]) -> pd.DataFrame:
     """One batch on which SGD's values are those of Adam times a ratio, a seed each."""
     rows = [
@@ -83,3 +94,12 @@ def test_a_case_that_turns_with_the_batch_is_named() -> None:
     text = batches_page.describe(found)
     assert "the same on all batches in 3 of 6 cases; it changes for C3 in Setting 2, step 30" in text
     assert "In 3 cases some other batch gives an estimate outside" in text
+
+
+def test_negative_numbers_of_a_page_are_named() -> None:
+    budget = settings.double_check("quick")
+    for arguments, name in (((-1, 0), "seeds = -1"), ((0, -3), "steps = -3")):
+        with pytest.raises(ValueError, match=name):
+            double_check.changed(budget, *arguments)
+        with pytest.raises(ValueError, match=name):
+            protocol.with_seeds_and_steps(settings.scale("quick"), *arguments)

@@ -29,9 +29,9 @@ GROUP = 16
 """Steps measured in one call: few enough for Ctrl-C and the bar, enough to keep all cores busy."""
 
 
-def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH) -> Any:
-    """The fixed batch of the loss curves as the model takes it, in float64."""
-    return model.draw(task, batch, stream=Stream.TEST, dtype=torch.float64)
+def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH, seed: int = 0) -> Any:
+    """The fixed batch of the loss curves as the model takes it, in float64; of another seed, one drawn like it."""
+    return model.draw(task, batch, seed=seed, stream=Stream.TEST, dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +91,15 @@ def conditions_along(
     steps: Iterable[int],
     *,
     batch: int = 0,
+    batch_seed: int = 0,
     title: str = "curvature",
 ) -> pd.DataFrame:
     """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip.
 
-    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves.
+    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    prompts = fixed_batch(model, task, batch) if batch else fixed_batch(model, task)
+    size = {"batch": batch} if batch else {}
+    prompts = fixed_batch(model, task, seed=batch_seed, **size)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
@@ -113,13 +115,15 @@ def steps_along(
     *,
     spectral: bool = False,
     batch: int = 0,
+    batch_seed: int = 0,
     title: str = "step curvature",
 ) -> pd.DataFrame:
     """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it.
 
-    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves.
+    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    prompts = fixed_batch(model, task, batch) if batch else fixed_batch(model, task)
+    size = {"batch": batch} if batch else {}
+    prompts = fixed_batch(model, task, seed=batch_seed, **size)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])
