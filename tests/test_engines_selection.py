@@ -72,10 +72,8 @@ def test_auto_falls_back_where_compiling_fails(
 
     monkeypatch.setattr(compiling.Kernel, "__call__", broken)
     assert engines.choose("auto", plan_of()).name == "reference"
-    assert (
-        capsys.readouterr().err
-        == "using the reference engine, which is slower: RuntimeError: LLVM ERROR: an odd processor\n"
-    )
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("compiling the ")]
+    assert said == ["using the reference engine, which is slower: RuntimeError: LLVM ERROR: an odd processor"]
     with pytest.raises(RuntimeError, match="LLVM ERROR"):
         engines.choose("cpu", plan_of())
 

@@ -14,6 +14,8 @@ and y, the query's running response. Per layer, with sums over heads h::
 The prediction is -y (sparse) or minus the last entry of x (full), and the datum t holds the target, so the error is
 e = y + t. The **last layer** is cut down to what the prediction needs: in the sparse form g.x; in the full form, with p
 the last row of P_h, the sum over h of p.(S' Q_h x'), where S' = (I + A) S (I + A)^T is applied factor by factor.
+In the sparse form the **layer before it** has no use for S' either, so that A only acts on x and u, as P_h (S (Q_h .)):
+two vectors instead of matrix products, and A_bar = x'_bar x^T + s'_bar u^T, of rank two, is never formed.
 
 **Reverse.** ``Z_bar`` is the derivative of the loss with respect to Z. S is symmetric, and only the symmetric part of
 its adjoint matters: ``S_bar`` here is the adjoint plus its transpose, which spares factors 1/2 and half the products.
@@ -34,6 +36,7 @@ from .products import (
     Matrix,
     Tile,
     apply,
+    apply_pair,
     apply_plus,
     dot,
     matrix,
@@ -43,6 +46,8 @@ from .products import (
     multiply_to,
     offset,
     outer,
+    outer_pair,
+    outer_three,
     transpose,
 )
 
@@ -63,7 +68,7 @@ def data_size(size: int, sparse: bool) -> int:
 
 def work_size(layers: int, size: int, heads: int) -> int:
     """Numbers of working memory that a prompt needs."""
-    return layers * (2 + heads) * size * size + 4 * layers * size + 6 * size * size + (6 + 4 * heads) * size + 1
+    return layers * (2 + heads) * size * size + 4 * layers * size + 6 * size * size + (7 + 4 * heads) * size + 1
 
 
 def carve(work: Elements, layers: int, size: int, heads: int) -> Kept:
@@ -76,7 +81,7 @@ def carve(work: Elements, layers: int, size: int, heads: int) -> Kept:
     kept_sv = offset(kept_x, layers * size)
     kept_g = offset(kept_sv, layers * size)
     kept_u = offset(kept_g, layers * size)
-    last = offset(kept_u, layers * size)  # m, r, w, v of every head in the last layer, then y
+    last = offset(kept_u, layers * size)  # y, then four vectors of every head: see _vectors_of
     spare = offset(last, 4 * heads * size + 1)  # matrices and vectors that live within one layer
     return kept_s, kept_t, kept_a, kept_x, kept_sv, kept_g, kept_u, last, spare
 
@@ -108,7 +113,7 @@ def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape:
     all_s, all_t, all_a, all_x, all_sv, all_g, all_u, last, spare = kept
     read(data, kept, size, sparse)
     w = matrix(spare, 0, size)
-    for layer in range(layers - 1):
+    for layer in range(layers - 2 if sparse else layers - 1):
         s_matrix, a = matrix(all_s, layer, size), matrix(all_a, layer, size)
         x = offset(all_x, layer * size)
         for head in range(heads):
@@ -127,11 +132,13 @@ def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape:
         if layer < layers - 2:
             multiply_plus(w, s_matrix, a, s_matrix, tile, size)  # W = S + A S
             multiply_symmetric(matrix(all_s, layer + 1, size), w, w, transpose(a), size)  # S' = W + W A^T
+    if sparse:
+        if layers > 1:
+            _before_last_sparse(parameters, kept, shape)
+        return last[0] + _last_sparse(parameters, kept, shape)
     if layers == 1:  # the last layer follows no other: as if A before it were zero
         for i in range(size * size):
             all_a[i] = 0.0
-    if sparse:
-        return last[0] + _last_sparse(parameters, kept, shape)
     return last[0] + _last_full(parameters, kept, shape)
 
 
@@ -140,6 +147,28 @@ def gather(g: Elements, parameters: Elements, layer: int, s: Elements, size: int
     apply(g, transpose(weight(parameters, layer, 0, 1, heads, size)), s, size)
     for head in range(1, heads):
         apply_plus(g, g, transpose(weight(parameters, layer, head, 1, heads, size)), s, size)
+
+
+def _before_last_sparse(parameters: Elements, kept: Kept, shape: Shape) -> None:
+    """The layer before the last one, on vectors."""
+    layers, size, heads, _ = shape
+    layer = layers - 2
+    s_matrix, last = matrix(kept[0], layer, size), kept[7]
+    x, s = offset(kept[3], layer * size), offset(kept[4], layer * size)
+    g, u = offset(kept[5], layer * size), offset(kept[6], layer * size)
+    x_next, s_next = offset(x, size), offset(s, size)
+    gather(g, parameters, layer, s, size, heads)  # g = sum Q_h^T s
+    last[0] = last[0] + dot(g, x, size)  # y' = y + g.x
+    apply_plus(u, s, s_matrix, g, size)  # u = s + S g
+    for head in range(heads):
+        qx, tx, qu, tu = _vectors_of(last, head, size)
+        p, q = weight(parameters, layer, head, 0, heads, size), weight(parameters, layer, head, 1, heads, size)
+        apply_pair(qx, qu, qx, qu, False, q, x, u, size)
+        apply_pair(tx, tu, tx, tu, False, s_matrix, qx, qu, size)  # T_h x = S (Q_h x), and T_h u
+        if head == 0:  # x' = x + sum P_h T_h x, s' = u + sum P_h T_h u
+            apply_pair(x_next, s_next, x, u, True, p, tx, tu, size)
+        else:
+            apply_pair(x_next, s_next, x_next, s_next, True, p, tx, tu, size)
 
 
 def _last_sparse(parameters: Elements, kept: Kept, shape: Shape) -> Any:
@@ -159,7 +188,7 @@ def _last_full(parameters: Elements, kept: Kept, shape: Shape) -> Any:
     x = offset(kept[3], (layers - 1) * size)
     total = x[size - 1]
     for head in range(heads):
-        m, r, w, v = _last_vectors(kept[7], head, size)
+        m, r, w, v = _vectors_of(kept[7], head, size)
         apply(m, weight(parameters, layers - 1, head, 1, heads, size), x, size)  # m = Q_h x
         apply_plus(r, m, transpose(a), m, size)  # r = (I + A)^T m
         apply(w, s_matrix, r, size)  # w = S_before r
@@ -168,10 +197,10 @@ def _last_full(parameters: Elements, kept: Kept, shape: Shape) -> Any:
     return total
 
 
-def _last_vectors(last: Elements, head: int, size: int) -> tuple[Elements, Elements, Elements, Elements]:
-    """Return the vectors m, r, w, v that a head of the full form's last layer keeps."""
-    m = offset(last, 1 + 4 * head * size)
-    return m, offset(m, size), offset(m, 2 * size), offset(m, 3 * size)
+def _vectors_of(last: Elements, head: int, size: int) -> tuple[Elements, Elements, Elements, Elements]:
+    """What a head keeps: Q_h x, T_h x, Q_h u, T_h u before the last layer (sparse form), m, r, w, v in it (full)."""
+    first = offset(last, 1 + 4 * head * size)
+    return first, offset(first, size), offset(first, 2 * size), offset(first, 3 * size)
 
 
 def _last_row(parameters: Elements, layers: int, head: int, heads: int, size: int) -> Elements:
@@ -198,20 +227,23 @@ def gradient(
     h, t = offset(vectors, 3 * size), offset(vectors, 4 * size)
 
     if sparse:
-        _reverse_last_sparse(parameters, result, kept, y_bar, (x_bar, sv_bar, h), a_bar, shape)
+        _reverse_last_sparse(parameters, result, kept, y_bar, (x_bar, sv_bar, h), shape)
+        if layers > 1:
+            _reverse_before_last(parameters, result, kept, y_bar, vectors, (s_bar, sum_bar), shape)
     else:
         _reverse_last_full(parameters, result, kept, y_bar, (x_bar, u_bar), a_bar, w_bar, shape)
-    outer(a_bar, x_bar, offset(all_x, max(layers - 2, 0) * size), True, size)  # A_bar += x'_bar x^T
+        outer(a_bar, x_bar, offset(all_x, max(layers - 2, 0) * size), True, size)  # A_bar += x'_bar x^T
 
-    for layer in range(layers - 2, -1, -1):
+    for layer in range(layers - 3 if sparse else layers - 2, -1, -1):
         s_matrix, a = matrix(all_s, layer, size), matrix(all_a, layer, size)
         x, s = offset(all_x, layer * size), offset(all_sv, layer * size)
         g, u = offset(all_g, layer * size), offset(all_u, layer * size)
-        if layer < layers - 2:  # the layer before the last one has A_bar from there
+        if layer < layers - 2:  # in the full form, the layer before the last one has A_bar from there
             multiply_plus(w_bar, s_bar, s_bar, a, tile, size)  # W_bar = S'_bar + S'_bar A
-            outer(a_bar, x_bar, x, False, size)  # A_bar = x'_bar x^T
             if sparse:
-                outer(a_bar, sv_bar, u, True, size)  # A_bar += s'_bar u^T
+                outer_pair(a_bar, x_bar, x, sv_bar, u, False, size)  # A_bar = x'_bar x^T + s'_bar u^T
+            else:
+                outer(a_bar, x_bar, x, False, size)  # A_bar = x'_bar x^T
             multiply_plus(a_bar, a_bar, w_bar, s_matrix, tile, size)  # A_bar += W_bar S (twice a half)
         if sparse:
             apply_plus(u_bar, sv_bar, transpose(a), sv_bar, size)  # u_bar = s'_bar + A^T s'_bar
@@ -238,7 +270,7 @@ def gradient(
                 if sparse:
                     x_bar[i] = x_bar[i] + y_bar * g[i]  # ... + y_bar g
             inner = layer < layers - 2
-            _symmetrise(w, sum_bar, u_bar, g, w_bar, sparse, inner or not sparse, size)
+            _symmetrise(w, sum_bar, u_bar, g, w_bar, sparse, True, size)
             if inner:  # S_bar += A^T W_bar
                 multiply_symmetric(s_bar, w, transpose(a), w_bar, size)
             else:
@@ -271,9 +303,9 @@ def _symmetrise(
 
 
 def _reverse_last_sparse(
-    parameters: Elements, result: Elements, kept: Kept, y_bar: Any, vectors: Kept, a_bar: Matrix, shape: Shape
+    parameters: Elements, result: Elements, kept: Kept, y_bar: Any, vectors: Kept, shape: Shape
 ) -> None:
-    """Reverse of y = ... + sum_h (Q_h^T s).x, to x_bar, s_bar, Q_bar, and A_bar of the layer before."""
+    """Reverse of y = ... + sum_h (Q_h^T s).x, to x_bar, s_bar and Q_bar."""
     layers, size, heads, _ = shape
     x_bar, sv_bar, h = vectors
     layer = layers - 1
@@ -286,7 +318,51 @@ def _reverse_last_sparse(
     for head in range(1, heads):
         apply_plus(sv_bar, sv_bar, weight(parameters, layer, head, 1, heads, size), h, size)
         outer(weight(result, layer, head, 1, heads, size), s, h, True, size)
-    outer(a_bar, sv_bar, offset(kept[6], max(layers - 2, 0) * size), False, size)  # A_bar = s'_bar u^T
+
+
+def _reverse_before_last(
+    parameters: Elements,
+    result: Elements,
+    kept: Kept,
+    y_bar: Any,
+    vectors: Elements,
+    matrices: tuple[Matrix, Matrix],
+    shape: Shape,
+) -> None:
+    """Reverse of :func:`_before_last_sparse`: x_bar and s_bar in place, P_bar, Q_bar, S_bar."""
+    layers, size, heads, _ = shape
+    layer = layers - 2
+    s_bar, sum_bar = matrices
+    s_matrix = matrix(kept[0], layer, size)
+    x, s = offset(kept[3], layer * size), offset(kept[4], layer * size)
+    g, u = offset(kept[5], layer * size), offset(kept[6], layer * size)
+    x_bar, sv_bar, u_bar = vectors, offset(vectors, size), offset(vectors, 2 * size)
+    h, x_new = offset(vectors, 3 * size), offset(vectors, 4 * size)
+    px, ps = offset(vectors, 5 * size), offset(vectors, 6 * size)
+    for head in range(heads):
+        qx, tx, qu, tu = _vectors_of(kept[7], head, size)
+        p, q = weight(parameters, layer, head, 0, heads, size), weight(parameters, layer, head, 1, heads, size)
+        outer_pair(weight(result, layer, head, 0, heads, size), x_bar, tx, sv_bar, tu, True, size)  # P_bar += A_bar T^T
+        apply_pair(px, ps, px, ps, False, transpose(p), x_bar, sv_bar, size)  # P_h^T x'_bar, P_h^T s'_bar
+        apply_pair(tx, tu, tx, tu, False, s_matrix, px, ps, size)  # S P_h^T x'_bar, S P_h^T s'_bar: T_h has been used
+        if layer > 0:
+            outer_pair(sum_bar, px, qx, ps, qu, head > 0, size)  # sum over h of T_bar Q^T
+        if head == 0:  # x'_bar + A^T x'_bar and u_bar = s'_bar + A^T s'_bar
+            apply_pair(x_new, u_bar, x_bar, sv_bar, True, transpose(q), tx, tu, size)
+        else:
+            apply_pair(x_new, u_bar, x_new, u_bar, True, transpose(q), tx, tu, size)
+    apply(h, s_matrix, u_bar, size)
+    for i in range(size):
+        h[i] = h[i] + y_bar * x[i]  # h = g_bar = S u_bar + y_bar x
+    for head in range(heads):
+        _, spx, _, sps = _vectors_of(kept[7], head, size)
+        q_bar = weight(result, layer, head, 1, heads, size)
+        outer_three(q_bar, spx, x, sps, u, s, h, size)  # Q_bar += S T_bar + s h^T
+    if layer > 0:  # the first layer's own state has no use for adjoints
+        for i in range(size):
+            x_bar[i] = x_new[i] + y_bar * g[i]  # ... + y_bar g
+        scatter(sv_bar, u_bar, parameters, layer, h, size, heads)  # s_bar = u_bar + sum Q_h h
+        _symmetrise(s_bar, sum_bar, u_bar, g, s_bar, True, False, size)
 
 
 def _reverse_last_full(
@@ -308,7 +384,7 @@ def _reverse_last_full(
     v_bar, ws_bar = spare, offset(spare, 3 * size)  # u_bar, h and t of the caller are free here
     r_bar, m_bar = offset(spare, size), offset(spare, 2 * size)
     for head in range(heads):
-        m, r, w, v = _last_vectors(kept[7], head, size)
+        m, r, w, v = _vectors_of(kept[7], head, size)
         row, row_bar = _last_row(parameters, layers, head, heads, size), _last_row(result, layers, head, heads, size)
         q = weight(parameters, layers - 1, head, 1, heads, size)
         for i in range(size):

@@ -90,6 +90,23 @@ def apply_plus(out: Elements, base: Elements, a: Matrix, x: Elements, size: int)
         out[i] = total
 
 
+def apply_pair(
+    out1: Elements, out2: Elements, base1: Elements, base2: Elements, plus: bool, a: Matrix,
+    x1: Elements, x2: Elements, size: int,
+) -> None:  # fmt: skip
+    """Out = A x of two vectors at once, each plus its base if `plus`: every entry of A is loaded once."""
+    for i in range(size):
+        entry = a[0][i * a[1]]
+        total1, total2 = entry * x1[0], entry * x2[0]
+        if plus:
+            total1, total2 = total1 + base1[i], total2 + base2[i]
+        for k in range(1, size):
+            entry = a[0][i * a[1] + k * a[2]]
+            total1, total2 = total1 + entry * x1[k], total2 + entry * x2[k]
+        out1[i] = total1
+        out2[i] = total2
+
+
 def dot(a: Elements, b: Elements, size: int) -> Any:
     """a.b."""
     total = a[0] * b[0]
@@ -106,3 +123,23 @@ def outer(c: Matrix, a: Elements, b: Elements, plus: bool, size: int) -> None:
             if plus:
                 term = term + c[0][i * c[1] + j * c[2]]
             c[0][i * c[1] + j * c[2]] = term
+
+
+def outer_pair(c: Matrix, a1: Elements, b1: Elements, a2: Elements, b2: Elements, plus: bool, size: int) -> None:
+    """C = a1 b1^T + a2 b2^T, plus C if `plus`."""
+    for i in range(size):
+        for j in range(size):
+            term = a1[i] * b1[j]
+            if plus:
+                term = term + c[0][i * c[1] + j * c[2]]
+            c[0][i * c[1] + j * c[2]] = term + a2[i] * b2[j]
+
+
+def outer_three(
+    c: Matrix, a1: Elements, b1: Elements, a2: Elements, b2: Elements, a3: Elements, b3: Elements, size: int
+) -> None:
+    """C += a1 b1^T + a2 b2^T + a3 b3^T."""
+    for i in range(size):
+        for j in range(size):
+            term = c[0][i * c[1] + j * c[2]] + a1[i] * b1[j]
+            c[0][i * c[1] + j * c[2]] = (term + a2[i] * b2[j]) + a3[i] * b3[j]
