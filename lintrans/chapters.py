@@ -27,6 +27,7 @@ KERNEL_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads would spin while they wait: dear on a busy machine
 }
 ALONE = ("performance",)  # it times what it runs
+LONG = ("larger", "depth", "attention", "nonlinear")  # begun first, so that none of them is left at the end
 KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
 
 
@@ -112,14 +113,20 @@ def pages(root: Path) -> list[str]:
 
 
 def chapters(root: Path) -> list[Chapter]:
-    """The pages that execute, in the order of execution: that of the table of contents, then the summing up."""
+    """The pages that execute, in the order of execution: what takes long, the table of contents, the summing up."""
     found = []
     for page in pages(root):
         chapter = Chapter(root, Path(page).name)
         text = chapter.text.read_text("utf-8") if chapter.text.exists() else ""
         if chapter.notebook.exists() or is_notebook_text(text):
             found.append(chapter)
-    return sorted(found, key=lambda chapter: reuse.LAST.index(chapter.name) + 1 if chapter.name in reuse.LAST else 0)
+
+    def turn(chapter: Chapter) -> int:
+        if chapter.name in LONG:
+            return LONG.index(chapter.name) - len(LONG)
+        return 1 if chapter.name in reuse.LAST else 0
+
+    return sorted(found, key=turn)
 
 
 def select(root: Path, names: tuple[str, ...]) -> list[Chapter]:
@@ -170,7 +177,7 @@ def execute(
         force: execute even if nothing has changed.
         say: where the lines about progress go.
         jobs: chapters at a time; None: two, where there are two processors. What two chapters need, one of them
-            computes while the other waits. Pages that sum up, or time things, run alone.
+            computes while the other waits. Pages that sum up wait for the others; one that times things runs alone.
 
     Raises:
         BookError: an unknown chapter, or halves of a chapter that differ.
@@ -225,8 +232,10 @@ def execute(
 
 def _may_start(chapter: Chapter, under_way: dict[str, Chapter]) -> bool:
     """Whether a chapter may run beside those under way."""
-    alone = (*ALONE, *reuse.LAST)
-    return not under_way or not (chapter.name in alone or any(name in alone for name in under_way))
+    names = {chapter.name, *under_way}
+    if len(names) > 1 and names.intersection(ALONE):
+        return False
+    return chapter.name not in reuse.LAST or names.issubset(reuse.LAST)
 
 
 def executed(root: Path, scale: str) -> Path:

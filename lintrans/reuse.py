@@ -16,7 +16,7 @@ from .notebooks import Pair, canonical, write
 from .sources import digest_of
 
 BENCHMARKS = "benchmarks/results.json"
-LAST = ("intro", "double_check", "scorecard")  # these show the verdicts of the others
+LAST = ("intro", "scorecard")  # these show the verdicts of the others
 # No page runs these:
 OUTSIDE = {"book.py", "chapters.py", "cli.py", "lab.py", "lock.py", "notebooks.py", "reuse.py", "site.py", "workers.py"}
 

@@ -22,6 +22,7 @@ from lintrans import chapters as chapters_module
 from lintrans import page as page_module
 from lintrans import reuse
 from lintrans.book import BookError, ParameterError, build, chapters, execute, find_root
+from lintrans.chapters import LONG, _may_start
 from lintrans.notebooks import pairs, settle
 from lintrans.parameters import assigned, check, convert, declared, is_declaration
 from lintrans.site import stage
@@ -189,7 +190,9 @@ def test_say_and_glue_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_chapters_in_the_order_of_execution(tiny: Path) -> None:
     assert [chapter.name for chapter in chapters(tiny)] == ["first", "second", "intro"]
-    assert [chapter.name for chapter in chapters(ROOT)][-3:] == ["intro", "double_check", "scorecard"]
+    names = [chapter.name for chapter in chapters(ROOT)]
+    assert names[: len(LONG)] == list(LONG)
+    assert names[-2:] == ["intro", "scorecard"]
     assert chapters(tiny)[0].title == "The first"
     assert list(chapters(tiny)[0].parameters()) == ["scale", "seeds", "device", "lr"]
 
@@ -269,7 +272,7 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     assert "first: executing: asked to" in again(names=("first",), force=True)
 
 
-def test_chapters_run_side_by_side_and_those_that_sum_up_alone(
+def test_chapters_run_side_by_side_and_those_that_sum_up_wait(
     tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tiny / "log"
@@ -290,6 +293,25 @@ def test_chapters_run_side_by_side_and_those_that_sum_up_alone(
     assert sorted(found[:2]) == ["first begins", "second begins"]
     assert found[-2:] == ["intro begins", "intro ends"]
     assert sum("done in" in line for line in lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "under_way", "may"),
+    [
+        ("depth", [], True),
+        ("depth", ["larger"], True),
+        ("performance", ["depth"], False),
+        ("performance", [], True),
+        ("depth", ["performance"], False),
+        ("intro", ["depth"], False),
+        ("intro", [], True),
+        ("scorecard", ["intro"], True),
+        ("intro", ["performance"], False),
+    ],
+)
+def test_what_may_run_beside_what(name: str, under_way: list[str], may: bool) -> None:
+    known = {chapter.name: chapter for chapter in chapters(ROOT)}
+    assert _may_start(known[name], {other: known[other] for other in under_way}) is may
 
 
 def test_a_chapter_whose_process_dies_has_failed(

@@ -60,14 +60,21 @@ def test_gradients_are_those_of_autograd_on_tokens(
     np.testing.assert_allclose(gradient / scale, expected.numpy() / scale, atol=1e-12)
 
 
-@pytest.mark.parametrize("columns", [2, 5])
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 10), (2, 5), (1, 2), (2, 2), (3, 5), (4, 10), (3, 1), (1, 1)])
 def test_register_tiles_change_nothing(rows: int, columns: int) -> None:
+    """Also where rows are left over."""
     rng = np.random.default_rng(0)
     a, b, base = rng.normal(size=(3, 10, 10))
-    c = np.zeros(100)
     tile = ([0.0] * (rows * columns), rows, columns)
-    products.multiply_plus(
-        (c, 10, 1), (base.reshape(-1), 10, 1), (a.reshape(-1), 1, 10), (b.reshape(-1), 10, 1), tile, 10
-    )
+
+    def by_rows(array: Any) -> Any:
+        return array.reshape(-1), 10, 1
+
+    c = np.zeros(100)
+    products.multiply_plus((c, 10, 1), by_rows(base), products.transpose(by_rows(a)), by_rows(b), tile, 10)
     np.testing.assert_allclose(c.reshape(10, 10), base + a.T @ b, atol=1e-14)
+    right, base = (b + b.T) @ a.T, base + base.T
+    c = np.zeros(100)
+    products.multiply_symmetric((c, 10, 1), by_rows(base), by_rows(a), by_rows(right), tile, 10)
+    np.testing.assert_allclose(c.reshape(10, 10), base + a @ right, atol=1e-13)
+    np.testing.assert_array_equal(c.reshape(10, 10), c.reshape(10, 10).T)

@@ -33,11 +33,13 @@ def test_a_call_passes_pointers_floats_and_whole_numbers(kind: str) -> None:
     assert out.tolist() == [float(dtype.type(2**32 - 1)), -3.0, 1.0, float(dtype.type(0.1))]
 
 
-def test_tiles_divide_every_size() -> None:
+def test_columns_of_tiles_divide_every_size_and_fit_the_registers() -> None:
     for size in range(1, 40):
-        rows, columns = pieces.tile_of(size)
-        assert size % rows == 0
-        assert size % columns == 0
+        for tangents in range(3):
+            rows, columns = pieces.tile_of(size, tangents)
+            assert 1 <= rows <= size
+            assert size % columns == 0
+            assert rows * columns <= 12
 
 
 def test_loops_are_shared_by_shapes_and_pieces_are_not() -> None:

@@ -51,12 +51,14 @@ def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> T
     lost = ~flat.isfinite().all(-1)
     safe = torch.where(lost[:, None], 0.0, flat)
     columns = max(2, COLUMN_BYTES // (8 * runs * size) // 2 * 2)
-    identity = torch.eye(size, dtype=flat.dtype, device=flat.device)
+    used = _used(model, size).to(flat.device)
+    units = torch.eye(size, dtype=flat.dtype, device=flat.device)[used]
     rows = [
-        _products(model, safe, layout, identity[start : start + columns].expand(runs, -1, -1), prompts)
-        for start in range(0, size, columns)
+        _products(model, safe, layout, units[start : start + columns].expand(runs, -1, -1), prompts)
+        for start in range(0, len(units), columns)
     ]
-    dense = torch.cat(rows, dim=1).to(torch.float64)
+    dense = torch.zeros(runs, size, size, dtype=torch.float64, device=flat.device)
+    dense[:, used] = torch.cat(rows, dim=1).to(torch.float64)  # the other rows are zero, by structure
     dense = 0.5 * (dense + dense.transpose(-1, -2))
     dense[lost] = math.nan
     return dense

@@ -131,7 +131,7 @@ def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape:
             apply_plus(offset(s, size), u, a, u, size)  # s' = u + A u
         if layer < layers - 2:
             multiply_plus(w, s_matrix, a, s_matrix, tile, size)  # W = S + A S
-            multiply_symmetric(matrix(all_s, layer + 1, size), w, w, transpose(a), size)  # S' = W + W A^T
+            multiply_symmetric(matrix(all_s, layer + 1, size), w, w, transpose(a), tile, size)  # S' = W + W A^T
     if sparse:
         if layers > 1:
             _before_last_sparse(parameters, kept, shape)
@@ -209,13 +209,26 @@ def _last_row(parameters: Elements, layers: int, head: int, heads: int, size: in
 
 
 def gradient(
-    data: Elements, parameters: Elements, result: Elements, scale: Any, work: Elements, tile: Tile, shape: Shape
+    data: Elements,
+    parameters: Elements,
+    result: Elements,
+    scale: Any,
+    work: Elements,
+    tile: Tile,
+    shape: Shape,
+    reverse: bool = True,
 ) -> None:
-    """Add a prompt's gradient of (scale / 2) e^2 to `result`, and e^2 itself to the element after it."""
+    """Add a prompt's gradient of (scale / 2) e^2 to `result`, and e^2 itself to the element after it.
+
+    Without `reverse`, only e^2 is added, to the first element.
+    """
     layers, size, heads, sparse = shape
     kept = carve(work, layers, size, heads)
     all_s, all_t, all_a, all_x, all_sv, all_g, all_u, _, spare = kept
     error = forward(data, parameters, kept, tile, shape)
+    if not reverse:
+        result[0] = result[0] + error * error
+        return
     count = 2 * layers * heads * size * size
     result[count] = result[count] + error * error
     y_bar = error * scale
@@ -272,7 +285,7 @@ def gradient(
             inner = layer < layers - 2
             _symmetrise(w, sum_bar, u_bar, g, w_bar, sparse, True, size)
             if inner:  # S_bar += A^T W_bar
-                multiply_symmetric(s_bar, w, transpose(a), w_bar, size)
+                multiply_symmetric(s_bar, w, transpose(a), w_bar, tile, size)
             else:
                 for i in range(size * size):
                     s_bar[0][i] = w[0][i]

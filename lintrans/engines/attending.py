@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.extending import intrinsic
 
 from .embedded import token_signature, where_positive
 from .pieces import Piece
 from .products import offset
-from .vector import FLAGS, INLINE, Value, component_type, components, pack, scratch
+from .vector import FLAGS, Value, component_type, components, inline, pack, scratch
 
 SOFTMAX, VISIBLE, RELU = 0, 1, 2
 KINDS = {"softmax": SOFTMAX, "softmax-visible": VISIBLE, "relu": RELU}
@@ -36,8 +35,6 @@ EXPONENTIAL = {  # terms of the series, lowest argument, ln 2 in two parts, digi
     32: (8, -87.0, 0.693145751953125, 1.428606765330187e-06, 23, 127),
     64: (14, -708.0, 0.6931471803691238, 1.9082149292705877e-10, 52, 1023),
 }
-
-inline = njit(**INLINE)
 
 
 def work_size(layers: int, n: int, d: int, size: int, heads: int) -> int:

@@ -324,7 +324,7 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
     label = f"{kind} of d = {size if sparse else size - 1}, {form}, {_numbers(dtype, tangents)}"
     with _lock:
         return Piece(
-            "pieces", name, label, {"moments": 1, "gradient": 12, "errors": 5}[kind],
+            "pieces", name, label, {"moments": 1, "gradient": 12}[kind],
             lambda: pieces.PIECES[kind](size, heads, sparse, dtype, tangents),
         )  # fmt: skip
 

@@ -25,19 +25,19 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import from_dtype, get_thread_id, njit, prange, types
+from numba import from_dtype, get_thread_id, prange, types
 from numba.extending import intrinsic
 
 from . import algebra, draw
-from .pieces import Piece, elements
+from .pieces import Piece, elements, tile_of
 from .products import offset
-from .vector import INLINE, Value, component_type, components, pack, scratch, view
+from .vector import Value, component_type, components, inline, pack, registers, scratch, view
 
 TILE = 40
 """Prompts drawn at a time."""
 
-inline = njit(**INLINE)
-_compiled = algebra.specialise(inline, offset=offset)
+
+_compiled = algebra.specialise(inline, offset=offset, registers=registers)
 matrix, transpose, outer, dot = _compiled.matrix, _compiled.transpose, _compiled.outer, _compiled.dot
 apply, apply_plus, multiply = _compiled.apply, _compiled.apply_plus, _compiled.multiply
 multiply_plus, multiply_symmetric = _compiled.multiply_plus, _compiled.multiply_symmetric
@@ -160,7 +160,7 @@ def forward(kept, weights, vectors, tile, layers, size):
         multiply(a, matrix(weights, 2 * layer, size), t, tile, size)
         apply_plus(x_next, x, a, x, size)
         multiply_plus(w, s, a, s, tile, size)
-        multiply_symmetric(s_next, w, w, transpose(a), size)
+        multiply_symmetric(s_next, w, w, transpose(a), tile, size)
     s, _, _, _, x = layer_of(kept, layers - 1, size)
     m, v = vectors, offset(vectors, size)
     apply(m, matrix(weights, 2 * layers - 1, size), x, size)
@@ -206,7 +206,7 @@ def backward(bars, kept, weights, vectors, spare, error_bar, tile, layers, size)
         for i in range(size):
             for j in range(size):
                 both[0][i * size + j] = sum_bar[0][i * size + j] + sum_bar[0][j * size + i] + w_bar[0][i * size + j]
-        multiply_symmetric(s_bar, both, transpose(a), w_bar, size)
+        multiply_symmetric(s_bar, both, transpose(a), w_bar, tile, size)
         apply_plus(v_bar, x_bar, transpose(a), x_bar, size)
         for i in range(size):
             x_bar[i] = v_bar[i]
@@ -258,12 +258,13 @@ def gradient(d: int, hidden: int, dtype: np.dtype[Any], tangents: int) -> Piece:
         reverse: 0 for squared errors alone, in the last of `sums`; scale; inverse: 1 / n.
     """
     size = d + 1
-    accumulators = 2 * d + 1
+    rows_of_tile, columns = tile_of(size, tangents)
+    held, accumulators = rows_of_tile * columns, 2 * d + 1
 
     def piece(
         given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, reverse, scale, inverse
     ):
-        tile = (scratch(work, size), 1, size)
+        tile = (scratch(work, held), rows_of_tile, columns)
         unit = scratch(work, accumulators)
         for i in range(count):
             sums[i] = 0.0

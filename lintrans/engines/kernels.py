@@ -195,7 +195,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                             row = (above + r * chunks + chunk) * (wide + 1) * lanes
                                             parameters = offset(view(theta, 0, 0), r * wide)
                                             sums = offset(view(partial, 0, 0), row)
-                                            call(gradient, (own, parameters, sums, space, blocks, layers, scale))
+                                            call(gradient, (own, parameters, sums, space, blocks, layers, scale, 1))
                             if phase == 0:
                                 for place in range(starts[s], starts[s + 1]):
                                     r = order[place]
@@ -247,7 +247,8 @@ def gradients(jit: Callable[[Any], Any]) -> Any:
             parameters = offset(view(theta, 0, 0), r * wide * components)
             sums = offset(view(partial, 0, 0), item * partial.shape[1] * lanes)
             space = offset(view(work, 0, 0), get_thread_id() * work.shape[1])
-            call(gradient, (own, parameters, sums, space, min(all_blocks - begin, per), layers, scale))
+            blocks = min(all_blocks - begin, per)
+            call(gradient, (own, parameters, sums, space, blocks, layers, scale, 1))
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
 
@@ -258,7 +259,7 @@ def losses(jit: Callable[[Any], Any]) -> Any:
     """Mean squared errors of all runs on sets of prompts, given or drawn here.
 
     Arguments of the kernel:
-        prompts, moments, errors: pieces.
+        prompts, moments, gradient: pieces.
         data: [sets, blocks, numbers, lanes], or [0, ...] to draw the sets of steps `step`, `step` + 1, ... of `seed`.
         theta: [R, G]; result: [sets, R]; partial: [sets * chunks, R, lanes]; own_data as `data` in :func:`training`.
         The rest as there.
@@ -266,14 +267,14 @@ def losses(jit: Callable[[Any], Any]) -> Any:
 
     @jit
     def kernel(
-        prompts, moments, errors, data, theta, result, law, number1, number2, n, d, stream, seed, step, batch, layers,
+        prompts, moments, gradient, data, theta, result, law, number1, number2, n, d, stream, seed, step, batch, layers,
         partial, work, own_data, tokens, norms, lengths,
     ):  # fmt: skip
         runs, wide = theta.shape
         sets = result.shape[0]
         numbers, lanes = own_data.shape[2], own_data.shape[3]
         chunks = (batch + CHUNK - 1) // CHUNK
-        inverse = theta.dtype.type(1.0 / n)
+        inverse, nothing = theta.dtype.type(1.0 / n), theta.dtype.type(0.0)
         given = data.shape[0] > 0
         for item in prange(sets * chunks):
             s = item // chunks
@@ -296,7 +297,8 @@ def losses(jit: Callable[[Any], Any]) -> Any:
             space = offset(view(work, 0, 0), thread * work.shape[1])
             for r in range(runs):
                 sums = offset(view(partial, 0, 0), (item * runs + r) * lanes)
-                call(errors, (own, offset(view(theta, 0, 0), r * wide), sums, space, blocks, layers))
+                parameters = offset(view(theta, 0, 0), r * wide)
+                call(gradient, (own, parameters, sums, space, blocks, layers, nothing, 0))
         for s in prange(sets):
             reduce(partial[s * chunks : (s + 1) * chunks], result[s])
             for r in range(runs):

@@ -30,7 +30,7 @@ PROMPTS = 2**22
 """Prompts that one call of the recording kernel goes through, times runs: well under a second."""
 
 TRAINING = ("prompts", "moments", "gradient")
-"""The pieces of the training kernel."""
+"""The pieces of the kernels that draw prompts of their own."""
 
 Array = NDArray[Any]
 
@@ -289,7 +289,7 @@ class Loops:
         result = np.zeros((sets, len(theta)), self.kind)
         partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
         self.run(
-            "losses", ["prompts", "moments", "errors"], data, theta, result, *law, n, self.model.d, np.uint32(stream),
+            "losses", TRAINING, data, theta, result, *law, n, self.model.d, np.uint32(stream),
             np.uint32(seed), step, batch, self.model.layers, partial, memory.work, memory.data, memory.tokens,
             memory.norms, memory.lengths,
         )  # fmt: skip

@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, from_dtype, njit, types, uint32
+from numba import carray, from_dtype, types, uint32
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import algebra, draw
 from .products import offset
-from .vector import INLINE, Pointer, Value, scratch
+from .vector import Pointer, Value, inline, registers, scratch
 
 CHUNK = 128
 """Prompts in a chunk, drawn at a time: eight chunks in a batch of 1000, which two threads share evenly."""
@@ -32,9 +32,8 @@ VALUE_BYTES = 32
 Piece: TypeAlias = tuple[Any, Callable[..., None]]
 """Numba's signature of a function, and the function."""
 
-inline = njit(**INLINE)
-_algebra = algebra.specialise(inline, offset=offset)
-gradient_of, forward, carve = _algebra.gradient, _algebra.forward, _algebra.carve
+_algebra = algebra.specialise(inline, offset=offset, registers=registers)
+gradient_of = _algebra.gradient
 draw_prompts, moments_of = draw.prompts, draw.moments
 INTEGER = types.int64
 
@@ -44,15 +43,17 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
     return VALUE_BYTES // dtype.itemsize
 
 
-def tile_of(size: int) -> tuple[int, int]:
-    """Rows and columns of the register tile of a matrix product, which divide its size.
+def tile_of(size: int, tangents: int = 0) -> tuple[int, int]:
+    """Rows and columns of the register tile of a matrix product; columns divide the size.
 
-    Found by measurement: a row of a small matrix, 2 x 4 or 2 x 5 of a large one.
+    Found by measurement: two rows of a small matrix, as long as there are registers for them, which halves how often
+    the second factor is loaded; 2 x 4 or 2 x 5 of a large one; single entries where numbers have tangents.
     """
+    if tangents:
+        return 1, 1
     if size <= 8:
-        return 1, size
-    columns = next((j for j in (5, 4, 3, 2) if size % j == 0), 1)
-    return (2 if size % 2 == 0 else 1), columns
+        return (2 if 1 < size <= 6 else 1), size
+    return (2 if size % 2 == 0 else 1), next((j for j in (5, 4, 3, 2) if size % j == 0), 1)
 
 
 @intrinsic
@@ -115,45 +116,25 @@ def gradient(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents
     """Gradient of (scale / 2) e^2, summed over blocks, then the sum of e^2: `sums` [G + 1], each with its tangents.
 
     Arguments of the piece: data [blocks, numbers], parameters [G] (plain, with tangents), sums, work, blocks, layers,
-    scale.
+    scale, reverse. With reverse = 0 there is only the sum of e^2, and `sums` [1]: one compile serves both.
     """
-    numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size)
+    numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size, tangents)
     held = rows * columns
     dual = elements(dtype, tangents)
     signature = types.void(
-        elements(dtype), elements(dtype, tangents, 0), dual, dual, INTEGER, INTEGER, from_dtype(dtype)
+        elements(dtype), elements(dtype, tangents, 0), dual, dual, INTEGER, INTEGER, from_dtype(dtype), INTEGER
     )
 
-    def piece(data, parameters, sums, work, blocks, layers, scale):
+    def piece(data, parameters, sums, work, blocks, layers, scale, reverse):
         tile, shape = (scratch(work, held), rows, columns), (layers, size, heads, sparse)
-        for i in range(2 * layers * heads * size * size + 1):
+        count = 2 * layers * heads * size * size + 1 if reverse else 1
+        for i in range(count):
             sums[i] = 0.0
         for b in range(blocks):
-            gradient_of(offset(data, b * numbers), parameters, sums, scale, work, tile, shape)
+            gradient_of(offset(data, b * numbers), parameters, sums, scale, work, tile, shape, reverse != 0)
 
     return signature, piece
 
 
-def errors(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
-    """The sum of e^2 over blocks, `sums` [1].
-
-    Arguments of the piece: data [blocks, numbers], parameters [G], sums, work, blocks, layers.
-    """
-    numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size)
-    held = rows * columns
-    pointer = elements(dtype)
-    signature = types.void(pointer, elements(dtype, lanes=0), pointer, pointer, INTEGER, INTEGER)
-
-    def piece(data, parameters, sums, work, blocks, layers):
-        tile, shape = (scratch(work, held), rows, columns), (layers, size, heads, sparse)
-        kept = carve(work, layers, size, heads)
-        sums[0] = 0.0
-        for b in range(blocks):
-            error = forward(offset(data, b * numbers), parameters, kept, tile, shape)
-            sums[0] = sums[0] + error * error
-
-    return signature, piece
-
-
-PIECES = {"moments": moments, "gradient": gradient, "errors": errors}
+PIECES = {"moments": moments, "gradient": gradient}
 """Pieces of a model with linear attention."""

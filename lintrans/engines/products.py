@@ -21,6 +21,18 @@ def offset(elements: Elements, count: int) -> Elements:
     return elements[count:]
 
 
+def registers(x: Elements, size: int) -> Elements:
+    """Room for a copy of x that the compiler can hold in registers, if x is short enough; else x itself."""
+    return x
+
+
+def copy(x: Elements, room: Elements, size: int) -> Elements:
+    """Copy x to `room`, and return that. A store elsewhere cannot change it, so that it is loaded once."""
+    for k in range(size):
+        room[k] = x[k]
+    return room
+
+
 def matrix(elements: Elements, index: int, size: int) -> Matrix:
     """Return number `index` of consecutive size x size matrices, by rows."""
     return offset(elements, index * size * size), size, 1
@@ -42,38 +54,74 @@ def multiply_plus(c: Matrix, base: Matrix, a: Matrix, b: Matrix, tile: Tile, siz
 
 
 def multiply_to(c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, tile: Tile, size: int) -> None:
-    """C = A B, plus `base` if `plus`, a tile of entries at a time; its rows and columns divide `size`."""
+    """C = A B, plus `base` if `plus`, a tile of entries at a time; its columns divide `size`."""
     sums, rows, columns = tile
-    for i in range(0, size, rows):
+    whole = size - size % rows
+    for j in range(0, size, columns):
+        for i in range(0, whole, rows):
+            _multiply_tile(c, a, b, base, plus, sums, i, j, rows, columns, size)
+        if whole < size:  # rows that are left over
+            _multiply_tile(c, a, b, base, plus, sums, whole, j, size - whole, columns, size)
+
+
+def _multiply_tile(
+    c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, sums: Elements, i: int, j: int, rows: int, columns: int,
+    size: int,
+) -> None:  # fmt: skip
+    """Entries of C from (i, j) on."""
+    for p in range(rows):
+        for q in range(columns):
+            sums[p * columns + q] = a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
+            if plus:
+                sums[p * columns + q] = sums[p * columns + q] + base[0][(i + p) * base[1] + (j + q) * base[2]]
+    for k in range(1, size):
+        for p in range(rows):
+            for q in range(columns):
+                term = a[0][(i + p) * a[1] + k * a[2]] * b[0][k * b[1] + (j + q) * b[2]]
+                sums[p * columns + q] = sums[p * columns + q] + term
+    for p in range(rows):
+        for q in range(columns):
+            c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
+
+
+def multiply_symmetric(c: Matrix, base: Matrix, a: Matrix, b: Matrix, tile: Tile, size: int) -> None:
+    """C = base + A B where the result is known to be symmetric: only tiles that touch the upper triangle are computed.
+
+    C is neither `base` nor a factor.
+    """
+    sums, rows, columns = tile
+    whole = size - size % rows
+    for i in range(0, whole, rows):
         for j in range(0, size, columns):
-            for p in range(rows):
-                for q in range(columns):
-                    sums[p * columns + q] = a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
-                    if plus:
-                        sums[p * columns + q] = sums[p * columns + q] + base[0][(i + p) * base[1] + (j + q) * base[2]]
-            for k in range(1, size):
-                for p in range(rows):
-                    for q in range(columns):
-                        term = a[0][(i + p) * a[1] + k * a[2]] * b[0][k * b[1] + (j + q) * b[2]]
-                        sums[p * columns + q] = sums[p * columns + q] + term
-            for p in range(rows):
-                for q in range(columns):
-                    c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
+            if j + columns > i:
+                _symmetric_tile(c, base, a, b, sums, i, j, rows, columns, size)
+    if whole < size:  # rows that are left over
+        _symmetric_tile(c, base, a, b, sums, whole, whole, size - whole, size - whole, size)
 
 
-def multiply_symmetric(c: Matrix, base: Matrix, a: Matrix, b: Matrix, size: int) -> None:
-    """C = base + A B where the result is known to be symmetric: the upper triangle is computed, and copied."""
-    for i in range(size):
-        for j in range(i, size):
-            total = base[0][i * base[1] + j * base[2]] + a[0][i * a[1]] * b[0][j * b[2]]
-            for k in range(1, size):
-                total = total + a[0][i * a[1] + k * a[2]] * b[0][k * b[1] + j * b[2]]
-            c[0][i * c[1] + j * c[2]] = total
-            c[0][j * c[1] + i * c[2]] = total
+def _symmetric_tile(
+    c: Matrix, base: Matrix, a: Matrix, b: Matrix, sums: Elements, i: int, j: int, rows: int, columns: int, size: int
+) -> None:
+    """Entries of C from (i, j) on, and their mirror images."""
+    for p in range(rows):
+        for q in range(columns):
+            start = base[0][(i + p) * base[1] + (j + q) * base[2]]
+            sums[p * columns + q] = start + a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
+    for k in range(1, size):
+        for p in range(rows):
+            for q in range(columns):
+                term = a[0][(i + p) * a[1] + k * a[2]] * b[0][k * b[1] + (j + q) * b[2]]
+                sums[p * columns + q] = sums[p * columns + q] + term
+    for p in range(rows):
+        for q in range(columns):
+            if j + q >= i + p:
+                c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
+                c[0][(j + q) * c[1] + (i + p) * c[2]] = sums[p * columns + q]
 
 
 def apply(out: Elements, a: Matrix, x: Elements, size: int) -> None:
     """Out = A x."""
+    x = copy(x, registers(x, size), size)
     for i in range(size):
         total = a[0][i * a[1]] * x[0]
         for k in range(1, size):
@@ -83,6 +131,7 @@ def apply(out: Elements, a: Matrix, x: Elements, size: int) -> None:
 
 def apply_plus(out: Elements, base: Elements, a: Matrix, x: Elements, size: int) -> None:
     """Out = base + A x; base may be out, x may not."""
+    x = copy(x, registers(x, size), size)
     for i in range(size):
         total = base[i] + a[0][i * a[1]] * x[0]
         for k in range(1, size):
@@ -95,6 +144,7 @@ def apply_pair(
     x1: Elements, x2: Elements, size: int,
 ) -> None:  # fmt: skip
     """Out = A x of two vectors at once, each plus its base if `plus`: every entry of A is loaded once."""
+    x1, x2 = copy(x1, registers(x1, size), size), copy(x2, registers(x2, size), size)
     for i in range(size):
         entry = a[0][i * a[1]]
         total1, total2 = entry * x1[0], entry * x2[0]
@@ -117,9 +167,11 @@ def dot(a: Elements, b: Elements, size: int) -> Any:
 
 def outer(c: Matrix, a: Elements, b: Elements, plus: bool, size: int) -> None:
     """C = a b^T, or C += a b^T if `plus`."""
+    b = copy(b, registers(b, size), size)
     for i in range(size):
+        left = a[i]
         for j in range(size):
-            term = a[i] * b[j]
+            term = left * b[j]
             if plus:
                 term = term + c[0][i * c[1] + j * c[2]]
             c[0][i * c[1] + j * c[2]] = term
@@ -127,19 +179,27 @@ def outer(c: Matrix, a: Elements, b: Elements, plus: bool, size: int) -> None:
 
 def outer_pair(c: Matrix, a1: Elements, b1: Elements, a2: Elements, b2: Elements, plus: bool, size: int) -> None:
     """C = a1 b1^T + a2 b2^T, plus C if `plus`."""
+    b1, b2 = copy(b1, registers(b1, size), size), copy(b2, registers(b2, size), size)
     for i in range(size):
+        left1, left2 = a1[i], a2[i]
         for j in range(size):
-            term = a1[i] * b1[j]
+            term = left1 * b1[j]
             if plus:
                 term = term + c[0][i * c[1] + j * c[2]]
-            c[0][i * c[1] + j * c[2]] = term + a2[i] * b2[j]
+            c[0][i * c[1] + j * c[2]] = term + left2 * b2[j]
 
 
 def outer_three(
     c: Matrix, a1: Elements, b1: Elements, a2: Elements, b2: Elements, a3: Elements, b3: Elements, size: int
 ) -> None:
     """C += a1 b1^T + a2 b2^T + a3 b3^T."""
+    b1, b2, b3 = (
+        copy(b1, registers(b1, size), size),
+        copy(b2, registers(b2, size), size),
+        copy(b3, registers(b3, size), size),
+    )
     for i in range(size):
+        left1, left2, left3 = a1[i], a2[i], a3[i]
         for j in range(size):
-            term = c[0][i * c[1] + j * c[2]] + a1[i] * b1[j]
-            c[0][i * c[1] + j * c[2]] = (term + a2[i] * b2[j]) + a3[i] * b3[j]
+            term = c[0][i * c[1] + j * c[2]] + left1 * b1[j]
+            c[0][i * c[1] + j * c[2]] = (term + left2 * b2[j]) + left3 * b3[j]

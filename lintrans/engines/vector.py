@@ -20,7 +20,7 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model
@@ -35,6 +35,30 @@ INLINE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_c
 """Options of functions that become part of their caller."""
 
 INT32 = ir.IntType(32)
+
+
+def inline(function: Any) -> Any:
+    """Compile a function that becomes part of its caller, once for each kind of number.
+
+    Numba takes a constant argument for a type of its own, also inside tuples: a matrix and its transpose, ``plus`` and
+    not, would be compiled apart, a second and more for each kernel. LLVM sees the constants anyway, once functions have
+    become part of one another.
+    """
+    compiled = njit(**INLINE)(function)
+    original = compiled.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return original(tuple(_plain(kind) for kind in args), kws)
+
+    compiled.get_call_template = get_call_template
+    return compiled
+
+
+def _plain(kind: types.Type) -> types.Type:
+    """A type without constants."""
+    if isinstance(kind, types.BaseTuple):
+        return types.Tuple([_plain(part) for part in kind.types])
+    return types.unliteral(kind)
 
 
 class Value(types.Type):
@@ -240,6 +264,26 @@ def scratch(typing, like, count):
         return cgutils.alloca_once(builder, llvm_type(like.element), size=size)
 
     return like(like, count), generate
+
+
+SHORT = 8
+"""Longest vector that is kept in registers."""
+
+
+@intrinsic
+def registers(typing, x, size):
+    """:func:`products.registers`: memory of the calling function, so that it must be asked for where it is used."""
+    if not isinstance(x, Pointer):
+        return None
+
+    def generate(context, builder, sig, args):
+        if tangents_of(x.element):  # too many components
+            return args[0]
+        room = cgutils.alloca_once(builder, llvm_type(x.element), size=ir.Constant(ir.IntType(64), SHORT))
+        long = builder.icmp_signed(">", args[1], ir.Constant(args[1].type, SHORT))
+        return builder.select(long, args[0], room)
+
+    return x(x, types.int64), generate
 
 
 @intrinsic
