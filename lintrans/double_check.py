@@ -21,6 +21,7 @@ from torch import Tensor
 
 from . import independent
 from .budgets import ComparisonBudget, DoubleCheckBudget
+from .devices import resolve_device
 from .diagnostics.along import fixed_batch
 from .diagnostics.curvature import conditions, step_measures
 from .diagnostics.noise import gaussian_norms, measure_noise, noise_table
@@ -232,7 +233,7 @@ def compare(problem: str, group: ComparisonBudget, lr: Mapping[str, float], devi
 
 def compare_all(budget: DoubleCheckBudget, device: str = "auto") -> pd.DataFrame:
     """:func:`compare` for every problem of a budget, each found in the store or computed and kept."""
-    return pd.concat(list(_each(budget, device)), ignore_index=True)
+    return pd.concat(list(_each(budget, str(resolve_device(device)))), ignore_index=True)
 
 
 def _each(budget: DoubleCheckBudget, device: str) -> Iterator[pd.DataFrame]:
