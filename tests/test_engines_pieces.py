@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,3 +52,26 @@ def test_loops_are_shared_by_shapes_and_pieces_are_not() -> None:
     assert shapes[0].name != shapes[1].name
     assert shapes[0] is compiling.piece("gradient", 2, 1, True, single)
     assert compiling.kernel("training", single) is compiling.kernel("training", single)
+
+
+def test_a_compile_brings_its_family_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shapes share is worked out once a process, so the book's shapes are compiled together; loading is not."""
+    from lintrans.engines import compiling
+
+    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    said: list[str] = []
+    monkeypatch.setattr(compiling, "say", lambda text, end="\n": said.append(text))
+    double = np.dtype("float64")
+    for clear in (compiling.piece.cache_clear, compiling._forget.cache_clear):
+        clear()
+    try:
+        assert compiling.piece("gradient", 2, 1, True, double, 1).address
+        folders = {path.parent.parent.name for path in tmp_path.rglob("*.nbc")}
+        assert folders == {f"gradient-sparse-{size}-1-float64-1" for size in (2, 5)}
+        compiled = sum("compiling" in text for text in said)
+        assert compiled == 2
+        compiling.piece.cache_clear()
+        assert compiling.piece("gradient", 5, 1, True, double, 1).address
+        assert sum("compiling" in text for text in said) == compiled
+    finally:
+        compiling.piece.cache_clear()

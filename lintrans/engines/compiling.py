@@ -16,7 +16,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,12 @@ SOURCES = ("laws", "products", "algebra", "vector", "draw", "pieces")
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
+FAMILY = ((2, True), (5, True), (6, False), (20, True))
+"""Shapes with one head, (D, sparse), that are compiled together: those that the book trains.
+
+Most of a compile is numba's work on the types of numbers, which shapes share: after the first one the others take a
+second each, and in a process of their own they would take as long again.
+"""
 SECONDS = {"training": 12, "gradients": 5, "losses": 6, "tokens": 4, "token_gradients": 4}
 """About how long the loops of a dtype take to compile on one core."""
 
@@ -193,15 +199,15 @@ class _Kept:
             _forget(folder())
 
     @contextmanager
-    def compiling(self) -> Iterator[None]:
-        """One process at a time compiles; the others load what it leaves."""
+    def compiling(self) -> Iterator[bool]:
+        """One process at a time compiles; the others load what it leaves. Whether this one compiles."""
         guard = filelock.FileLock(self.place / "lock") if self.place is not None else nullcontext()
         with guard:
             kept = self.place is not None and any(self.place.rglob("*.nbc"))
             began = time.perf_counter()
             if not kept:
                 say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
-            yield
+            yield not kept
             if not kept:
                 say(f"done in {time.perf_counter() - began:.1f} s")
 
@@ -255,13 +261,21 @@ class Piece(_Kept):
     Args:
         module, name, label, seconds: see :class:`_Kept`.
         build: makes signature and function.
+        relatives: pieces that are compiled with it, in a second each.
     """
 
     def __init__(
-        self, module: str, name: str, label: str, seconds: int, build: Callable[[], tuple[Any, Callable[..., None]]]
+        self,
+        module: str,
+        name: str,
+        label: str,
+        seconds: int,
+        build: Callable[[], tuple[Any, Callable[..., None]]],
+        relatives: Callable[[], Iterable[Piece]] = tuple,
     ) -> None:
         super().__init__(module, name, label, seconds)
         self._build = build
+        self._relatives = relatives
         self._compiled: Any = None
 
     @property
@@ -269,14 +283,24 @@ class Piece(_Kept):
         """Where it starts in memory."""
         with _lock:
             if self._compiled is None:
-                import numba
-
-                from . import vector
-
-                signature, function = self._build()
-                with self.compiling(), _kept_in(self.place) as options:
-                    self._compiled = numba.cfunc(signature, **vector.OPTIONS, **options)(function)
+                fresh = self.prepare()
+                if fresh and self.place is not None:
+                    for relative in self._relatives():
+                        relative.prepare()
             return int(self._compiled.address)
+
+    def prepare(self) -> bool:
+        """Compile or load it; whether it was compiled."""
+        import numba
+
+        from . import vector
+
+        if self._compiled is not None:
+            return False
+        signature, function = self._build()
+        with self.compiling() as fresh, _kept_in(self.place) as options:
+            self._compiled = numba.cfunc(signature, **vector.OPTIONS, **options)(function)
+        return fresh
 
 
 @cache
@@ -322,10 +346,17 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
     form = "sparse" if sparse else "full"
     name = f"{kind}-{form}-{size}-{heads}-{dtype.name}-{tangents}"
     label = f"{kind} of d = {size if sparse else size - 1}, {form}, {_numbers(dtype, tangents)}"
+
+    def relatives() -> list[Piece]:
+        family = FAMILY[:2] if tangents else FAMILY  # the curvature of the larger ones is not measured
+        if kind != "gradient" or heads > 1 or (size, sparse) not in family:
+            return []
+        return [piece(kind, other, 1, form, dtype, tangents) for other, form in family]
+
     with _lock:
         return Piece(
-            "pieces", name, label, {"moments": 1, "gradient": 12}[kind],
-            lambda: pieces.PIECES[kind](size, heads, sparse, dtype, tangents),
+            "pieces", name, label, {"moments": 1, "gradient": 15}[kind],
+            lambda: pieces.PIECES[kind](size, heads, sparse, dtype, tangents), relatives,
         )  # fmt: skip
 
 
