@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import progress, reuse
+from . import forking, progress, reuse
 from .errors import nearest
 from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
 from .parameters import Declared, convert, declared, unknown
@@ -222,6 +222,7 @@ def execute(
                     finish(chapter, _execute(chapter, target, parameters, digests, scale, head))
                     continue
                 under_way[chapter.name] = chapter
+                forking.ready(tuple(KERNEL_ENVIRONMENT.items()))  # before the first one, and for all
                 workers.start(chapter.name, _execute, chapter, target, parameters, digests, scale, "")
             if under_way:
                 for name, result in workers.finished():
@@ -286,6 +287,9 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
     quick_imports()
     import papermill
 
+    copies: dict[str, Any] = {}
+    if forking.ready(tuple(KERNEL_ENVIRONMENT.items())):
+        copies["kernel_manager_class"] = forking.manager()
     live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
     with _environment(KERNEL_ENVIRONMENT | {progress.VARIABLE: progress.terminal()}):
         papermill.execute_notebook(
@@ -296,6 +300,7 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
             cwd=chapter.notebook.parent,
             progress_bar={"desc": head, "leave": False} if live else False,
             extra_arguments=KERNEL_ARGUMENTS,
+            **copies,
         )
 
 

@@ -18,7 +18,18 @@ from .sources import digest_of
 BENCHMARKS = "benchmarks/results.json"
 LAST = ("intro", "scorecard")  # these show the verdicts of the others
 # No page runs these:
-OUTSIDE = {"book.py", "chapters.py", "cli.py", "lab.py", "lock.py", "notebooks.py", "reuse.py", "site.py", "workers.py"}
+OUTSIDE = {
+    "book.py",
+    "chapters.py",
+    "cli.py",
+    "forking.py",
+    "lab.py",
+    "lock.py",
+    "notebooks.py",
+    "reuse.py",
+    "site.py",
+    "workers.py",
+}
 
 
 def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:
