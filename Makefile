@@ -34,7 +34,8 @@ setup: .venv/ready  ## the environment in .venv, from requirements.lock
 
 book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick takes a few minutes
 	@$(BIN)/lintrans pairs
-	@$(BIN)/lintrans build --scale $(SCALE)
+	@# so that chapters can run in copies of this process: see lintrans/forking.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --scale $(SCALE)
 
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(if $(SLOW),--slow)

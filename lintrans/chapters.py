@@ -22,10 +22,8 @@ from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
 from .parameters import Declared, convert, declared, unknown
 from .workers import Workers, default_jobs
 
-KERNEL_ENVIRONMENT = {
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads would spin while they wait: dear on a busy machine
-}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads would spin while they wait: dear on a busy machine
+KERNEL_ENVIRONMENT = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **WAITING}
 ALONE = ("performance",)  # it times what it runs
 LONG = ("larger", "depth", "attention", "nonlinear")  # begun first, so that none of them is left at the end
 KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
@@ -222,7 +220,7 @@ def execute(
                     finish(chapter, _execute(chapter, target, parameters, digests, scale, head))
                     continue
                 under_way[chapter.name] = chapter
-                forking.ready(tuple(KERNEL_ENVIRONMENT.items()))  # before the first one, and for all
+                forking.ready(tuple(WAITING.items()))  # before the first one, and for all
                 workers.start(chapter.name, _execute, chapter, target, parameters, digests, scale, "")
             if under_way:
                 for name, result in workers.finished():
@@ -288,7 +286,7 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
     import papermill
 
     copies: dict[str, Any] = {}
-    if forking.ready(tuple(KERNEL_ENVIRONMENT.items())):
+    if forking.ready(tuple(WAITING.items())):
         copies["kernel_manager_class"] = forking.manager()
     live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
     with _environment(KERNEL_ENVIRONMENT | {progress.VARIABLE: progress.terminal()}):

@@ -1,8 +1,9 @@
 """Kernels that are copies of this process, which has imported everything: a chapter begins five seconds earlier.
 
 Each chapter has a process of its own, as always. On Linux that can be a fork of the one that executes chapters, instead
-of a new Python that imports PyTorch, SciPy, pandas and Matplotlib once more. Copies share no threads, so this is for a
-process that has started none: :func:`ready` says so, and elsewhere Jupyter starts kernels as it always does.
+of a new Python that imports PyTorch, SciPy, pandas and Matplotlib once more. Copies have no threads but one, so this is
+for a process that has started none, in the environment that kernels need, as ``make book`` starts it. :func:`ready`
+tells, and otherwise Jupyter starts kernels as it always does.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ INLINE = "module://matplotlib_inline.backend_inline"
 """Matplotlib's backend in a notebook; a kernel asks for it before it imports Matplotlib."""
 
 
+STARTED_WITH = dict(os.environ)
+"""The environment before anything here changed it: OpenMP reads its part once, when PyTorch is imported."""
+
+
 @cache
 def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     """Import what chapters import, once; whether kernels may be copies of this process from now on.
 
+    Not where it may have threads, and not where it lacks a variable that a new Python would begin with.
+
     Args:
-        environment: variables that libraries read when they are imported.
+        environment: variables that kernels need, and their values.
     """
-    if sys.platform != "linux" or threading.active_count() > 1 or "numba" in sys.modules:  # it may have threads too
+    complete = all(STARTED_WITH.get(name) == value for name, value in environment)
+    if sys.platform != "linux" or not complete or threading.active_count() > 1 or "numba" in sys.modules:
         return False
-    os.environ.update(environment)
     import ipykernel.kernelapp
     import numba
 

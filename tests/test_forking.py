@@ -50,6 +50,17 @@ def test_a_process_that_may_have_threads_makes_no_copies(monkeypatch: pytest.Mon
     assert not forking.ready.__wrapped__(())
 
 
+def test_a_process_without_what_kernels_need_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEEDED", "1")  # too late
+    program = "import os, lintrans.forking as f; os.environ['NEEDED'] = '1'; print(f.ready((('NEEDED', '1'),)))"
+    variables = {name: value for name, value in os.environ.items() if name != "NEEDED"}
+    for more, found in ({}, "False"), ({"NEEDED": "1"}, "True"):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=variables | more, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == found
+
+
 def executed(root: Path, code: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Chapter `first` with one more cell, executed by the command line."""
     path = root / "book" / "first.md"
