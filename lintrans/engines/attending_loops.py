@@ -16,7 +16,7 @@ from .base import Plan
 from .compiling import attending_piece, drawing, kernel
 from .laws import law_of
 from .loops import Array, aligned, known_law
-from .pieces import CHUNK
+from .pieces import CHUNK, PITCH
 from .token_loops import TokenEngine, TokenLoops
 
 
@@ -48,7 +48,7 @@ class AttendingLoops(TokenLoops):
         """The prompts of (seeds[s], steps[s]) as kernels read them; overwritten by the next call."""
         n, threads = task.n, numba.config.NUMBA_NUM_THREADS
         data = self.data(len(seeds), n, batch)
-        tokens = self.memory("tokens", threads, -(-(n + 2) * task.d // 4) * 4, CHUNK)
+        tokens = self.memory("tokens", threads, -(-(n + 2) * task.d // 4) * 4, PITCH)
         norms = self.memory("norms", threads, CHUNK)
         lengths = aligned((threads, 3, (n + 2) * CHUNK + 8), np.dtype(np.float64))
         numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import get_thread_id, njit, prange
 
-from .pieces import CHUNK, call
+from .pieces import CHUNK, PITCH, call
 from .products import offset
 from .vector import OPTIONS, view
 
@@ -133,7 +133,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
         record: [steps, R, G + 1] to receive gradients and squared errors instead of updating, or [0, R, G + 1].
         law, number1, number2, n, d, stream, step, batch: what is drawn; layers: the model's depth.
         partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work [T, ...],
-        data [T, blocks, numbers, lanes], tokens [T, rows, CHUNK], norms [T, CHUNK], lengths [T, 3, ...]: memory.
+        data [T, blocks, numbers, lanes], tokens [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...]: memory.
     """
 
     @jit
@@ -170,7 +170,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
                     thread = get_thread_id()
                     above = thread * runs * chunks if recording else 0
                     own = offset(view(data, 0, 0), thread * data.shape[1] * data.shape[2] * lanes)
-                    drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * CHUNK)
+                    drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * PITCH)
                     norm = offset(view(norms, 0, 0), thread * CHUNK)
                     length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
                     space = offset(view(work, 0, 0), thread * work.shape[1])
@@ -285,7 +285,7 @@ def losses(jit: Callable[[Any], Any]) -> Any:
             if given:
                 own = offset(view(data, 0, 0), (s * data.shape[1] * lanes + begin) * numbers)
             else:
-                drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * CHUNK)
+                drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * PITCH)
                 norm = offset(view(norms, 0, 0), thread * CHUNK)
                 length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
                 call(
@@ -314,7 +314,7 @@ def tokens(jit: Callable[[Any], Any]) -> Any:
         prompts: a piece.
         out: [sets, rows, prompts in whole SIMD values] to receive the prompts of (seeds[s], steps[s]), uint32.
         stream, batch, n, d, law, number1, number2: what is drawn.
-        drawn [T, rows, CHUNK], norms [T, CHUNK], lengths [T, 3, ...] float64: memory.
+        drawn [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...] float64: memory.
     """
 
     @jit
@@ -329,7 +329,7 @@ def tokens(jit: Callable[[Any], Any]) -> Any:
             own = drawn[thread]
             call(
                 prompts,
-                (offset(view(drawn, 0, 0), thread * drawn.shape[1] * CHUNK), offset(view(norms, 0, 0), thread * CHUNK),
+                (offset(view(drawn, 0, 0), thread * drawn.shape[1] * PITCH), offset(view(norms, 0, 0), thread * CHUNK),
                  offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2]), drawn.shape[1], lengths.shape[2], end,
                  begin, batch, seeds[s], steps[s], stream, n, d, law, number1, number2),
             )  # fmt: skip

@@ -128,7 +128,7 @@ class Loops:
         return Memory(
             work=self.work(),
             data=aligned((threads, pieces.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
-            tokens=aligned((threads, rows, pieces.CHUNK), self.kind),
+            tokens=aligned((threads, rows, pieces.PITCH), self.kind),
             norms=aligned((threads, pieces.CHUNK), self.kind),
             lengths=aligned((threads, 3, (n + 2) * pieces.CHUNK + 8), np.dtype(np.float64)),
         )

@@ -26,6 +26,10 @@ from .vector import Pointer, Value, inline, registers, scratch
 CHUNK = 128
 """Prompts in a chunk, drawn at a time: eight chunks in a batch of 1000, which two threads share evenly."""
 
+PITCH = CHUNK + 16
+"""Numbers from one row of a chunk's tokens to the next. A power of two would send all rows to the same few lines of the
+cache, which then holds a fraction of them."""
+
 VALUE_BYTES = 32
 """A SIMD value: one AVX2 register. Part of the arithmetic (it fixes the order of sums), so the same everywhere."""
 
@@ -85,7 +89,7 @@ def prompts(dtype: np.dtype[Any]) -> Piece:
     """Draw up to a chunk of prompts as tokens.
 
     Arguments of the piece:
-        out [rows, CHUNK], norms [CHUNK], lengths [3, room] float64: see ``draw.prompts``, as the arguments after them.
+        out [rows, PITCH], norms [CHUNK], lengths [3, room] float64: see ``draw.prompts``, as the arguments after them.
     """
     real = from_dtype(dtype)
     floats, doubles = types.CPointer(real), types.CPointer(types.float64)
@@ -93,7 +97,7 @@ def prompts(dtype: np.dtype[Any]) -> Piece:
 
     def piece(out, norms, lengths, rows, room, lanes, first, count, seed, step, stream, n, d, law, number1, number2):
         draw_prompts(
-            carray(out, (rows, CHUNK)), carray(norms, (CHUNK,)), carray(lengths, (3, room)), lanes, first, count,
+            carray(out, (rows, PITCH)), carray(norms, (CHUNK,)), carray(lengths, (3, room)), lanes, first, count,
             uint32(seed), uint32(step), uint32(stream), n, d, law, number1, number2,
         )  # fmt: skip
 
@@ -101,8 +105,8 @@ def prompts(dtype: np.dtype[Any]) -> Piece:
 
 
 def moments(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
-    """The numbers that blocks of prompts are given by, `data` [blocks, numbers], of their tokens [rows, CHUNK]."""
-    pointer, numbers, per = elements(dtype), algebra.data_size(size, sparse), CHUNK // lanes_of(dtype)
+    """The numbers that blocks of prompts are given by, `data` [blocks, numbers], of their tokens [rows, PITCH]."""
+    pointer, numbers, per = elements(dtype), algebra.data_size(size, sparse), PITCH // lanes_of(dtype)
     signature = types.void(pointer, pointer, *[INTEGER] * 3, from_dtype(dtype))
 
     def piece(data, tokens, blocks, n, d, inverse):
