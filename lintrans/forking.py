@@ -21,7 +21,6 @@ from typing import Any
 INLINE = "module://matplotlib_inline.backend_inline"
 """Matplotlib's backend in a notebook; a kernel asks for it before it imports Matplotlib."""
 
-
 STARTED_WITH = dict(os.environ)
 """The environment before anything here changed it: OpenMP reads its part once, when PyTorch is imported."""
 

@@ -59,29 +59,9 @@ def multiply_to(c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, tile:
     whole = size - size % rows
     for j in range(0, size, columns):
         for i in range(0, whole, rows):
-            _multiply_tile(c, a, b, base, plus, sums, i, j, rows, columns, size)
+            _multiply_tile(c, a, b, base, plus, False, sums, i, j, rows, columns, size)
         if whole < size:  # rows that are left over
-            _multiply_tile(c, a, b, base, plus, sums, whole, j, size - whole, columns, size)
-
-
-def _multiply_tile(
-    c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, sums: Elements, i: int, j: int, rows: int, columns: int,
-    size: int,
-) -> None:  # fmt: skip
-    """Entries of C from (i, j) on."""
-    for p in range(rows):
-        for q in range(columns):
-            sums[p * columns + q] = a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
-            if plus:
-                sums[p * columns + q] = sums[p * columns + q] + base[0][(i + p) * base[1] + (j + q) * base[2]]
-    for k in range(1, size):
-        for p in range(rows):
-            for q in range(columns):
-                term = a[0][(i + p) * a[1] + k * a[2]] * b[0][k * b[1] + (j + q) * b[2]]
-                sums[p * columns + q] = sums[p * columns + q] + term
-    for p in range(rows):
-        for q in range(columns):
-            c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
+            _multiply_tile(c, a, b, base, plus, False, sums, whole, j, size - whole, columns, size)
 
 
 def multiply_symmetric(c: Matrix, base: Matrix, a: Matrix, b: Matrix, tile: Tile, size: int) -> None:
@@ -94,19 +74,21 @@ def multiply_symmetric(c: Matrix, base: Matrix, a: Matrix, b: Matrix, tile: Tile
     for i in range(0, whole, rows):
         for j in range(0, size, columns):
             if j + columns > i:
-                _symmetric_tile(c, base, a, b, sums, i, j, rows, columns, size)
+                _multiply_tile(c, a, b, base, True, True, sums, i, j, rows, columns, size)
     if whole < size:  # rows that are left over
-        _symmetric_tile(c, base, a, b, sums, whole, whole, size - whole, size - whole, size)
+        _multiply_tile(c, a, b, base, True, True, sums, whole, whole, size - whole, size - whole, size)
 
 
-def _symmetric_tile(
-    c: Matrix, base: Matrix, a: Matrix, b: Matrix, sums: Elements, i: int, j: int, rows: int, columns: int, size: int
-) -> None:
-    """Entries of C from (i, j) on, and their mirror images."""
+def _multiply_tile(
+    c: Matrix, a: Matrix, b: Matrix, base: Matrix, plus: bool, mirror: bool, sums: Elements, i: int, j: int,
+    rows: int, columns: int, size: int,
+) -> None:  # fmt: skip
+    """Entries of C from (i, j) on; with `mirror` only those of the upper triangle, and their mirror images."""
     for p in range(rows):
         for q in range(columns):
-            start = base[0][(i + p) * base[1] + (j + q) * base[2]]
-            sums[p * columns + q] = start + a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
+            sums[p * columns + q] = a[0][(i + p) * a[1]] * b[0][(j + q) * b[2]]
+            if plus:
+                sums[p * columns + q] = sums[p * columns + q] + base[0][(i + p) * base[1] + (j + q) * base[2]]
     for k in range(1, size):
         for p in range(rows):
             for q in range(columns):
@@ -114,8 +96,9 @@ def _symmetric_tile(
                 sums[p * columns + q] = sums[p * columns + q] + term
     for p in range(rows):
         for q in range(columns):
-            if j + q >= i + p:
+            if not mirror or j + q >= i + p:
                 c[0][(i + p) * c[1] + (j + q) * c[2]] = sums[p * columns + q]
+            if mirror and j + q >= i + p:
                 c[0][(j + q) * c[1] + (i + p) * c[2]] = sums[p * columns + q]
 
 
