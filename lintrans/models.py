@@ -17,6 +17,7 @@ elementwise ones, which is the fastest layout torch offers (see ``benchmarks/``)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, runtime_checkable
@@ -150,6 +151,11 @@ class LinearTransformer:
         if self.form == "full" and self.layers == 1:
             zeros[0, :, 1, :, self.d] = True
         return zeros
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """First parameter of each layer, in the flattened parameters."""
+        return tuple(range(0, math.prod(self.parameter_shape), 2 * self.heads * self.block**2))
 
     @property
     def blocks(self) -> tuple[Tensor, ...]:

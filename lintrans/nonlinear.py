@@ -113,13 +113,13 @@ class FeatureRegression:
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> Prompts:
-        """Draw prompts, with the covariates and teachers w of :meth:`lintrans.LinearRegression.sample`; see there.
+        """Draw prompts; see :meth:`lintrans.LinearRegression.sample`.
 
         In memory prompts are the last axis, as compiled loops take them.
         """
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = torch.get_default_dtype() if dtype is None else dtype
-        x, w = (part.to(kind) for part in LinearRegression(self.d, self.n)._draw(source))
+        x, w = (part.to(kind) for part in LinearRegression(self.d, self.n)._tokens(source))
         y = (self.features(x) * w.unsqueeze(-3)).sum(-2)  # [*seeds, n + 1, batch]
         return Prompts(x.movedim(-1, -3), y.movedim(-1, -2))
 
@@ -198,6 +198,12 @@ class EmbeddedTransformer:
         network, _ = self._sizes
         own = torch.split(torch.arange(network), list(self.network.sizes))
         return *own, *(network + block for block in self.transformer.blocks)
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """First parameter of the network and of each layer of the Transformer."""
+        network, _ = self._sizes
+        return 0, *(network + start for start in self.transformer.parts)
 
     @property
     def _sizes(self) -> tuple[int, int]:

@@ -32,6 +32,9 @@ ROUNDS = 10
 SMALL_SHAPE = 0.2
 """Shapes of the Gamma law up to which the sampler for small shapes is the faster."""
 MASK = UINT32 - 1
+FRAME = 2
+"""The counter's last word for normals behind a random frame; 0 is for other normals, from 1 on for attempts at lengths,
+of which those of chi-squared variates never fail."""
 
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -121,17 +124,20 @@ class Source:
             self.key = seed_number(seed)
         self.prompts = torch.arange(self.first, self.first + self.batch, dtype=torch.int64, device=self.device)
 
-    def _words(self, count: int, attempt: int) -> Words:
+    def _words(self, count: int, attempt: int, start: int = 0) -> Words:
         """`count` calls a prompt: four tensors [*seeds, count, batch]."""
-        word = torch.arange(count, dtype=torch.int64, device=self.device).reshape(-1, 1)
+        word = torch.arange(start, start + count, dtype=torch.int64, device=self.device).reshape(-1, 1)
         stream = torch.full_like(word, int(self.stream))
         tries = torch.full_like(word, attempt)
         return philox(self.prompts.expand(count, -1), word, stream, tries, self.key, self.step)
 
-    def normals(self, count: int) -> Tensor:
-        """Standard normals [*seeds, count, batch], float64; the first k of a larger count are those of k."""
+    def normals(self, count: int, attempt: int = 0) -> Tensor:
+        """Standard normals [*seeds, count, batch], float64; the first k of a larger count are those of k.
+
+        Another `attempt` (0 or FRAME) gives others.
+        """
         calls = -(-count // 4)
-        a, b, c, d = self._words(calls, attempt=0)
+        a, b, c, d = self._words(calls, attempt)
         four = torch.stack([*box_muller(a, b), *box_muller(c, d)], dim=-2)  # [*seeds, calls, 4, batch]
         return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
 
@@ -143,6 +149,22 @@ class Source:
         calls = -(-count // 4)
         four = torch.stack([uniform(words) for words in self._words(calls, attempt=MASK)], dim=-2)
         return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
+
+    def chi_squared(self, degrees: Sequence[int], normals: Tensor) -> Tensor:
+        """Chi-squared variates [*seeds, len(degrees), batch], float64, with the given degrees of freedom.
+
+        -2 log u has two degrees; an odd one is the square of one of the `normals` [*seeds, odd ones, batch].
+        """
+        found, call, odd = [], 0, 0
+        for degree in degrees:
+            pairs = degree // 2
+            calls = -(-pairs // 4)
+            four = torch.stack([uniform(words) for words in self._words(calls, 1, call)], dim=-2)
+            uniforms = four.reshape(*self.lead, 4 * calls, self.batch)[..., :pairs, :]
+            total = -2.0 * torch.log(uniforms).sum(-2)
+            found.append(total + normals[..., odd, :] ** 2 if degree % 2 else total)
+            call, odd = call + calls, odd + degree % 2
+        return torch.stack(found, dim=-2)
 
     def log_gamma(self, shape: float, count: int) -> Tensor:
         """Logarithms of Gamma(shape, 1) variates [*seeds, count, batch], float64.

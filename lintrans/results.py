@@ -45,6 +45,7 @@ NUMERICAL = (
     "engines/products",
     "engines/algebra",
     "engines/vector",
+    "engines/variates",
     "engines/draw",
     "engines/pieces",
     "engines/kernels",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import real, whole
-from .random import Source, Stream
+from .random import FRAME, Source, Stream
 
 
 @runtime_checkable
@@ -119,6 +119,17 @@ def unit(vectors: Tensor) -> Tensor:
     """Directions of vectors [..., d, batch]."""
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
     return vectors / lengths
+
+
+def frame(normals: Tensor) -> Tensor:
+    """A uniformly random orthonormal frame of standard normals [..., n, d, batch], d <= n: by modified Gram-Schmidt."""
+    columns: list[Tensor] = []
+    for j in range(normals.shape[-2]):
+        column = normals[..., j, :]
+        for earlier in columns:
+            column = column - (earlier * column).sum(-2, keepdim=True) * earlier
+        columns.append(unit(column))
+    return torch.stack(columns, dim=-2)
 
 
 @dataclass(frozen=True)
@@ -264,12 +275,43 @@ class LinearRegression:
         """Loss of the zero predictor, f0 = E||x||^2."""
         return self.covariates.squared_norm(self.d)
 
+    @property
+    def factored(self) -> bool:
+        """Whether prompts are drawn by the triangular factor of their context, which takes fewer random numbers."""
+        return type(self.covariates) is Gaussian and self.n >= 2 * self.d
+
+    def _factor(self, source: Source) -> tuple[Tensor, Tensor, Tensor]:
+        """For Gaussian covariates: R [*seeds, d, d, batch], query and teacher [*seeds, d, batch], float64.
+
+        The n x d matrix of the context's covariates is Q R, with orthonormal columns of Q and R upper triangular. Q is
+        uniform and independent of R, whose entries are independent: N(0, 1) above the diagonal, and chi with n - k
+        degrees of freedom in place k = 0, 1, ... on it (Bartlett 1933, "On the theory of statistical regression").
+        """
+        d, (i, j) = self.d, torch.triu_indices(self.d, self.d, offset=1)
+        degrees = [self.n - k for k in range(d)]
+        above = len(i)
+        normals = source.normals(above + 2 * d + sum(degree % 2 for degree in degrees))
+        query, teacher = normals[..., above : above + d, :], normals[..., above + d : above + 2 * d, :]
+        factor = normals.new_zeros(*source.lead, d, d, source.batch)
+        factor[..., i, j, :] = normals[..., :above, :]
+        lengths = torch.sqrt(source.chi_squared(degrees, normals[..., above + 2 * d :, :]))
+        factor[..., range(d), range(d), :] = lengths
+        return self.covariates.draw(factor, source), self.covariates.draw(query, source), teacher
+
     def _draw(self, source: Source) -> tuple[Tensor, Tensor]:
         """Covariates [*seeds, n + 1, d, batch] and teachers [*seeds, d, batch], float64."""
-        tokens = (self.n + 1) * self.d
-        normals = source.normals(tokens + self.d)
-        x = normals[..., :tokens, :].reshape(*source.lead, self.n + 1, self.d, source.batch)
-        return self.covariates.draw(x, source), normals[..., tokens:, :]
+        if self.factored:
+            factor, query, teacher = self._factor(source)
+            normals = source.normals(self.n * self.d, FRAME).reshape(*source.lead, self.n, self.d, source.batch)
+            context = torch.einsum("...nib,...ijb->...njb", frame(normals), factor)
+            return torch.cat([context, query.unsqueeze(-3)], dim=-3), teacher
+        x, teacher = self._tokens(source)
+        return self.covariates.draw(x, source), teacher
+
+    def _tokens(self, source: Source) -> tuple[Tensor, Tensor]:
+        """Standard normals for the covariates of all tokens [*seeds, n + 1, d, batch] and for teachers."""
+        rows = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, source.batch)
+        return rows[..., :-1, :, :], rows[..., -1, :, :]
 
     def sample(
         self,
@@ -319,8 +361,11 @@ class LinearRegression:
         """
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = torch.get_default_dtype() if dtype is None else dtype
-        x, w = (part.to(kind) for part in self._draw(source))
-        context, query = x[..., :-1, :, :], x[..., -1, :, :]
+        if self.factored:  # R^T R = X^T X
+            context, query, w = (part.to(kind) for part in self._factor(source))
+        else:
+            x, w = (part.to(kind) for part in self._draw(source))
+            context, query = x[..., :-1, :, :], x[..., -1, :, :]
         xx = torch.stack([(context * context[..., i : i + 1, :]).sum(-3) for i in range(self.d)], dim=-3) / self.n
         xy = (xx * w.unsqueeze(-3)).sum(-2)
         return Moments(xx, xy, (w * xy).sum(-2), query, (query * w).sum(-2))

@@ -28,6 +28,7 @@ from lintrans.diagnostics.curvature import (
     step_measures,
 )
 from lintrans.engines import compiling
+from lintrans.engines.derivatives import hessian_products
 
 NOTHING: Any = None  # prompts of a loss that has none
 SHAPES: list[dict[str, Any]] = [
@@ -71,6 +72,30 @@ def assert_near(ours: Tensor, theirs: Any) -> None:
     assert tuple(ours.shape) == expected.shape
     assert ours.dtype == torch.float64
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9 * float(np.abs(expected).max()))
+
+
+@pytest.mark.skipif(compiling.problem() is not None, reason="no compiler here")
+@pytest.mark.parametrize(
+    "model",
+    [*(lt.LinearTransformer(layers, 5, init_std=0.3) for layers in (1, 2, 4)), lt.EmbeddedTransformer()],
+    ids=str,
+)
+def test_compiled_hessians_part_by_part_are_torchs(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products that go back no further than their layer, and the rest by symmetry."""
+    task = lt.FeatureRegression() if isinstance(model, lt.EmbeddedTransformer) else lt.LinearRegression()
+    parameters, prompts = model.init([1, 2], dtype=torch.float64), model.draw(task, 9, dtype=torch.float64)
+    ours = hessian(model, parameters, prompts)
+    size = ours.shape[-1]
+    units = (
+        torch.eye(size, dtype=torch.float64)[-3:]
+        .reshape(1, 3, *model.parameter_shape)
+        .expand(2, *(-1 for _ in range(1 + len(model.parameter_shape))))
+    )
+    for start in model.parts:
+        rows = hessian_products(model, parameters, units, prompts, start=start).reshape(2, 3, size)
+        assert_near(rows[..., start:], ours[:, -3:, start:])
+    monkeypatch.setattr(compiling, "problem", lambda: "now by torch")
+    assert_near(ours, hessian(model, parameters, prompts))
 
 
 @pytest.mark.usefixtures("no_compiler")

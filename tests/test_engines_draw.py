@@ -12,6 +12,8 @@ import torch
 import lintrans as lt
 
 draw = pytest.importorskip("lintrans.engines.draw")
+laws = pytest.importorskip("lintrans.engines.laws")
+variates = pytest.importorskip("lintrans.engines.variates")
 
 LAWS = [
     (lt.Gaussian(1.5), 0, 1.5, 0.0),
@@ -22,12 +24,17 @@ LAWS = [
 ]
 
 
+FACTORED = [(1, 2), (1, 5), (2, 4), (3, 8), (4, 9)]
+"""(d, n) of contexts drawn by their triangular factor."""
+
+
 def tile(
-    dtype: Any, *, first: int = 0, lanes: int = 40, count: int = 10**9, law: tuple[int, float, float] = (0, 1.0, 0.0)
-) -> np.ndarray[Any, Any]:
-    """Prompts of seed 3, step 7, n = 4, d = 3 as rows [tokens and teacher, prompts]."""
-    seed, step, n, d = 3, 7, 4, 3
-    rows = -(-(n + 2) * d // 4) * 4
+    dtype: Any, *, first: int = 0, lanes: int = 40, count: int = 10**9, d: int = 3, n: int = 4,
+    law: tuple[int, float, float] = (0, 1.0, 0.0),
+) -> np.ndarray[Any, Any]:  # fmt: skip
+    """Prompts of seed 3, step 7 as rows [tokens and teacher, prompts]."""
+    seed, step = 3, 7
+    rows = laws.rows_of(laws.Drawn(*law, n), d)
     out, norms, lengths = np.zeros((rows, lanes), dtype), np.zeros(lanes, dtype), np.zeros((3, (n + 2) * lanes + 8))
     draw.prompts(out, norms, lengths, lanes, first, count, np.uint32(seed), np.uint32(step), np.uint32(0), n, d, *law)
     return out[: (n + 2) * d]
@@ -49,7 +56,7 @@ def test_philox_known_answers(counter: tuple[int, ...], key: tuple[int, ...], wo
     """The three vectors published with Random123."""
     import numba
 
-    call = numba.njit(lambda c0, c1, c2, c3, k0, k1: draw.philox(c0, c1, c2, c3, k0, k1))
+    call = numba.njit(lambda c0, c1, c2, c3, k0, k1: variates.philox(c0, c1, c2, c3, k0, k1))
     assert tuple(int(word) for word in call(*(np.uint32(value) for value in (*counter, *key)))) == words
 
 
@@ -72,15 +79,38 @@ def test_prompts_are_the_reference_ones(
     np.testing.assert_array_less(np.abs(y - expected.responses.numpy()) / scale, 2 * tolerance)
 
 
+@pytest.mark.parametrize(("d", "n"), FACTORED)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_factors_and_frames_are_the_reference_ones(dtype: Any, tolerance: float, d: int, n: int) -> None:
+    batch = 2000
+    task = lt.LinearRegression(d, n, lt.Gaussian(1.5))
+    prompts = task.sample(batch, 3, 7, dtype=torch.float64)
+    moments = task.sample_moments(batch, 3, 7, dtype=torch.float64)
+    law, first, second, rows = laws.tokens_of(task)
+    assert (law, rows) == (laws.FRAME, n)
+    found = tile(dtype, lanes=batch, d=d, n=n, law=(law, first, second)).astype(np.float64)
+    x = found[: (n + 1) * d].reshape(n + 1, d, batch).transpose(2, 0, 1)
+    np.testing.assert_allclose(x, prompts.covariates, rtol=0, atol=10 * tolerance)
+    y = (x * found[(n + 1) * d :].T[:, None]).sum(-1)
+    np.testing.assert_allclose(y, prompts.responses, rtol=0, atol=100 * tolerance)
+
+    law, first, second, rows = laws.moments_of(task)
+    assert (law, rows) == (laws.FACTOR, d)
+    found = tile(dtype, lanes=batch, d=d, n=d, law=(law, first, second)).astype(np.float64)
+    factor = found[: d * d].reshape(d, d, batch)
+    assert not np.tril(factor.transpose(2, 0, 1), -1).any()
+    np.testing.assert_allclose(np.einsum("kib,kjb->ijb", factor, factor) / d, moments.xx, rtol=0, atol=100 * tolerance)
+    np.testing.assert_allclose(found[d * d : d * d + d], moments.query, rtol=0, atol=10 * tolerance)
+
+
 def test_a_prompt_depends_on_its_own_index_only() -> None:
-    for law, code, first, second in LAWS:
-        del law
-        whole = tile(np.float32, lanes=80, law=(code, first, second))
-        np.testing.assert_array_equal(tile(np.float32, first=40, lanes=40, law=(code, first, second)), whole[:, 40:])
-        np.testing.assert_array_equal(
-            tile(np.float32, lanes=80, count=33, law=(code, first, second))[:, :33], whole[:, :33]
-        )
-        assert not tile(np.float32, lanes=80, count=33, law=(code, first, second))[:, 33:].any()
+    cases: list[dict[str, Any]] = [{"law": law[1:]} for law in LAWS]
+    cases += [{"law": (laws.FACTOR, 1.0, 8.0), "n": 3}, {"law": (laws.FRAME, 1.0, 8.0), "n": 8}]
+    for case in cases:
+        whole = tile(np.float32, lanes=80, **case)
+        np.testing.assert_array_equal(tile(np.float32, first=40, lanes=40, **case), whole[:, 40:])
+        np.testing.assert_array_equal(tile(np.float32, lanes=80, count=33, **case)[:, :33], whole[:, :33])
+        assert not tile(np.float32, lanes=80, count=33, **case)[:, 33:].any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -106,7 +136,7 @@ def test_uniforms_use_all_bits() -> None:
     """Words at both ends of the range give the logarithm to full relative precision in float32."""
     import numba
 
-    call = numba.njit(lambda word, like: draw.log_uniform(word, like))
+    call = numba.njit(lambda word, like: variates.log_uniform(word, like))
     for word in (0, 1, 2, 2**31 - 1, 2**31, 2**32 - 2**20, 2**32 - 2, 2**32 - 1, 3037000499, 3037000500):
         exact = float(np.log1p(-(2**32 - word - 0.5) / 2**32)) if word >= 2**31 else float(np.log((word + 0.5) / 2**32))
         assert call(np.uint32(word), np.float64(0)) == pytest.approx(exact, rel=1e-13)

@@ -52,6 +52,17 @@ def test_normals_are_standard() -> None:
     assert abs(stats.kurtosis(sample)) < 4 * np.sqrt(24 / sample.size)
 
 
+def test_chi_squared_variates_have_their_law_and_are_independent() -> None:
+    degrees = [1, 2, 3, 4, 7, 8, 9, 20, 41]
+    source = Source(2, 3, Stream.TEST, 20_000)
+    found = source.chi_squared(degrees, source.normals(5)).numpy()
+    for degree, values in zip(degrees, found, strict=True):
+        assert stats.kstest(values, stats.chi2(degree).cdf).pvalue > 1e-3
+    assert np.abs(np.corrcoef(found) - np.eye(len(degrees))).max() < 5 / np.sqrt(20_000)
+    half = Source(2, 3, Stream.TEST, 10_000, first=10_000)
+    assert torch.equal(half.chi_squared(degrees, half.normals(5)), torch.from_numpy(found[:, 10_000:]))
+
+
 def test_normals_of_one_prompt_are_uncorrelated() -> None:
     correlation = np.corrcoef(Source(0, 0, Stream.TRAINING, 20_000).normals(12).numpy())
     assert np.abs(correlation - np.eye(12)).max() < 5 / np.sqrt(20_000)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lintrans as lt
+from lintrans.random import Source, Stream
+from lintrans.tasks import frame
 
 LAWS = [
     lt.Gaussian(),
@@ -45,6 +47,40 @@ def test_squared_length_of_the_heavy_tailed_law_is_gamma() -> None:
 def test_gamma_with_shape_half_d_and_scale_two_is_gaussian() -> None:
     task = lt.LinearRegression(d=5, n=4, covariates=lt.GammaScaled(2.5, 2.0))
     assert stats.kstest(task.sample(3000, dtype=torch.float64).covariates.ravel().numpy(), "norm").pvalue > 1e-3
+
+
+def test_contexts_drawn_by_their_factor_are_gaussian() -> None:
+    """Against covariates of the same law that are drawn one by one."""
+    d, n, batch = 3, 8, 20_000
+    tasks = lt.LinearRegression(d, n), lt.LinearRegression(d, n, lt.GammaScaled(d / 2, 2.0))
+    assert [task.factored for task in tasks] == [True, False]
+    drawn = [task.sample(batch, seed=4, dtype=torch.float64) for task in tasks]
+    assert stats.kstest(drawn[0].covariates.ravel().numpy(), "norm").pvalue > 1e-3
+    flat = drawn[0].covariates.reshape(batch, -1).numpy()
+    assert np.abs(np.corrcoef(flat.T) - np.eye(flat.shape[1])).max() < 5 / math.sqrt(batch)
+    for statistic in (
+        lambda p: torch.linalg.eigvalsh(p.moments().xx.permute(2, 0, 1))[:, 0],
+        lambda p: torch.linalg.eigvalsh(p.moments().xx.permute(2, 0, 1))[:, -1],
+        lambda p: torch.logdet(p.moments().xx.permute(2, 0, 1)),
+        lambda p: (p.covariates[:, 0] * p.covariates[:, 1]).sum(-1),  # two tokens
+        lambda p: p.covariates[:, :-1].sum((1, 2)).abs(),
+        lambda p: (p.covariates[:, 0] ** 2).sum(-1) * (p.covariates[:, n - 1] ** 2).sum(-1),
+        lambda p: p.moments().yy,
+        lambda p: (p.covariates[:, 0] * p.covariates[:, -1]).sum(-1),  # with the query
+    ):
+        one, other = (statistic(prompts).numpy() for prompts in drawn)
+        assert stats.ks_2samp(one, other).pvalue > 1e-3
+
+
+def test_frames_are_orthonormal_and_point_anywhere() -> None:
+    made = frame(Source(1, 0, Stream.TRAINING, 5000).normals(15).reshape(5, 3, 5000))
+    products = torch.einsum("nib,njb->bij", made, made)
+    assert (products - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-12
+    for column in range(3):  # squares of a uniform unit vector's entries in five dimensions
+        for token in range(5):
+            entry = made[token, column].numpy()
+            assert stats.kstest(entry**2, stats.beta(0.5, 2).cdf).pvalue > 1e-3
+            assert abs((entry > 0).mean() - 0.5) < 5 / math.sqrt(4 * len(entry))
 
 
 def test_teachers_are_standard_normal_and_answer_every_token() -> None:

@@ -39,27 +39,41 @@ def _vectors(model: Model, parameters: P) -> tuple[Tensor, Layout[Any]]:
     return flat.detach().to(kind), layout
 
 
-def _products(model: Model, flat: Tensor, layout: Layout[Any], directions: Tensor, prompts: Any) -> Tensor:
-    """H v for directions [runs, count, parameters]."""
-    products = hessian_products(model, layout.unpack(flat), layout.unpack(directions), prompts)
+def _products(
+    model: Model, flat: Tensor, layout: Layout[Any], directions: Tensor, prompts: Any, start: int = 0
+) -> Tensor:
+    """H v for directions [runs, count, parameters]; entries before `start` need not be right."""
+    products = hessian_products(model, layout.unpack(flat), layout.unpack(directions), prompts, start=start)
     return pack(model, products)[0].reshape(directions.shape)
 
 
 def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
-    """Dense Hessians [runs, parameters, parameters], float64; NaN where a parameter is not finite."""
+    """Dense Hessians [runs, parameters, parameters], float64; NaN where a parameter is not finite.
+
+    Part by part of the model: the products with a layer's directions need not be taken back to earlier layers, whose
+    entries are known by symmetry.
+    """
+    if has_tensor(model):  # before the first step all arms of a seed are the same
+        distinct, place = torch.unique(flat, dim=0, return_inverse=True)
+        if len(distinct) < len(flat):
+            return _hessian(model, distinct, layout, prompts)[place]
     runs, size = flat.shape
     lost = ~flat.isfinite().all(-1)
     safe = torch.where(lost[:, None], 0.0, flat)
     columns = max(2, COLUMN_BYTES // (8 * runs * size) // 2 * 2)
     used = _used(model, size).to(flat.device)
-    units = torch.eye(size, dtype=flat.dtype, device=flat.device)[used]
-    rows = [
-        _products(model, safe, layout, units[start : start + columns].expand(runs, -1, -1), prompts)
-        for start in range(0, len(units), columns)
-    ]
-    dense = torch.zeros(runs, size, size, dtype=torch.float64, device=flat.device)
-    dense[:, used] = torch.cat(rows, dim=1).to(torch.float64)  # the other rows are zero, by structure
-    dense = 0.5 * (dense + dense.transpose(-1, -2))
+    dense = torch.zeros(runs, size, size, dtype=torch.float64, device=flat.device)  # unused rows and columns stay zero
+    parts = getattr(model, "parts", (0,))
+    for first, end in zip(parts, (*parts[1:], size), strict=True):
+        own = used[(used >= first) & (used < end)]
+        for some in torch.split(own, columns):
+            units = torch.zeros(len(some), size, dtype=flat.dtype, device=flat.device)
+            units[torch.arange(len(some)), some] = 1.0
+            rows = _products(model, safe, layout, units.expand(runs, -1, -1), prompts, first)
+            dense[:, some, first:] = rows[..., first:].to(torch.float64)
+        block = dense[:, first:end, first:end]
+        dense[:, first:end, first:end] = 0.5 * (block + block.transpose(-1, -2))
+        dense[:, end:, first:end] = dense[:, first:end, end:].transpose(-1, -2)
     dense[lost] = math.nan
     return dense
 

@@ -51,6 +51,9 @@ from .products import (
     transpose,
 )
 
+EVERY = 2**20
+"""More layers than any model has."""
+
 Kept: TypeAlias = tuple[Elements, ...]
 Shape: TypeAlias = tuple[int, int, int, bool]
 """(layers, size, heads, sparse); all but layers should be constants where this is compiled."""
@@ -216,17 +219,17 @@ def gradient(
     work: Elements,
     tile: Tile,
     shape: Shape,
-    reverse: bool = True,
+    back: int = EVERY,
 ) -> None:
     """Add a prompt's gradient of (scale / 2) e^2 to `result`, and e^2 itself to the element after it.
 
-    Without `reverse`, only e^2 is added, to the first element.
+    `back` is how many of the last layers get their gradients; with 0, e^2 alone is added, to the first element.
     """
     layers, size, heads, sparse = shape
     kept = carve(work, layers, size, heads)
     all_s, all_t, all_a, all_x, all_sv, all_g, all_u, _, spare = kept
     error = forward(data, parameters, kept, tile, shape)
-    if not reverse:
+    if back == 0:
         result[0] = result[0] + error * error
         return
     count = 2 * layers * heads * size * size
@@ -241,13 +244,14 @@ def gradient(
 
     if sparse:
         _reverse_last_sparse(parameters, result, kept, y_bar, (x_bar, sv_bar, h), shape)
-        if layers > 1:
+        if layers > 1 and back > 1:
             _reverse_before_last(parameters, result, kept, y_bar, vectors, (s_bar, sum_bar), shape)
     else:
         _reverse_last_full(parameters, result, kept, y_bar, (x_bar, u_bar), a_bar, w_bar, shape)
         outer(a_bar, x_bar, offset(all_x, max(layers - 2, 0) * size), True, size)  # A_bar += x'_bar x^T
 
-    for layer in range(layers - 3 if sparse else layers - 2, -1, -1):
+    first = max(0, layers - back)
+    for layer in range(layers - 3 if sparse else layers - 2, first - 1, -1):
         s_matrix, a = matrix(all_s, layer, size), matrix(all_a, layer, size)
         x, s = offset(all_x, layer * size), offset(all_sv, layer * size)
         g, u = offset(all_g, layer * size), offset(all_u, layer * size)
@@ -272,9 +276,9 @@ def gradient(
             multiply_plus(q_bar, q_bar, s_matrix, t_bar, tile, size)  # Q_bar += S T_bar
             if sparse:
                 outer(q_bar, s, h, True, size)  # Q_bar += s h^T
-            if layer > 0:
+            if layer > first:
                 multiply_to(sum_bar, t_bar, transpose(q), sum_bar, head > 0, tile, size)  # sum over h of T_bar Q^T
-        if layer > 0:  # the first layer's own state has no use for adjoints
+        if layer > first:  # the state of the last layer to be visited has no use for adjoints
             if sparse:
                 scatter(sv_bar, u_bar, parameters, layer, h, size, heads)  # s_bar = u_bar + sum Q_h h
             apply_plus(t, x_bar, transpose(a), x_bar, size)  # x_bar = x'_bar + A^T x'_bar

@@ -305,9 +305,7 @@ def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
     """Gradients over blocks of prompts; arguments of the piece as in ``embedded.gradient``, kind: one of KINDS."""
     wide_token = d + 1
 
-    def piece(
-        given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, reverse, scale, inverse
-    ):
+    def piece(given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, back, scale, inverse):
         u_bar, m_bar = scratch(work, wide_token), scratch(work, size)
         for i in range(count):
             sums[i] = 0.0
@@ -316,7 +314,7 @@ def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
                 own[i] = given[i * blocks + b]
             y = offset(own, (n + 1) * d)
             prompt_gradient(
-                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, reverse != 0,
+                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, back > 0,
                 (layers, n, d, size, heads, kind),
             )  # fmt: skip
 

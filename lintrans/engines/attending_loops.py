@@ -14,8 +14,8 @@ from ..tasks import LinearRegression
 from . import attending
 from .base import Plan
 from .compiling import attending_piece, drawing, kernel
-from .laws import law_of
-from .loops import Array, aligned, known_law
+from .laws import rows_of, tokens_of
+from .loops import Array, aligned, known
 from .pieces import CHUNK, PITCH
 from .token_loops import TokenEngine, TokenLoops
 
@@ -46,15 +46,15 @@ class AttendingLoops(TokenLoops):
         self, task: LinearRegression, seeds: Sequence[int], steps: Sequence[int], stream: Stream, batch: int
     ) -> Array:
         """The prompts of (seeds[s], steps[s]) as kernels read them; overwritten by the next call."""
-        n, threads = task.n, numba.config.NUMBA_NUM_THREADS
+        drawn, n, threads = known(tokens_of(task), task), task.n, numba.config.NUMBA_NUM_THREADS
         data = self.data(len(seeds), n, batch)
-        tokens = self.memory("tokens", threads, -(-(n + 2) * task.d // 4) * 4, PITCH)
+        tokens = self.memory("tokens", threads, rows_of(drawn, task.d), PITCH)
         norms = self.memory("norms", threads, CHUNK)
         lengths = aligned((threads, 3, (n + 2) * CHUNK + 8), np.dtype(np.float64))
         numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
         kernel("tokens", self.kind)(
-            drawing(self.kind).address, data, *numbers, np.uint32(stream), batch, n, task.d, *known_law(task), tokens,
-            norms, lengths,
+            drawing(self.kind).address, data, *numbers, np.uint32(stream), batch, *drawn, task.d, tokens, norms,
+            lengths,
         )  # fmt: skip
         return data
 
@@ -64,4 +64,4 @@ class AttendingEngine(TokenEngine):
 
     def __init__(self, plan: Plan) -> None:
         model, task = plan.linear
-        super().__init__(plan, AttendingLoops(model, plan.dtype), drawn=law_of(task) is not None)
+        super().__init__(plan, AttendingLoops(model, plan.dtype), drawn=tokens_of(task) is not None)

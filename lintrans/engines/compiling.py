@@ -29,7 +29,7 @@ import platformdirs
 from .. import progress
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("laws", "products", "algebra", "vector", "draw", "pieces")
+SOURCES = ("laws", "products", "algebra", "vector", "variates", "draw", "pieces")
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..random import Stream
 from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
-from .laws import law_of
+from .laws import moments_of
 from .loops import TRAINING, Array, Loops, aligned, rule_of
 from .reference import ReferenceEngine
 
@@ -34,9 +34,9 @@ class CpuEngine(ReferenceEngine):
         super().__init__(plan)
         self.model, self.task = plan.linear
         self.loops = Loops(self.model, plan.dtype)
-        self.law = law_of(self.task)
+        self.drawn = moments_of(self.task)
         rules = [rule_of(run.optimizer) for run in plan.runs]
-        self.whole = self.law is not None and all(rule is not None for rule in rules)
+        self.whole = self.drawn is not None and all(rule is not None for rule in rules)
         """Whether whole steps are compiled."""
         if self.whole:
             self._arrange([rule for rule in rules if rule is not None])
@@ -61,7 +61,8 @@ class CpuEngine(ReferenceEngine):
         self._clip = np.array([run.clip for run in runs], np.float64)
         self._rule = np.array([rule for rule, _ in rules], np.int64)
         self._hyper = np.array([hyper for _, hyper in rules], np.float64)
-        self._memory = loops.memory(self.task.n)
+        assert self.drawn is not None  # or whole steps would not be compiled
+        self._memory = loops.memory(self.drawn)
         chunks = loops.chunks(self.plan.batch)
         self._partial = aligned((len(runs) * chunks, loops.wide + 1, loops.lanes), loops.kind)
         self._result = aligned((len(runs), loops.wide + 1), loops.kind)
@@ -76,7 +77,7 @@ class CpuEngine(ReferenceEngine):
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
         """Losses ``[runs, blocks]`` on the first `blocks` batches of a stream, the same for all runs."""
-        if self.law is None:
+        if self.drawn is None:
             return super().block_losses(parameters, blocks, stream, batch)
         return self.loops.drawn_losses(parameters, self.task, blocks, stream, batch)
 
@@ -91,13 +92,13 @@ class CpuEngine(ReferenceEngine):
 
     def _steps(self, state: State, rates: Array, record: Array, stream: Stream) -> None:
         plan, loops, memory = self.plan, self.loops, self._memory
-        assert self.law is not None  # or whole steps would not be compiled
+        assert self.drawn is not None
         runs = len(plan.runs)
         loops.run(
             "training", TRAINING, state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(),
             state.count.numpy(), state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order,
             self._starts, self._seeds, self._lr, self._clip, self._rule, self._hyper, rates,
-            SKIPPED_SHARE * plan.total, record, *self.law, self.task.n, self.task.d, np.uint32(stream), state.step,
+            SKIPPED_SHARE * plan.total, record, *self.drawn, self.task.d, np.uint32(stream), state.step,
             plan.batch, self.model.layers, self._partial, self._result, memory.work, memory.data, memory.tokens,
             memory.norms, memory.lengths,
         )  # fmt: skip

@@ -26,7 +26,7 @@ from ..optimizers import SGD, Adam
 from ..random import MULTIPLIERS, SMALL_SHAPE, WEYL, Stream
 from . import algebra
 from .base import SKIPPED_SHARE, Plan, State
-from .laws import GAMMA, SPHERE, law_of
+from .laws import FACTOR, GAMMA, SPHERE, moments_of
 from .reference import ReferenceEngine
 
 LARGEST = 8
@@ -90,6 +90,25 @@ def gamma_length(prompt, token, stream, seed, step, shape, scale):
 
 
 @device
+def chi_square(prompt, call, degrees, normal, stream, seed, step):
+    """A chi-squared variate, from the uniforms of so many calls on and a normal; see ``Source.chi_squared``."""
+    total, pairs = 0.0, degrees // 2
+    for start in range(0, pairs, 4):
+        words = philox(prompt, np.uint64(call + start // 4), stream, np.uint64(1), seed, step)
+        for i in range(min(4, pairs - start)):
+            total -= 2.0 * math.log(uniform(words[i]))
+    return total + normal * normal if degrees % 2 == 1 else total
+
+
+@device
+def normal_at(prompt, index, stream, seed, step):
+    """Standard normal number `index` of a prompt."""
+    words = philox(prompt, np.uint64(index // 4), stream, np.uint64(0), seed, step)
+    pair = normal_pair(words[0], words[1]) if index % 4 < 2 else normal_pair(words[2], words[3])
+    return pair[index % 2]
+
+
+@device
 def large_attempt(x, u, boost, shape):
     """See ``lintrans.random.marsaglia_tsang``."""
     d = (shape + 1.0 if shape < 1.0 else shape) - 1.0 / 3.0
@@ -124,8 +143,8 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
     calls_wide = max(d, 4)
 
     @cuda.jit
-    def draw(data, seeds, step, batch, n, law, number1, number2, stream):
-        """Write data [seeds, numbers, batch]."""
+    def draw(data, seeds, step, batch, law, number1, number2, n, stream):
+        """Write data [seeds, numbers, batch]; `law`, its numbers and n as in ``laws.Drawn``."""
         place = cuda.grid(1)
         if place >= seeds.shape[0] * batch:
             return
@@ -137,10 +156,21 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
         for i in range(d):
             for j in range(d):
                 moments[i, j] = 0.0
-        drawn = 0
+        drawn, call = 0, 0
+        context, scale = int(number2), number1 * math.sqrt(n / max(number2, 1.0))  # of a factor, see draw.prompts
+        odd = d * (d - 1) // 2 + 2 * d  # where the normals of odd degrees of freedom are
         for token in range(n + 2):  # the context, the query, the teacher
             squares = 0.0
             for i in range(d):
+                if law == FACTOR and token < n and i <= token:
+                    x[i] = 0.0
+                    if i == token:
+                        degrees = context - token
+                        normal = normal_at(np.uint64(prompt), odd, role, seed, key)
+                        x[i] = math.sqrt(chi_square(np.uint64(prompt), call, degrees, normal, role, seed, key))
+                        call += (degrees // 2 + 3) // 4
+                        odd += degrees % 2
+                    continue
                 if drawn % 4 == 0:
                     words = philox(np.uint64(prompt), np.uint64(drawn // 4), role, np.uint64(0), seed, key)
                     four[0], four[1] = normal_pair(words[0], words[1])
@@ -149,7 +179,7 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                 squares += x[i] * x[i]
                 drawn += 1
             if token <= n:
-                factor = number1
+                factor = scale if law == FACTOR and token < n else number1
                 if law == SPHERE:
                     factor = number1 / math.sqrt(squares)
                 elif law == GAMMA:
@@ -294,9 +324,9 @@ class CudaEngine(ReferenceEngine):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         model, task = plan.linear
-        self.law = law_of(task)
+        self.drawn = moments_of(task)
         known = all(type(run.optimizer) in (SGD, Adam) for run in plan.runs)
-        self.whole = known and self.law is not None and model.block <= LARGEST
+        self.whole = known and self.drawn is not None and model.block <= LARGEST
         """Whether whole steps run in kernels."""
         if not self.whole:
             return
@@ -321,7 +351,7 @@ class CudaEngine(ReferenceEngine):
         if not self.whole:
             super().advance(state, steps)
             return
-        assert self.law is not None  # or whole steps would not run in kernels
+        assert self.drawn is not None  # or whole steps would not run in kernels
         plan, runs, blocks = self.plan, len(self.plan.runs), self._partial.shape[1]
         lr, clip = self.lr.squeeze(-1), on_device(self.clip.squeeze(-1))
         data, partial, owner = on_device(self._data), on_device(self._partial), on_device(self.seed_of_run)
@@ -333,7 +363,7 @@ class CudaEngine(ReferenceEngine):
         for _ in range(steps):
             rates = on_device(plan.rate(state.step) * lr)
             self.kernels.draw[-(-prompts // THREADS), THREADS](
-                data, seeds, state.step, plan.batch, plan.task.n, *self.law, int(Stream.TRAINING)
+                data, seeds, state.step, plan.batch, *self.drawn, int(Stream.TRAINING)
             )
             self.kernels.add[(blocks, runs), THREADS](data, owner, theta, counts[3], partial)
             self.kernels.update[runs, THREADS](

@@ -19,7 +19,7 @@ from ..random import Stream
 from ..tasks import LinearRegression, Prompts, Task
 from ..vectors import Layout, Model, P, pack
 from . import TASKS, compiling, unfit
-from .laws import law_of
+from .laws import tokens_of
 
 if TYPE_CHECKING:
     from .attending_loops import AttendingLoops
@@ -81,6 +81,7 @@ def hessian_products(
     prompts: Any,
     *,
     engine: str = "auto",
+    start: int = 0,
 ) -> P:
     """Products of the loss's Hessian with any number of directions, exact to rounding, for all runs at once.
 
@@ -90,6 +91,8 @@ def hessian_products(
         directions: ``[..., count, *model.parameter_shape]``, or a mapping of such; the same leading axes.
         prompts: shared by all runs.
         engine: "auto", "cpu" (gradients of dual numbers) or "reference" (autograd twice).
+        start: entries of the products before parameter number `start` of a run are not asked for, and are zero where
+            that spares work.
 
     Returns:
         H v, shaped like the directions, in the parameters' dtype; zero where the loss is linear, or does not depend
@@ -119,7 +122,7 @@ def hessian_products(
     along = rows.reshape(len(flat), kind.lead[-1], layout.size)
     prompts = _prepared(model, parameters, prompts)
     if (loops := _loops(engine, model, flat)) is not None:
-        products = loops.hessian_products(flat, along, prompts)
+        products = loops.hessian_products(flat, along, prompts, start)
     else:
         loss = _loss_of(model, layout, parameters)
         products = torch.stack([_products(loss, *run, prompts) for run in zip(flat, along, strict=True)])
@@ -189,7 +192,7 @@ def _unable(model: Model, flat: Tensor) -> str | None:
 
 def _drawable(model: Model, task: object) -> bool:
     """Whether a model's compiled loops draw the prompts of a task themselves."""
-    return type(task) is TASKS[type(model)] and (not isinstance(task, LinearRegression) or law_of(task) is not None)
+    return type(task) is TASKS[type(model)] and (not isinstance(task, LinearRegression) or tokens_of(task) is not None)
 
 
 def _loops(engine: str, model: Model, flat: Tensor) -> Loops | EmbeddedLoops | AttendingLoops | None:

@@ -28,7 +28,7 @@ from llvmlite import ir
 from numba import from_dtype, get_thread_id, prange, types
 from numba.extending import intrinsic
 
-from . import algebra, draw
+from . import algebra, variates
 from .pieces import Piece, elements, tile_of
 from .products import offset
 from .vector import Value, component_type, components, inline, pack, registers, scratch, view
@@ -41,7 +41,7 @@ _compiled = algebra.specialise(inline, offset=offset, registers=registers)
 matrix, transpose, outer, dot = _compiled.matrix, _compiled.transpose, _compiled.outer, _compiled.dot
 apply, apply_plus, multiply = _compiled.apply, _compiled.apply_plus, _compiled.multiply
 multiply_plus, multiply_symmetric = _compiled.multiply_plus, _compiled.multiply_symmetric
-normals = draw.normals
+normals = variates.normals
 
 
 def rows_of(n: int, d: int) -> int:
@@ -175,8 +175,11 @@ def last_row(weights, layers, size):
 
 
 @inline
-def backward(bars, kept, weights, vectors, spare, error_bar, tile, layers, size):
-    """Add gradients in P and Q to `bars`; leave S_bar in the first spare matrix, x_bar in the third vector."""
+def backward(bars, kept, weights, vectors, spare, error_bar, tile, layers, size, back):
+    """Add gradients in P and Q of the last `back` layers to `bars`.
+
+    Where `back` is larger than their number, leave S_bar in the first spare matrix and x_bar in the third vector.
+    """
     m, v, x_bar = vectors, offset(vectors, size), offset(vectors, 2 * size)
     m_bar, v_bar = offset(vectors, 3 * size), offset(vectors, 4 * size)
     s, _, _, _, x = layer_of(kept, layers - 1, size)
@@ -192,7 +195,7 @@ def backward(bars, kept, weights, vectors, spare, error_bar, tile, layers, size)
     t_bar, sum_bar, both = matrix(spare, 3, size), matrix(spare, 4, size), matrix(spare, 5, size)
     outer(s_bar, v_bar, m, False, size)
     outer(s_bar, m, v_bar, True, size)
-    for layer in range(layers - 2, -1, -1):
+    for layer in range(layers - 2, max(0, layers - back) - 1, -1):
         s, t, a, w, x = layer_of(kept, layer, size)
         p, q = matrix(weights, 2 * layer, size), matrix(weights, 2 * layer + 1, size)
         p_bar, q_bar = matrix(bars, 2 * layer, size), matrix(bars, 2 * layer + 1, size)
@@ -201,20 +204,22 @@ def backward(bars, kept, weights, vectors, spare, error_bar, tile, layers, size)
         multiply_plus(p_bar, p_bar, a_bar, transpose(t), tile, size)
         multiply(t_bar, transpose(p), a_bar, tile, size)
         multiply_plus(q_bar, q_bar, s, t_bar, tile, size)
-        multiply(sum_bar, t_bar, transpose(q), tile, size)
-        multiply_plus(w_bar, s_bar, s_bar, a, tile, size)  # S'_bar (I + A)
-        for i in range(size):
-            for j in range(size):
-                both[0][i * size + j] = sum_bar[0][i * size + j] + sum_bar[0][j * size + i] + w_bar[0][i * size + j]
-        multiply_symmetric(s_bar, both, transpose(a), w_bar, tile, size)
-        apply_plus(v_bar, x_bar, transpose(a), x_bar, size)
-        for i in range(size):
-            x_bar[i] = v_bar[i]
+        if layer > layers - back:  # there is more to come
+            multiply(sum_bar, t_bar, transpose(q), tile, size)
+            multiply_plus(w_bar, s_bar, s_bar, a, tile, size)  # S'_bar (I + A)
+            for i in range(size):
+                for j in range(size):
+                    total = sum_bar[0][i * size + j] + sum_bar[0][j * size + i]
+                    both[0][i * size + j] = total + w_bar[0][i * size + j]
+            multiply_symmetric(s_bar, both, transpose(a), w_bar, tile, size)
+            apply_plus(v_bar, x_bar, transpose(a), x_bar, size)
+            for i in range(size):
+                x_bar[i] = v_bar[i]
 
 
 @inline
-def prompt_gradient(x, y, weight, theta, result, work, sums, tile, scale, inverse, reverse, layers, n, d, hidden):
-    """Add a block's gradients of (scale / 2) e^2 to `result` if `reverse`, and e^2 itself to its last element."""
+def prompt_gradient(x, y, weight, theta, result, work, sums, tile, scale, inverse, back, layers, n, d, hidden):
+    """Add a block's gradients of (scale / 2) e^2 to `result`, and e^2 itself to its last element; see `gradient`."""
     size = d + 1
     network = hidden * (2 * d + 1) + d
     h, z = work, offset(work, (n + 1) * hidden)
@@ -230,8 +235,9 @@ def prompt_gradient(x, y, weight, theta, result, work, sums, tile, scale, invers
     error = weight * (y[n] + forward(kept, weights, vectors, tile, layers, size))
     count = network + 2 * layers * size * size
     result[count] = result[count] + error * error
-    if reverse:
-        backward(bars, kept, weights, vectors, spare, error * scale, tile, layers, size)
+    if back > 0:
+        backward(bars, kept, weights, vectors, spare, error * scale, tile, layers, size, back)
+    if back > layers:
         x_bar, product = offset(vectors, 2 * size), offset(vectors, 3 * size)
         for token in range(n):  # z_bar = (1/n) S_bar z, in the place of z
             apply(product, matrix(spare, 0, size), offset(z, token * size), size)
@@ -255,15 +261,14 @@ def gradient(d: int, hidden: int, dtype: np.dtype[Any], tangents: int) -> Piece:
         given: [rows, blocks], rows as in :func:`rows_of`, of which the first `take` blocks are meant.
         theta [count - 1] (plain, with tangents), sums, work, own [rows]: parameters, result, memory.
         take, blocks, rows, count, layers, n, heads, kind: as above; heads and kind are for another model.
-        reverse: 0 for squared errors alone, in the last of `sums`; scale; inverse: 1 / n.
+        back: how many of the last parts get gradients, of which the network is the first and each layer another; 0 for
+            squared errors alone, in the last of `sums`; scale; inverse: 1 / n.
     """
     size = d + 1
     rows_of_tile, columns = tile_of(size, tangents)
     held, accumulators = rows_of_tile * columns, 2 * d + 1
 
-    def piece(
-        given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, reverse, scale, inverse
-    ):
+    def piece(given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, back, scale, inverse):
         tile = (scratch(work, held), rows_of_tile, columns)
         unit = scratch(work, accumulators)
         for i in range(count):
@@ -273,7 +278,7 @@ def gradient(d: int, hidden: int, dtype: np.dtype[Any], tangents: int) -> Piece:
                 own[i] = given[i * blocks + b]
             y = offset(own, (n + 1) * d)
             prompt_gradient(
-                own, y, own[rows - 1], theta, sums, work, unit, tile, scale, inverse, reverse != 0, layers, n, d, hidden
+                own, y, own[rows - 1], theta, sums, work, unit, tile, scale, inverse, back, layers, n, d, hidden
             )
 
     return token_signature(dtype, tangents), piece
@@ -299,7 +304,7 @@ def prompts(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int) -> Any:
             s = item // tiles
             tile = item - s * tiles
             thread = get_thread_id()
-            normals(tokens[thread], TILE, tile * TILE, seeds[s], steps[s], stream)
+            normals(tokens[thread], TILE, tile * TILE, seeds[s], steps[s], stream, 0)
             weights = view(network, 0, 0)
             x = offset(view(work, lanes, 0), thread * (work.shape[1] // lanes))
             h = offset(x, (n + 1) * d)

@@ -195,7 +195,9 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                             row = (above + r * chunks + chunk) * (wide + 1) * lanes
                                             parameters = offset(view(theta, 0, 0), r * wide)
                                             sums = offset(view(partial, 0, 0), row)
-                                            call(gradient, (own, parameters, sums, space, blocks, layers, scale, 1))
+                                            call(
+                                                gradient, (own, parameters, sums, space, blocks, layers, scale, layers)
+                                            )
                             if phase == 0:
                                 for place in range(starts[s], starts[s + 1]):
                                     r = order[place]
@@ -228,13 +230,13 @@ def gradients(jit: Callable[[Any], Any]) -> Any:
         gradient: a piece, for as many tangents.
         data: [sets, blocks, numbers, lanes]; chosen: [R] int64, the set of each run.
         theta: [R, G, 1 + tangents], parameters and directions.
-        batch, layers: prompts in a set, depth.
+        batch, layers, back: prompts in a set, depth, how many of the last layers get gradients.
         partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work: [T, ...]: memory.
         result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
     """
 
     @jit
-    def kernel(gradient, data, chosen, theta, batch, layers, partial, work, result):
+    def kernel(gradient, data, chosen, theta, batch, layers, back, partial, work, result):
         runs, wide, components = theta.shape
         _, all_blocks, numbers, lanes = data.shape
         per = CHUNK // lanes
@@ -248,7 +250,7 @@ def gradients(jit: Callable[[Any], Any]) -> Any:
             sums = offset(view(partial, 0, 0), item * partial.shape[1] * lanes)
             space = offset(view(work, 0, 0), get_thread_id() * work.shape[1])
             blocks = min(all_blocks - begin, per)
-            call(gradient, (own, parameters, sums, space, blocks, layers, scale, 1))
+            call(gradient, (own, parameters, sums, space, blocks, layers, scale, back))
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
 
@@ -313,12 +315,12 @@ def tokens(jit: Callable[[Any], Any]) -> Any:
     Arguments of the kernel (T threads):
         prompts: a piece.
         out: [sets, rows, prompts in whole SIMD values] to receive the prompts of (seeds[s], steps[s]), uint32.
-        stream, batch, n, d, law, number1, number2: what is drawn.
+        stream, batch, law, number1, number2, n, d: what is drawn.
         drawn [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...] float64: memory.
     """
 
     @jit
-    def kernel(prompts, out, seeds, steps, stream, batch, n, d, law, number1, number2, drawn, norms, lengths):
+    def kernel(prompts, out, seeds, steps, stream, batch, law, number1, number2, n, d, drawn, norms, lengths):
         sets, rows, padded = out.shape
         chunks = (padded + CHUNK - 1) // CHUNK
         for item in prange(sets * chunks):
@@ -357,15 +359,14 @@ def token_gradients(jit: Callable[[Any], Any]) -> Any:
         prompts: [sets, rows, blocks * lanes], as ``token_loops`` packs them; chosen: [R] int64, the set of each run.
         theta: [R, G, 1 + tangents], parameters and directions.
         batch, layers, n, heads, kind: prompts in a set, depth, context length, and what else the piece asks for.
-        reverse: 0 for squared errors alone, in the last place of `result`; per: blocks in a chunk.
+        back: how many of the last parts get gradients, 0 for squared errors alone, in the last place of `result`;
+        per: blocks in a chunk.
         partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work [T, ...], own [T, rows * lanes]: memory.
         result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
     """
 
     @jit
-    def kernel(
-        gradient, prompts, chosen, theta, batch, layers, n, heads, kind, reverse, per, partial, work, own, result
-    ):
+    def kernel(gradient, prompts, chosen, theta, batch, layers, n, heads, kind, back, per, partial, work, own, result):
         runs, wide, components = theta.shape
         _, rows, padded = prompts.shape
         lanes = partial.shape[2]
@@ -387,7 +388,7 @@ def token_gradients(jit: Callable[[Any], Any]) -> Any:
             call(
                 gradient,
                 (given, parameters, sums, space, local, min(blocks - begin, per), blocks, rows, wide + 1, layers, n,
-                 heads, kind, reverse, scale, inverse),
+                 heads, kind, back, scale, inverse),
             )  # fmt: skip
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..tasks import GammaScaled, Gaussian, LinearRegression, Sphere
 
-GAUSSIAN, SPHERE, GAMMA = 0, 1, 2
-"""Laws that kernels draw; their two numbers are (std, -), (radius, -) and (shape, scale)."""
+GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
+"""Laws that kernels draw. Their two numbers are (std, -), (radius, -), (shape, scale) and twice (std, context length).
+
+The last two are Gaussian covariates as ``LinearRegression.factored`` has them: the triangular factor alone, whose d
+rows have the second moments of the context, or the context itself.
+"""
 
 
-def law_of(task: LinearRegression) -> tuple[int, float, float] | None:
-    """The task's covariates as kernels know them; None for a law they do not know."""
+class Drawn(NamedTuple):
+    """What kernels draw for a task: a law, its numbers, and how many rows stand for the context."""
+
+    law: int
+    number1: float
+    number2: float
+    n: int
+
+
+def tokens_of(task: LinearRegression) -> Drawn | None:
+    """The task's prompts, token by token; None for a law that kernels do not know."""
     law = task.covariates
     if type(law) is Gaussian:
-        return GAUSSIAN, float(law.std), 0.0
+        return Drawn(FRAME if task.factored else GAUSSIAN, float(law.std), float(task.n), task.n)
     if type(law) is Sphere:
-        return SPHERE, float(law.radius), 0.0
+        return Drawn(SPHERE, float(law.radius), 0.0, task.n)
     if type(law) is GammaScaled:
-        return GAMMA, float(law.shape), float(law.scale)
+        return Drawn(GAMMA, float(law.shape), float(law.scale), task.n)
     return None
+
+
+def moments_of(task: LinearRegression) -> Drawn | None:
+    """Rows with the second moments of the same prompts, fewer where that is possible; None as above."""
+    drawn = tokens_of(task)
+    return Drawn(FACTOR, drawn.number1, drawn.number2, task.d) if drawn is not None and task.factored else drawn
+
+
+def rows_of(drawn: Drawn, d: int) -> int:
+    """Rows of memory that a chunk of prompts is drawn in, a multiple of four."""
+    spare = {FACTOR: d, FRAME: (d + 3) * d}.get(drawn.law, 0)
+    return -(-((drawn.n + 2) * d + spare) // 4) * 4

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from ..random import Stream
 from ..tasks import LinearRegression, Moments, Prompts
 from . import algebra, kernels, pieces
 from .compiling import drawing, kernel, piece
-from .laws import GAUSSIAN, law_of
+from .laws import GAUSSIAN, Drawn, moments_of, rows_of
 
 MEMORY = 2**26
 """Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
@@ -35,18 +36,17 @@ TRAINING = ("prompts", "moments", "gradient")
 Array = NDArray[Any]
 
 
-def known_law(task: LinearRegression) -> tuple[int, float, float]:
-    """:func:`law_of` a task whose law kernels know.
+def known(drawn: Drawn | None, task: LinearRegression) -> Drawn:
+    """What kernels draw for a task.
 
     Raises:
-        ValueError: another law.
+        ValueError: its law is not one that they know.
     """
-    law = law_of(task)
-    if law is None:
+    if drawn is None:
         raise ValueError(
             f"covariates = {task.covariates!r} cannot be drawn by compiled loops: sample prompts from the task"
         )
-    return law
+    return drawn
 
 
 def rule_of(optimizer: Optimizer) -> tuple[int, tuple[float, float, float]] | None:
@@ -71,6 +71,11 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     raw = np.zeros(count + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + count].view(dtype).reshape(shape)
+
+
+def part_of(parts: Sequence[int], parameter: int) -> int:
+    """Which part of a model a parameter belongs to, given the first parameter of each."""
+    return bisect.bisect_right(parts, parameter) - 1
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,15 @@ class Loops:
         padded = (size + 15) // 16 * 16
         return aligned((numba.config.NUMBA_NUM_THREADS, padded * self.lanes * (1 + tangents)), self.kind)
 
-    def memory(self, n: int) -> Memory:
-        """Memory for a kernel that draws prompts of n examples."""
-        threads, d = numba.config.NUMBA_NUM_THREADS, self.model.d
-        rows = -(-(n + 2) * d // 4) * 4
+    def memory(self, drawn: Drawn) -> Memory:
+        """Memory for a kernel that draws prompts."""
+        threads = numba.config.NUMBA_NUM_THREADS
         return Memory(
             work=self.work(),
             data=aligned((threads, pieces.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
-            tokens=aligned((threads, rows, pieces.PITCH), self.kind),
+            tokens=aligned((threads, rows_of(drawn, self.model.d), pieces.PITCH), self.kind),
             norms=aligned((threads, pieces.CHUNK), self.kind),
-            lengths=aligned((threads, 3, (n + 2) * pieces.CHUNK + 8), np.dtype(np.float64)),
+            lengths=aligned((threads, 3, (drawn.n + 2) * pieces.CHUNK + 8), np.dtype(np.float64)),
         )
 
     def chunks(self, batch: int) -> int:
@@ -166,7 +170,7 @@ class Loops:
         data[...] = full.transpose(1, 2).numpy()
         return data
 
-    def _differentiate(self, points: Array, data: Array, chosen: Array, batch: int, tangents: int) -> Array:
+    def _differentiate(self, points: Array, data: Array, chosen: Array, batch: int, tangents: int, back: int) -> Array:
         """The gradients kernel on points [runs, wide, 1 + tangents]: [runs, wide + 1, 1 + tangents]."""
         chunks = self.chunks(data.shape[1] * self.lanes)
         each = (self.wide + 1) * (1 + tangents)
@@ -177,8 +181,8 @@ class Loops:
         for start in range(0, len(points), group):
             part = slice(start, start + group)
             self.run(
-                "gradients", ["gradient"], data, chosen[part], points[part], batch, self.model.layers, partial, work,
-                result[part], tangents=tangents,
+                "gradients", ["gradient"], data, chosen[part], points[part], batch, self.model.layers, back, partial,
+                work, result[part], tangents=tangents,
             )  # fmt: skip
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
@@ -189,16 +193,19 @@ class Loops:
         shared = prompts.target.ndim == 1
         chosen = np.zeros(len(points), np.int64) if shared else np.arange(len(points), dtype=np.int64)
         batch = prompts.target.shape[-1]
-        result = torch.from_numpy(self._differentiate(points, data, chosen, batch, 0)[..., 0])
+        result = torch.from_numpy(self._differentiate(points, data, chosen, batch, 0, self.model.layers)[..., 0])
         return result[:, -1] / batch, result[:, :-1].reshape(parameters.shape)
 
-    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts | Moments) -> Tensor:
+    def hessian_products(
+        self, parameters: Tensor, directions: Tensor, prompts: Prompts | Moments, start: int = 0
+    ) -> Tensor:
         """Exact Hessian-vector products, by dual numbers: the derivative of each gradient entry along a direction.
 
         Args:
             parameters: ``[runs, *model.parameter_shape]``.
             directions: ``[runs, count, *model.parameter_shape]``.
             prompts: shared by all runs, or with a leading axis of runs.
+            start: entries before this parameter are not asked for, and are zero where that spares work.
 
         Returns:
             ``[runs, count, *model.parameter_shape]``.
@@ -214,7 +221,8 @@ class Loops:
         data = self.pack(prompts)
         owner = np.zeros(runs, np.int64) if prompts.target.ndim == 1 else np.arange(runs, dtype=np.int64)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
-        result = self._differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents)
+        back = self.model.layers - part_of(self.model.parts, start)
+        result = self._differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents, back)
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
         return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
 
@@ -233,9 +241,9 @@ class Loops:
         The prompts are drawn in the kernel: of one seed, shared by all runs, or of one seed a run. Runs of equal seeds
         share what is drawn; a run's bits do not depend on the others.
         """
-        law = known_law(task)
+        drawn = known(moments_of(task), task)
         theta = np.ascontiguousarray(self.flat(parameters))
-        runs, kind, memory = len(theta), self.kind, self.memory(task.n)
+        runs, kind, memory = len(theta), self.kind, self.memory(drawn)
         rows = numba.config.NUMBA_NUM_THREADS * runs * self.chunks(batch)
         partial = aligned((rows, self.wide + 1, self.lanes), kind)
         record = np.zeros((steps, runs, self.wide + 1), kind)
@@ -248,7 +256,7 @@ class Loops:
             part = record[start : start + group]
             self.run(
                 "training", TRAINING, theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule,
-                hyper, np.ones(len(part)), 0.0, part, *law, task.n, task.d, np.uint32(stream), first + start, batch,
+                hyper, np.ones(len(part)), 0.0, part, *drawn, task.d, np.uint32(stream), first + start, batch,
                 self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
                 memory.lengths,
             )  # fmt: skip
@@ -258,8 +266,9 @@ class Loops:
     def losses(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.pack(prompts), self.flat(parameters)
-        memory = self.memory(1)
-        return self._losses(data, theta, 1, (GAUSSIAN, 1.0, 0.0), 1, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
+        nothing = Drawn(GAUSSIAN, 1.0, 0.0, 1)
+        memory = self.memory(nothing)
+        return self._losses(data, theta, 1, nothing, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
 
     def drawn_losses(
         self,
@@ -272,24 +281,24 @@ class Loops:
         first: int = 0,
     ) -> Tensor:
         """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
-        law = known_law(task)
+        drawn = known(moments_of(task), task)
         data, theta = np.zeros((0, 0, self.numbers, self.lanes), self.kind), self.flat(parameters)
         group = max(1, MEMORY // (self.chunks(batch) * len(theta) * self.lanes * self.kind.itemsize))
-        memory = self.memory(task.n)
+        memory = self.memory(drawn)
         parts = []
         for start in range(0, blocks, group):
             size = min(group, blocks - start)
-            parts.append(self._losses(data, theta, size, law, task.n, int(stream), seed, first + start, batch, memory))
+            parts.append(self._losses(data, theta, size, drawn, int(stream), seed, first + start, batch, memory))
         return torch.cat(parts, dim=1)
 
     def _losses(
-        self, data: Array, theta: Array, sets: int, law: tuple[int, float, float], n: int, stream: int, seed: int,
-        step: int, batch: int, memory: Memory,
+        self, data: Array, theta: Array, sets: int, drawn: Drawn, stream: int, seed: int, step: int, batch: int,
+        memory: Memory,
     ) -> Tensor:  # fmt: skip
         result = np.zeros((sets, len(theta)), self.kind)
         partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
         self.run(
-            "losses", TRAINING, data, theta, result, *law, n, self.model.d, np.uint32(stream),
+            "losses", TRAINING, data, theta, result, *drawn, self.model.d, np.uint32(stream),
             np.uint32(seed), step, batch, self.model.layers, partial, memory.work, memory.data, memory.tokens,
             memory.norms, memory.lengths,
         )  # fmt: skip

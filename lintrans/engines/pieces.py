@@ -120,7 +120,8 @@ def gradient(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents
     """Gradient of (scale / 2) e^2, summed over blocks, then the sum of e^2: `sums` [G + 1], each with its tangents.
 
     Arguments of the piece: data [blocks, numbers], parameters [G] (plain, with tangents), sums, work, blocks, layers,
-    scale, reverse. With reverse = 0 there is only the sum of e^2, and `sums` [1]: one compile serves both.
+    scale, back. Only the last `back` layers get gradients, zero elsewhere; with 0 there is only the sum of e^2, and
+    `sums` [1]: one compile serves all.
     """
     numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size, tangents)
     held = rows * columns
@@ -129,13 +130,13 @@ def gradient(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents
         elements(dtype), elements(dtype, tangents, 0), dual, dual, INTEGER, INTEGER, from_dtype(dtype), INTEGER
     )
 
-    def piece(data, parameters, sums, work, blocks, layers, scale, reverse):
+    def piece(data, parameters, sums, work, blocks, layers, scale, back):
         tile, shape = (scratch(work, held), rows, columns), (layers, size, heads, sparse)
-        count = 2 * layers * heads * size * size + 1 if reverse else 1
+        count = 2 * layers * heads * size * size + 1 if back > 0 else 1
         for i in range(count):
             sums[i] = 0.0
         for b in range(blocks):
-            gradient_of(offset(data, b * numbers), parameters, sums, scale, work, tile, shape, reverse != 0)
+            gradient_of(offset(data, b * numbers), parameters, sums, scale, work, tile, shape, back)
 
     return signature, piece
 

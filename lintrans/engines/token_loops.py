@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models import TensorModel
+from ..models import LinearTransformer
+from ..nonlinear import EmbeddedTransformer
 from ..random import Stream
 from ..tasks import Prompts
 from .base import Plan, State
 from .compiling import kernel
 from .embedded import rows_of
-from .loops import MEMORY, Array, aligned
+from .loops import MEMORY, Array, aligned, part_of
 from .pieces import CHUNK, lanes_of
 from .reference import ReferenceEngine
 
@@ -35,11 +36,12 @@ class TokenLoops(ABC):
         dtype: torch.float32 or torch.float64.
     """
 
-    def __init__(self, model: TensorModel, d: int, layers: int, dtype: torch.dtype) -> None:
+    def __init__(self, model: LinearTransformer | EmbeddedTransformer, d: int, layers: int, dtype: torch.dtype) -> None:
         self.d, self.layers, self.dtype = d, layers, dtype
         self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self.lanes = lanes_of(self.kind)
         self.wide = torch.Size(model.parameter_shape).numel()
+        self.parts = model.parts
         self.shape = (1, 0)  # heads and kind of attention, for pieces that ask
         self._kept: dict[str, Array] = {}
 
@@ -81,11 +83,12 @@ class TokenLoops(ABC):
         return data
 
     def differentiate(
-        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, reverse: bool = True
+        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, back: int | None = None
     ) -> Array:
         """Points [runs, wide, 1 + tangents] on the sets `chosen`: [runs, wide + 1, 1 + tangents].
 
-        That is the mean loss's gradient, then the sum of squared errors; without `reverse` that sum alone.
+        That is the mean loss's gradient, then the sum of squared errors. Only the last `back` of the model's parts get
+        gradients (None: all); with 0 there is that sum alone.
         """
         chunks = -(-data.shape[-1] // CHUNK)
         n = (data.shape[1] - 1) // (self.d + 1) - 1
@@ -99,7 +102,7 @@ class TokenLoops(ABC):
             part = slice(start, start + group)
             kernel("token_gradients", self.kind)(
                 self.piece(tangents), data, chosen[part], points[part], batch, self.layers, n, *self.shape,
-                int(reverse), CHUNK // self.lanes, partial, work, own, result[part],
+                len(self.parts) if back is None else back, CHUNK // self.lanes, partial, work, own, result[part],
             )  # fmt: skip
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
@@ -122,8 +125,10 @@ class TokenLoops(ABC):
         data = self.pack(prompts)
         return self.on(parameters, data, self.chosen(len(parameters), len(data)), prompts.batch)
 
-    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts) -> Tensor:
+    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts, start: int = 0) -> Tensor:
         """Exact Hessian-vector products ``[runs, count, G]`` by dual numbers, two directions at a time.
+
+        Entries before number `start` are not asked for, and are zero where that spares work.
 
         Exact where the loss is smooth: on the kinks of relus the derivative is that of one side, as in torch.
         """
@@ -138,7 +143,8 @@ class TokenLoops(ABC):
         data = self.pack(prompts)
         owner = np.repeat(self.chosen(runs, len(data)), groups)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
-        result = self.differentiate(flat, data, owner, prompts.batch, tangents)
+        back = len(self.parts) - part_of(self.parts, start)
+        result = self.differentiate(flat, data, owner, prompts.batch, tangents, back)
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
         return torch.from_numpy(np.ascontiguousarray(products)).to(directions)
 
@@ -162,7 +168,7 @@ class TokenLoops(ABC):
     def losses(self, parameters: Tensor, data: Array, batch: int) -> Tensor:
         """Losses ``[runs]`` on packed prompts that all runs share."""
         points = self.points(parameters)
-        result = self.differentiate(points, data, np.zeros(len(points), np.int64), batch, reverse=False)
+        result = self.differentiate(points, data, np.zeros(len(points), np.int64), batch, back=0)
         return torch.from_numpy(result[:, -1, 0] / batch)
 
 
