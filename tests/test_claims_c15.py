@@ -100,6 +100,7 @@ def test_scales_say_what_they_lack() -> None:
     paper = c15.judge("paper", found(), NONLINEAR_BUDGETS["paper"]).deviations
     assert paper == (
         "batches of 1,000 prompts instead of 2,000",
+        "typical losses from 200 blocks instead of 1,000",
         "noise: 1,000 minibatches instead of 10,000",
         "noise: the gradient estimated on 100,000 prompts instead of 200,000",
         "noise: minibatches of 1,000 prompts instead of 2,000",
