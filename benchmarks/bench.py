@@ -23,7 +23,8 @@ from typing import Any
 import numba
 import torch
 
-from lintrans.engines.derivatives import batch_gradients, hessian_products
+from lintrans.diagnostics.curvature import hessian
+from lintrans.engines.derivatives import batch_gradients
 
 from . import measure
 from .candidates import CANDIDATES, SHAPES, Shape, ensemble
@@ -159,7 +160,7 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
             data = loops.pack(shape.task.sample_moments(shape.batch, dtype=shape.kind))
             owner = torch.zeros(runs, dtype=torch.int64).numpy()
             count = measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse")
-            call = lambda: loops._differentiate(points, data, owner, shape.batch, 0)  # noqa: E731, B023
+            call = lambda: loops.differentiate(points, data, owner, shape.batch)  # noqa: E731, B023
             seconds = min(measure.alternate({"gradient": call}, 4 * rounds)["gradient"]) / runs
             peak = measure.peak(dtype, 1)
             numba.set_num_threads(1)
@@ -182,9 +183,8 @@ def derivatives(rounds: int) -> dict[str, float]:
     model, task = shape.model, shape.task
     parameters, prompts = model.init(0, dtype=torch.float64), task.sample_moments(1000, dtype=torch.float64)
     size = parameters.numel()
-    eye = torch.eye(size, dtype=torch.float64).reshape(size, *model.parameter_shape)
     calls: dict[str, Any] = {
-        "hessian": lambda: hessian_products(model, parameters, eye, prompts),
+        "hessian": lambda: hessian(model, parameters, prompts),
         "gradients": lambda: batch_gradients(model, task, parameters.float(), batch=1000, count=1000),
     }
     times = measure.alternate(calls, rounds)

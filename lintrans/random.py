@@ -32,9 +32,9 @@ ROUNDS = 10
 SMALL_SHAPE = 0.2
 """Shapes of the Gamma law up to which the sampler for small shapes is the faster."""
 MASK = UINT32 - 1
-FRAME = 2
-"""The counter's last word for normals behind a random frame; 0 is for other normals, from 1 on for attempts at lengths,
-of which those of chi-squared variates never fail."""
+FRAME_ATTEMPT = 2
+"""The counter's last word for normals behind a random frame: 0 is for other normals, 1 for chi-squared variates. From 1
+on there are attempts at Gamma variates too, but no law of covariates takes both kinds."""
 
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -134,7 +134,7 @@ class Source:
     def normals(self, count: int, attempt: int = 0) -> Tensor:
         """Standard normals [*seeds, count, batch], float64; the first k of a larger count are those of k.
 
-        Another `attempt` (0 or FRAME) gives others.
+        Another `attempt` (0 or FRAME_ATTEMPT) gives others.
         """
         calls = -(-count // 4)
         a, b, c, d = self._words(calls, attempt)

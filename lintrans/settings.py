@@ -245,7 +245,7 @@ NONLINEAR_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
     {
         "paper": SizeBudget(
             replace(NONLINEAR_PROTOCOL.training, batch=1000, blocks=200, seconds=90),
-            replace(NONLINEAR_PROTOCOL.curvature, probes=(1, 750, 1250, 2000), seconds=180),
+            replace(NONLINEAR_PROTOCOL.curvature, probes=(1, 750, 1250), seconds=180),
             NoiseBudget(_NONLINEAR, 5, 1000, 1000, 100_000, (), (), 0, 0, 15),
             300,
         ),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import real, whole
-from .random import FRAME, Source, Stream
+from .random import FRAME_ATTEMPT, Source, Stream
 
 
 @runtime_checkable
@@ -302,7 +302,7 @@ class LinearRegression:
         """Covariates [*seeds, n + 1, d, batch] and teachers [*seeds, d, batch], float64."""
         if self.factored:
             factor, query, teacher = self._factor(source)
-            normals = source.normals(self.n * self.d, FRAME).reshape(*source.lead, self.n, self.d, source.batch)
+            normals = source.normals(self.n * self.d, FRAME_ATTEMPT).reshape(*source.lead, self.n, self.d, source.batch)
             context = torch.einsum("...nib,...ijb->...njb", frame(normals), factor)
             return torch.cat([context, query.unsqueeze(-3)], dim=-3), teacher
         x, teacher = self._tokens(source)

@@ -17,6 +17,7 @@ from lintrans.diagnostics import batches
 from lintrans.diagnostics.batches import BatchLoss, batches_along, block_losses, worst_prompts
 from lintrans.engines import choose, derivatives
 from lintrans.figures import depth as figures
+from lintrans.figures.style import LARGEST
 from lintrans.probes import TypicalLoss
 from lintrans.problems import PROBLEMS
 from lintrans.random import Stream
@@ -187,6 +188,22 @@ def test_mean_against_typical_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     met = deep.batches_met({"depth 2": replace(history, snapshots={0: parameters})}, 20, 5, 1)
     assert set(met["depth 2"]["step"]) == {0}
     assert len(figures.batches_met(met).axes) == 1
+
+
+@pytest.mark.parametrize("top", [1e150, 3e260, 1e300, 1.7e308, np.inf])
+def test_figures_hold_the_largest_losses(top: float) -> None:
+    """Deep models meet prompts whose loss is near the end of float64, or beyond."""
+    rows = [
+        {"optimizer": o, "seed": 0, "metric": "batch_loss", "step": step, "prompts": 1000 * (step + 1), "value": value,
+         "mean": value, "typical": 0.5}
+        for o in ("sgd", "adam") for step, value in enumerate((0.1, 1.0, top))
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    for figure in (figures.batches_met({"depth 8": frame}), figures.running_means({"depth 8": frame})):
+        figure.canvas.draw()
+        low, high = figure.axes[0].get_ylim()
+        assert low < 0.1
+        assert high > (top if top <= LARGEST else 1.0)
 
 
 @pytest.mark.slow

@@ -77,12 +77,24 @@ def assert_near(ours: Tensor, theirs: Any) -> None:
 @pytest.mark.skipif(compiling.problem() is not None, reason="no compiler here")
 @pytest.mark.parametrize(
     "model",
-    [*(lt.LinearTransformer(layers, 5, init_std=0.3) for layers in (1, 2, 4)), lt.EmbeddedTransformer()],
+    [
+        *(lt.LinearTransformer(layers, 5, init_std=0.3) for layers in (1, 2, 4)),
+        lt.LinearTransformer(3, 5, attention="softmax", init_std=0.3),
+        *(
+            pytest.param(model, marks=pytest.mark.slow)
+            for model in (
+                lt.LinearTransformer(3, 2, heads=2, init_std=0.3),
+                lt.LinearTransformer(3, 2, heads=2, form="full", init_std=0.3),
+                lt.LinearTransformer(3, 2, heads=2, form="full", attention="relu", init_std=0.3),
+            )
+        ),
+        lt.EmbeddedTransformer(),
+    ],
     ids=str,
 )
 def test_compiled_hessians_part_by_part_are_torchs(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products that go back no further than their layer, and the rest by symmetry."""
-    task = lt.FeatureRegression() if isinstance(model, lt.EmbeddedTransformer) else lt.LinearRegression()
+    task = lt.FeatureRegression() if isinstance(model, lt.EmbeddedTransformer) else lt.LinearRegression(model.d)
     parameters, prompts = model.init([1, 2], dtype=torch.float64), model.draw(task, 9, dtype=torch.float64)
     ours = hessian(model, parameters, prompts)
     size = ours.shape[-1]

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ..engines.derivatives import gradients, hessian_products
 from ..errors import choice
-from ..models import TensorModel, has_tensor
+from ..models import LinearTransformer, TensorModel, has_tensor
+from ..nonlinear import EmbeddedTransformer
 from ..vectors import Layout, Model, P, pack
 
 MEDIANS = ("lower", "midpoint")
@@ -53,17 +54,19 @@ def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> T
     Part by part of the model: the products with a layer's directions need not be taken back to earlier layers, whose
     entries are known by symmetry.
     """
-    if has_tensor(model):  # before the first step all arms of a seed are the same
-        distinct, place = torch.unique(flat, dim=0, return_inverse=True)
-        if len(distinct) < len(flat):
-            return _hessian(model, distinct, layout, prompts)[place]
     runs, size = flat.shape
     lost = ~flat.isfinite().all(-1)
     safe = torch.where(lost[:, None], 0.0, flat)
+    if has_tensor(model):
+        distinct, place = torch.unique(safe, dim=0, return_inverse=True)
+        if len(distinct) < runs:  # before the first step all arms of a seed are the same
+            dense = _hessian(model, distinct, layout, prompts)[place]
+            dense[lost] = math.nan
+            return dense
     columns = max(2, COLUMN_BYTES // (8 * runs * size) // 2 * 2)
     used = _used(model, size).to(flat.device)
     dense = torch.zeros(runs, size, size, dtype=torch.float64, device=flat.device)  # unused rows and columns stay zero
-    parts = getattr(model, "parts", (0,))
+    parts = model.parts if isinstance(model, LinearTransformer | EmbeddedTransformer) else (0,)
     for first, end in zip(parts, (*parts[1:], size), strict=True):
         own = used[(used >= first) & (used < end)]
         for some in torch.split(own, columns):

@@ -199,8 +199,8 @@ def unattend(z_bar, q_bar, a_bar, m_bar, u_bar, a, m, z, q, query, kind, n, d, s
 
 
 @inline
-def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inverse, reverse, shape):
-    """Add gradients of (scale / 2) e^2 to `result` (if `reverse`), and e^2 to its last element, for one block."""
+def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inverse, back, shape):
+    """Add gradients of (scale / 2) e^2 in the last `back` layers to `result`, and e^2 to its last element."""
     layers, n, d, size, heads, kind = shape
     tokens, square, wide = n + 1, size * size, d + 1
     share = 1.0 if kind == VISIBLE else inverse  # c
@@ -249,7 +249,7 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
     error = weight * (y[n] + answer)
     count = 2 * layers * heads * square
     result[count] = result[count] + error * error
-    if reverse:
+    if back > 0:
         error_bar = error * scale
         for i in range(tokens * wide):
             z_bar[i] = 0.0
@@ -271,7 +271,7 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
                 z_bar, offset(p_bar, square), a_bar, m_bar, u_bar, offset(u, tokens * wide), m, z, offset(p, square),
                 n, kind, n, d, size,
             )  # fmt: skip
-        for layer in range(layers - 2, -1, -1):
+        for layer in range(layers - 2, max(0, layers - back) - 1, -1):
             z = offset(all_z, layer * tokens * wide)
             for i in range(tokens * wide):
                 new_bar[i] = z_bar[i]
@@ -314,7 +314,7 @@ def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
                 own[i] = given[i * blocks + b]
             y = offset(own, (n + 1) * d)
             prompt_gradient(
-                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, back > 0,
+                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, back,
                 (layers, n, d, size, heads, kind),
             )  # fmt: skip
 

@@ -26,7 +26,7 @@ import filelock
 import numpy as np
 import platformdirs
 
-from .. import progress
+from .. import progress, random
 
 VARIABLE = "LINTRANS_KERNELS"
 SOURCES = ("laws", "products", "algebra", "vector", "variates", "draw", "pieces")
@@ -92,6 +92,7 @@ def digest(module: str = "kernels") -> str:
         f"{numba.__version__} {platform.python_version()} {np.__version__} {outermost} {outermost.stat().st_mtime_ns}"
     )
     total = hashlib.sha256(stamp.encode())
+    total.update(Path(random.__file__).read_bytes())  # constants of the generator
     for name in dict.fromkeys((*SOURCES, *MODULES[module], module)):
         total.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return total.hexdigest()[:16]

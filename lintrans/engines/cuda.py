@@ -90,7 +90,7 @@ def gamma_length(prompt, token, stream, seed, step, shape, scale):
 
 
 @device
-def chi_square(prompt, call, degrees, normal, stream, seed, step):
+def chi_squared(prompt, call, degrees, normal, stream, seed, step):
     """A chi-squared variate, from the uniforms of so many calls on and a normal; see ``Source.chi_squared``."""
     total, pairs = 0.0, degrees // 2
     for start in range(0, pairs, 4):
@@ -167,7 +167,7 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                     if i == token:
                         degrees = context - token
                         normal = normal_at(np.uint64(prompt), odd, role, seed, key)
-                        x[i] = math.sqrt(chi_square(np.uint64(prompt), call, degrees, normal, role, seed, key))
+                        x[i] = math.sqrt(chi_squared(np.uint64(prompt), call, degrees, normal, role, seed, key))
                         call += (degrees // 2 + 3) // 4
                         odd += degrees % 2
                     continue

@@ -10,10 +10,10 @@ import math
 
 from numba import njit
 
-from ..random import FRAME as FRAME_ATTEMPT
+from ..random import FRAME_ATTEMPT
 from .laws import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
 from .products import offset
-from .variates import chi, gamma_lengths, inline, normals
+from .variates import chi_squared, gamma_lengths, inline, normals
 from .vector import OPTIONS
 
 
@@ -44,7 +44,7 @@ def factor(out, mantissas, lanes, first, seed, step, stream, d, length, size, st
     call, normal = 0, (d + 2) * d
     for k in range(d):
         row = out[k * d + k]
-        call = chi(row, mantissas, lanes, first, seed, step, stream, call, (length - k) // 2)
+        call = chi_squared(row, mantissas, lanes, first, seed, step, stream, call, (length - k) // 2)
         if (length - k) % 2 == 1:
             more = out[normal]
             normal += 1
@@ -72,7 +72,7 @@ def frame(x, norms, lanes, n, d):
                         other[lane] -= norms[lane] * one[lane]
             else:
                 for lane in range(lanes):
-                    norms[lane] = 1 / math.sqrt(norms[lane])
+                    norms[lane] = x.dtype.type(1) / math.sqrt(norms[lane])
                 for token in range(n):
                     other = x[token * d + j]
                     for lane in range(lanes):
@@ -84,11 +84,13 @@ def unfold(x, drawn, lanes, n, d):
     """The context Q R in the place of Q, x [n d, prompts], and after it query and teacher, from :func:`factor`."""
     for token in range(n):
         for j in range(d - 1, -1, -1):
-            target = x[token * d + j]
-            for i in range(j, -1, -1):
+            target, diagonal = x[token * d + j], drawn[j * d + j]
+            for lane in range(lanes):
+                target[lane] *= diagonal[lane]
+            for i in range(j):
                 one, other = x[token * d + i], drawn[i * d + j]
                 for lane in range(lanes):
-                    target[lane] = one[lane] * other[lane] + (target[lane] if i < j else 0)
+                    target[lane] += one[lane] * other[lane]
     for i in range(2 * d):
         x[n * d + i, :lanes] = drawn[d * d + i, :lanes]
 
@@ -97,8 +99,8 @@ def unfold(x, drawn, lanes, n, d):
 def prompts(out, norms, lengths, lanes, first, count, seed, step, stream, n, d, law, number1, number2):
     """Draw prompts `first`, ..., `first` + `lanes` - 1 as tokens; those from `count` on are zero.
 
-    out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and up to three to spare; norms [prompts] of
-    its dtype and lengths in float64 (see :func:`gamma_lengths`) are scratch.
+    out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and others (``laws.rows_of``); norms [prompts]
+    of its dtype and lengths in float64 (see :func:`gamma_lengths`) are scratch.
     """
     if law == FACTOR:
         size = number1 * math.sqrt(n / number2)  # so that moments over n = d rows are those of the context

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from ..tasks import GammaScaled, Gaussian, LinearRegression, Sphere
 
 GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
-"""Laws that kernels draw. Their two numbers are (std, -), (radius, -), (shape, scale) and twice (std, context length).
+"""Laws that kernels draw. Their numbers are (std, context length) for the first and the last two, else (radius, -) and
+(shape, scale).
 
 The last two are Gaussian covariates as ``LinearRegression.factored`` has them: the triangular factor alone, whose d
 rows have the second moments of the context, or the context itself.
@@ -24,7 +25,7 @@ class Drawn(NamedTuple):
 
 
 def tokens_of(task: LinearRegression) -> Drawn | None:
-    """The task's prompts, token by token; None for a law that kernels do not know."""
+    """The task's prompts as tokens; None for a law that kernels do not know."""
     law = task.covariates
     if type(law) is Gaussian:
         return Drawn(FRAME if task.factored else GAUSSIAN, float(law.std), float(task.n), task.n)

@@ -170,8 +170,13 @@ class Loops:
         data[...] = full.transpose(1, 2).numpy()
         return data
 
-    def _differentiate(self, points: Array, data: Array, chosen: Array, batch: int, tangents: int, back: int) -> Array:
-        """The gradients kernel on points [runs, wide, 1 + tangents]: [runs, wide + 1, 1 + tangents]."""
+    def differentiate(
+        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, back: int = algebra.EVERY
+    ) -> Array:
+        """Points [runs, wide, 1 + tangents] on the sets `chosen`: [runs, wide + 1, 1 + tangents].
+
+        That is the mean loss's gradient in the last `back` layers, then the sum of squared errors.
+        """
         chunks = self.chunks(data.shape[1] * self.lanes)
         each = (self.wide + 1) * (1 + tangents)
         group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
@@ -193,7 +198,7 @@ class Loops:
         shared = prompts.target.ndim == 1
         chosen = np.zeros(len(points), np.int64) if shared else np.arange(len(points), dtype=np.int64)
         batch = prompts.target.shape[-1]
-        result = torch.from_numpy(self._differentiate(points, data, chosen, batch, 0, self.model.layers)[..., 0])
+        result = torch.from_numpy(self.differentiate(points, data, chosen, batch)[..., 0])
         return result[:, -1] / batch, result[:, :-1].reshape(parameters.shape)
 
     def hessian_products(
@@ -222,7 +227,7 @@ class Loops:
         owner = np.zeros(runs, np.int64) if prompts.target.ndim == 1 else np.arange(runs, dtype=np.int64)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
         back = self.model.layers - part_of(self.model.parts, start)
-        result = self._differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents, back)
+        result = self.differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents, back)
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
         return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from ..history import History
 from ..problems import DEPTHS, PROBLEMS
@@ -20,7 +20,21 @@ from ..protocol import COARSE_LOSS
 from ..settings import LABELS
 from ..statistics import band
 from .noise import LINES, ratio_axis
-from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, nothing, panels
+from .style import (
+    COLOURS,
+    DASHES,
+    GREY,
+    LARGEST,
+    MARKERS,
+    OTHERS,
+    WIDTH,
+    Decades,
+    legend_below,
+    log_axis,
+    log_limits,
+    nothing,
+    panels,
+)
 
 Array = npt.NDArray[np.float64]
 BEYOND = {"float32": 3.4e38, "float64": 1.8e308}
@@ -202,16 +216,19 @@ def batches_met(frames: Mapping[str, pd.DataFrame]) -> Figure:
     if not frames:
         return nothing("no best rate was found inside the grid: not measured")
     figure, shown = panels(len(frames), 3.4)
-    top = 1.0
+    losses = [frame.loc[frame["metric"] == "batch_loss", "value"].to_numpy(np.float64) for frame in frames.values()]
+    values = np.concatenate(losses)
+    top = values[np.isfinite(values)].max(initial=1.0)
+    for axes in shown:
+        log_limits(axes, values)
     for axes, (name, frame) in zip(shown, frames.items(), strict=True):
         own = frame[frame["metric"] == "batch_loss"]
         for optimizer in LABELS:
-            rows = own[(own["optimizer"] == optimizer) & np.isfinite(own["value"])]
+            rows = own[(own["optimizer"] == optimizer) & (own["value"] <= LARGEST)]
             axes.plot(
                 rows["step"], rows["value"], MARKERS[optimizer], color=COLOURS[optimizer], markersize=2.2, alpha=0.55,
                 linestyle="none", markeredgewidth=0,
             )  # fmt: skip
-            top = max(top, float(rows["value"].max()) if len(rows) else 1.0)
         axes.set(title=PROBLEMS[name].title, xlabel="step", yscale="log")
         axes.locator_params(axis="x", nbins=3)
     handles: list[Any] = [
@@ -226,7 +243,7 @@ def batches_met(frames: Mapping[str, pd.DataFrame]) -> Figure:
             Line2D([], [], color=GREY, linewidth=1.0, linestyle=(0, (4, 3)), label="largest number of float32")
         )
     shown[0].set_ylabel("loss of the training batch met")
-    shown[0].yaxis.set_major_locator(LogLocator(numticks=8))
+    shown[0].yaxis.set_major_locator(Decades(numticks=8))
     shown[0].yaxis.set_minor_locator(NullLocator())
     legend_below(figure, handles)
     return figure
@@ -247,11 +264,12 @@ def running_means(frames: Mapping[str, pd.DataFrame]) -> Figure:
             wide = own.pivot(index="prompts", columns="seed", values="mean")
             values = wide.to_numpy(np.float64)
             axes.plot(
-                wide.index, np.where(np.isfinite(values), values, np.nan), color=COLOURS[optimizer], linewidth=0.9,
+                wide.index, np.where(values <= LARGEST, values, np.nan), color=COLOURS[optimizer], linewidth=0.9,
                 alpha=0.75, dashes=DASHES[optimizer],
             )  # fmt: skip
             axes.axhline(own["typical"].median(), color=COLOURS[optimizer], linewidth=1.6, linestyle=(0, (1, 1.5)))
         axes.set(title=PROBLEMS[name].title, xlabel="prompts", xscale="log")
+        log_limits(axes, frame[["mean", "typical"]].to_numpy(np.float64).ravel())
         log_axis(axes, "y", 6)
         axes.tick_params(axis="y", labelsize="small")
     shown[0].set_ylabel("mean loss")

@@ -83,11 +83,32 @@ def legend_below(figure: Figure, handles: list[Any]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
 
 
+LARGEST = 1e305
+"""Largest value that is drawn: float64's own largest numbers overflow in matplotlib's arithmetic."""
+
+
+class Decades(LogLocator):
+    """Powers of ten that float64 holds; of an axis that ends above 1e250 ``LogLocator`` asks for others too."""
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """See ``LogLocator``."""
+        with np.errstate(over="ignore"):
+            return [float(tick) for tick in super().tick_values(vmin, vmax) if np.isfinite(tick)]
+
+
+def log_limits(axes: Axes, values: npt.NDArray[np.float64]) -> None:
+    """Limits for the vertical axis, to be made logarithmic next, around those `values` that can be drawn on it."""
+    good = np.log10(values[(values > 0) & (values <= LARGEST)])
+    if len(good):
+        margin = 0.05 * np.ptp(good) + 0.02
+        axes.set_ylim(10.0 ** max(good.min() - margin, -300), 10.0 ** min(good.max() + margin, 306))
+
+
 def log_axis(axes: Axes, which: str, ticks: int = 5) -> None:
     """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-    axis.set_major_locator(LogLocator(numticks=ticks))
+    axis.set_major_locator(Decades(numticks=ticks))
     axis.set_minor_formatter(NullFormatter())
     low, high = sorted(axis.get_view_interval())
     if low > 0 and high < 10 * low:  # no power of ten in sight: label what there is
