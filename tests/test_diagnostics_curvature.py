@@ -106,6 +106,9 @@ def test_compiled_hessians_part_by_part_are_torchs(model: Any, monkeypatch: pyte
     for start in model.parts:
         rows = hessian_products(model, parameters, units, prompts, start=start).reshape(2, 3, size)
         assert_near(rows[..., start:], ours[:, -3:, start:])
+    for bad in (-1, size + 1, 1.5):
+        with pytest.raises((TypeError, ValueError), match=f"start = {bad} "):
+            hessian_products(model, parameters, units, prompts, start=bad)  # type: ignore[arg-type]
     monkeypatch.setattr(compiling, "problem", lambda: "now by torch")
     assert_near(ours, hessian(model, parameters, prompts))
 

@@ -100,7 +100,7 @@ def hessian_products(
         even where the loss is stochastic.
 
     Raises:
-        ValueError: shapes that do not fit, or a loss that does not depend on the parameters at all.
+        ValueError: shapes that do not fit, a `start` beyond the parameters, or a loss that does not depend on them.
 
     Example:
         >>> import lintrans as lt
@@ -119,6 +119,7 @@ def hessian_products(
             f"[{needed}]{'' if layout.names is None else f' for {layout.names[0]!r}, and so on,'} with the leading "
             f"axes of the parameters"
         )
+    start = whole("start", start, 0, layout.size)
     along = rows.reshape(len(flat), kind.lead[-1], layout.size)
     prompts = _prepared(model, parameters, prompts)
     if (loops := _loops(engine, model, flat)) is not None:

@@ -208,7 +208,7 @@ def overflow_curves(
 
 
 def batches_met(frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Losses of training batches met against step, a panel a depth: every one looked at as a dot, logarithmic.
+    """Losses of training batches met against step, a panel a depth: every one up to LARGEST as a dot, logarithmic.
 
     Args:
         frames: from :func:`lintrans.deep.batches_met`.
