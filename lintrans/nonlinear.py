@@ -19,7 +19,7 @@ from torch import Tensor
 from .errors import real, seed_number, whole
 from .models import LinearTransformer, check_parameters
 from .random import Source, Stream
-from .tasks import Gaussian, LinearRegression, Moments, Prompts, Task
+from .tasks import Gaussian, Moments, Prompts, Task
 
 ZERO_LOSS_PROMPTS = 200_000
 """Covariates behind the loss of the zero predictor, whose standard error is then about a third of a percent."""
@@ -119,7 +119,8 @@ class FeatureRegression:
         """
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = torch.get_default_dtype() if dtype is None else dtype
-        x, w = (part.to(kind) for part in LinearRegression(self.d, self.n)._tokens(source))
+        normals = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, batch).to(kind)
+        x, w = normals[..., :-1, :, :], normals[..., -1, :, :]
         y = (self.features(x) * w.unsqueeze(-3)).sum(-2)  # [*seeds, n + 1, batch]
         return Prompts(x.movedim(-1, -3), y.movedim(-1, -2))
 

@@ -1,7 +1,8 @@
 r"""The counter-based generator, and who may draw what from it.
 
-Every number the project draws comes from Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-1, 2, 3"), a function of a key and a counter and nothing else:
+Every number the project draws comes from Philox4x32-7 (Salmon et al. 2011, "Parallel random numbers: as easy as
+1, 2, 3": seven rounds are the fewest that pass all tests of BigCrush), a function of a key and a counter and nothing
+else:
 
     key     = (seed, step)
     counter = (prompt, word, stream, attempt)
@@ -28,13 +29,15 @@ from .errors import UINT32, seed_number, whole
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 10
+ROUNDS = 7
 SMALL_SHAPE = 0.2
 """Shapes of the Gamma law up to which the sampler for small shapes is the faster."""
 MASK = UINT32 - 1
 FRAME_ATTEMPT = 2
-"""The counter's last word for normals behind a random frame: 0 is for other normals, 1 for chi-squared variates. From 1
-on there are attempts at Gamma variates too, but no law of covariates takes both kinds."""
+"""The counter's last word for normals behind a random frame: 0 is for other normals and for directions, 1 for
+chi-squared variates. From 1 on there are attempts at Gamma variates too, but no law of covariates takes both kinds."""
+TEACHER_ATTEMPT = MASK - 1
+"""The counter's last word for teachers, whose numbers no law of covariates takes."""
 
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -52,7 +55,7 @@ class Stream(IntEnum):
 
 
 def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int) -> Words:
-    """Philox4x32-10 of a counter (c0, c1, c2, c3) and a key (k0, k1).
+    """Philox4x32-7 of a counter (c0, c1, c2, c3) and a key (k0, k1).
 
     Args:
         c0: first counter word; int64 tensors holding 32-bit words, broadcast together.
@@ -134,12 +137,35 @@ class Source:
     def normals(self, count: int, attempt: int = 0) -> Tensor:
         """Standard normals [*seeds, count, batch], float64; the first k of a larger count are those of k.
 
-        Another `attempt` (0 or FRAME_ATTEMPT) gives others.
+        Another `attempt` (0, FRAME_ATTEMPT or TEACHER_ATTEMPT) gives others.
         """
         calls = -(-count // 4)
         a, b, c, d = self._words(calls, attempt)
         four = torch.stack([*box_muller(a, b), *box_muller(c, d)], dim=-2)  # [*seeds, calls, 4, batch]
         return four.reshape(*self.lead, 4 * calls, self.batch)[..., :count, :]
+
+    def directions(self, count: int, d: int) -> Tensor:
+        """Uniform points of the unit sphere in R^d, [*seeds, count, d, batch], float64; they use the words of normals.
+
+        A uniform point of the ball in R^m, with a point of the circle as long as completes it to length 1, is a uniform
+        point of the sphere in R^(m + 2) (for m = 1 Archimedes, "On the sphere and cylinder"), which U^(1 / (m + 2))
+        times its length makes a point of the next ball. So two words give two coordinates, without a logarithm.
+        """
+        calls = max(1, -(-(d - d % 2) // 4))
+        words = torch.stack(self._words(count * calls, 0), dim=-2).reshape(*self.lead, count, 4 * calls, self.batch)
+        u = uniform(words)
+        if d == 1:
+            return torch.where(u[..., :1, :] < 0.5, -1.0, 1.0)
+        ball = 2.0 * u[..., :1, :] - 1.0 if d % 2 else u[..., :0, :]
+        rest = 2.0 * torch.sqrt(u[..., :1, :] * (1.0 - u[..., :1, :])) if d % 2 else torch.ones_like(u[..., :1, :])
+        for pair in range(d // 2):
+            radial, turn = u[..., 2 * pair : 2 * pair + 1, :], 2.0 * math.pi * u[..., 2 * pair + 1 : 2 * pair + 2, :]
+            if pair:
+                log_square = 2.0 / ball.shape[-2] * torch.log(radial)
+                ball = torch.exp(0.5 * log_square) * ball
+                rest = torch.sqrt(-torch.expm1(log_square))
+            ball = torch.cat([ball, rest * torch.sin(turn), rest * torch.cos(turn)], dim=-2)
+        return ball
 
     def uniforms(self, count: int) -> Tensor:
         """Uniforms on (0, 1) [*seeds, count, batch], float64; the first k of a larger count are those of k.

@@ -9,21 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from .errors import real, whole
-from .random import FRAME_ATTEMPT, Source, Stream
+from .random import FRAME_ATTEMPT, TEACHER_ATTEMPT, Source, Stream
 
 
 @runtime_checkable
 class Covariates(Protocol):
     """A law of covariates: isotropic, hence a law of the length times a uniform direction."""
 
-    def draw(self, normals: Tensor, source: Source) -> Tensor:
-        """Turn standard normals [..., tokens, d, batch] into covariates of the same shape."""
+    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
+        """Independent covariates [*seeds, tokens, d, batch] in float64, of the numbers of a source."""
 
     def squared_norm(self, d: int) -> float:
         """E ||x||^2, which is also the loss of the zero predictor."""
@@ -38,9 +38,9 @@ class Gaussian:
     def __post_init__(self) -> None:
         real("std", self.std, above=0)
 
-    def draw(self, normals: Tensor, source: Source) -> Tensor:
+    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         """See :class:`Covariates`."""
-        return normals if self.std == 1.0 else self.std * normals
+        return self.std * source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
 
     def squared_norm(self, d: int) -> float:
         """E ||x||^2 = d std^2."""
@@ -56,9 +56,9 @@ class Sphere:
     def __post_init__(self) -> None:
         real("radius", self.radius, above=0)
 
-    def draw(self, normals: Tensor, source: Source) -> Tensor:
+    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         """See :class:`Covariates`."""
-        return self.radius * unit(normals)
+        return self.radius * source.directions(tokens, d)
 
     def squared_norm(self, d: int) -> float:
         """||x||^2 = radius^2, always."""
@@ -79,10 +79,10 @@ class GammaScaled:
         real("shape", self.shape, above=0)
         real("scale", self.scale, above=0)
 
-    def draw(self, normals: Tensor, source: Source) -> Tensor:
+    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         """See :class:`Covariates`."""
-        log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, normals.shape[-3])
-        return torch.exp(0.5 * log_squared_length).unsqueeze(-2) * unit(normals)
+        log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, tokens)
+        return torch.exp(0.5 * log_squared_length).unsqueeze(-2) * source.directions(tokens, d)
 
     def squared_norm(self, d: int) -> float:
         """E ||x||^2 = shape scale."""
@@ -296,7 +296,8 @@ class LinearRegression:
         factor[..., i, j, :] = normals[..., :above, :]
         lengths = torch.sqrt(source.chi_squared(degrees, normals[..., above + 2 * d :, :]))
         factor[..., range(d), range(d), :] = lengths
-        return self.covariates.draw(factor, source), self.covariates.draw(query, source), teacher
+        std = cast(Gaussian, self.covariates).std
+        return std * factor, std * query, teacher
 
     def _draw(self, source: Source) -> tuple[Tensor, Tensor]:
         """Covariates [*seeds, n + 1, d, batch] and teachers [*seeds, d, batch], float64."""
@@ -305,13 +306,7 @@ class LinearRegression:
             normals = source.normals(self.n * self.d, FRAME_ATTEMPT).reshape(*source.lead, self.n, self.d, source.batch)
             context = torch.einsum("...nib,...ijb->...njb", frame(normals), factor)
             return torch.cat([context, query.unsqueeze(-3)], dim=-3), teacher
-        x, teacher = self._tokens(source)
-        return self.covariates.draw(x, source), teacher
-
-    def _tokens(self, source: Source) -> tuple[Tensor, Tensor]:
-        """Standard normals for the covariates of all tokens [*seeds, n + 1, d, batch] and for teachers."""
-        rows = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, source.batch)
-        return rows[..., :-1, :, :], rows[..., -1, :, :]
+        return self.covariates.draw(source, self.n + 1, self.d), source.normals(self.d, TEACHER_ATTEMPT)
 
     def sample(
         self,

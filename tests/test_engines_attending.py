@@ -15,6 +15,7 @@ from lintrans import engines
 from lintrans.attention import ON_TOKENS
 from lintrans.engines import compiling
 from lintrans.engines.derivatives import batch_gradients, gradients, hessian_products
+from lintrans.random import Source
 from lintrans.training import plan_training
 
 pytest.importorskip("numba")
@@ -133,8 +134,8 @@ def test_the_digest_covers_what_kernels_take_from_each_other() -> None:
 class Halved:
     """A law of the user's own."""
 
-    def draw(self, normals: torch.Tensor, source: object) -> torch.Tensor:
-        return 0.5 * normals
+    def draw(self, source: Source, tokens: int, d: int) -> torch.Tensor:
+        return 0.5 * source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
 
     def squared_norm(self, d: int) -> float:
         return d / 4

@@ -16,6 +16,7 @@ from torch import Tensor
 import lintrans as lt
 from lintrans.engines import Plan, ReferenceEngine, State
 from lintrans.optimizers import Optimizer
+from lintrans.random import Source
 from lintrans.training import plan_training
 
 numba = pytest.importorskip("numba")
@@ -204,8 +205,8 @@ def test_what_the_kernel_does_not_know_goes_through_torch() -> None:
             return gradient.sign(), first, second
 
     class Shifted(lt.Gaussian):
-        def draw(self, normals: Tensor, source: Any) -> Tensor:
-            return normals + 0.1
+        def draw(self, source: Source, tokens: int, d: int) -> Tensor:
+            return super().draw(source, tokens, d) + 0.1
 
     optimizer: Optimizer = Sign(name="sign")
     model = lt.LinearTransformer(layers=2, **SPARSE)

@@ -16,6 +16,7 @@ import torch
 import lintrans as lt
 from lintrans import results
 from lintrans import store as stores
+from lintrans.random import Source
 from lintrans.store import Store
 
 TASK = lt.LinearRegression(2, 3)
@@ -199,8 +200,8 @@ def test_records_say_what_made_them(store: Store) -> None:
 
 def test_what_cannot_be_named_cannot_be_stored(store: Store) -> None:
     class Mine:
-        def draw(self, normals: torch.Tensor, source: Any) -> torch.Tensor:
-            return normals
+        def draw(self, source: Source, tokens: int, d: int) -> torch.Tensor:
+            return source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
 
         def squared_norm(self, d: int) -> float:
             return float(d)

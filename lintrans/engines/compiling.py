@@ -29,7 +29,7 @@ import platformdirs
 from .. import progress, random
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("laws", "products", "algebra", "vector", "variates", "draw", "pieces")
+SOURCES = ("laws", "products", "algebra", "vector", "variates", "lengths", "directions", "draw", "pieces")
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
@@ -326,7 +326,7 @@ def drawing(dtype: np.dtype[Any]) -> Piece:
 
     with _lock:
         return Piece(
-            "pieces", f"prompts-{dtype.name}", f"draws of prompts, {dtype.name}", 8, lambda: pieces.prompts(dtype)
+            "pieces", f"prompts-{dtype.name}", f"draws of prompts, {dtype.name}", 15, lambda: pieces.prompts(dtype)
         )
 
 

@@ -23,7 +23,7 @@ from numba import cuda
 from torch import Tensor
 
 from ..optimizers import SGD, Adam
-from ..random import MULTIPLIERS, SMALL_SHAPE, WEYL, Stream
+from ..random import MULTIPLIERS, ROUNDS, SMALL_SHAPE, TEACHER_ATTEMPT, WEYL, Stream
 from . import algebra
 from .base import SKIPPED_SHARE, Plan, State
 from .laws import FACTOR, GAMMA, SPHERE, moments_of
@@ -46,8 +46,8 @@ gradient = _algebra.gradient
 
 @device
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10 on uint64 that hold 32-bit words."""
-    for _ in range(10):
+    """Philox4x32-7 on uint64 that hold 32-bit words."""
+    for _ in range(ROUNDS):
         p0 = c0 * M0
         p1 = c2 * M1
         c0, c1, c2, c3 = (p1 >> SHIFT) ^ c1 ^ k0, p1 & MASK, (p0 >> SHIFT) ^ c3 ^ k1, p0 & MASK
@@ -101,11 +101,38 @@ def chi_squared(prompt, call, degrees, normal, stream, seed, step):
 
 
 @device
-def normal_at(prompt, index, stream, seed, step):
+def normal_at(prompt, index, attempt, stream, seed, step):
     """Standard normal number `index` of a prompt."""
-    words = philox(prompt, np.uint64(index // 4), stream, np.uint64(0), seed, step)
+    words = philox(prompt, np.uint64(index // 4), stream, np.uint64(attempt), seed, step)
     pair = normal_pair(words[0], words[1]) if index % 4 < 2 else normal_pair(words[2], words[3])
     return pair[index % 2]
+
+
+@device
+def direction(x, d, prompt, token, stream, seed, step):
+    """A uniform point of the sphere in x [d]; see ``lintrans.random.Source.directions``."""
+    calls = max(1, (d - d % 2 + 3) // 4)
+    held = d % 2
+    for call in range(calls):
+        words = philox(prompt, np.uint64(token * calls + call), stream, np.uint64(0), seed, step)
+        if call == 0 and d % 2 == 1:
+            x[0] = (2.0 * uniform(words[0]) - 1.0) if d > 1 else (-1.0 if uniform(words[0]) < 0.5 else 1.0)
+        for half in range(2):
+            if held >= d - 1:
+                break
+            u, turn = uniform(words[2 * half]), 2.0 * math.pi * uniform(words[2 * half + 1])
+            rest = 1.0
+            if held == 1:
+                rest = 2.0 * math.sqrt(u * (1.0 - u))
+            elif held > 1:
+                log_radius = math.log(u) / held
+                radius = math.exp(log_radius)
+                rest = math.sqrt(-math.expm1(2.0 * log_radius))
+                for i in range(held):
+                    x[i] *= radius
+            x[held] = rest * math.sin(turn)
+            x[held + 1] = rest * math.cos(turn)
+            held += 2
 
 
 @device
@@ -160,13 +187,18 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
         context, scale = int(number2), number1 * math.sqrt(n / max(number2, 1.0))  # of a factor, see draw.prompts
         odd = d * (d - 1) // 2 + 2 * d  # where the normals of odd degrees of freedom are
         for token in range(n + 2):  # the context, the query, the teacher
-            squares = 0.0
-            for i in range(d):
+            aimed = token <= n and law in (SPHERE, GAMMA)
+            if aimed:
+                direction(x, d, np.uint64(prompt), token, role, seed, key)
+            for i in range(0 if aimed else d):
+                if law != FACTOR and token == n + 1:
+                    x[i] = normal_at(np.uint64(prompt), i, TEACHER_ATTEMPT, role, seed, key)
+                    continue
                 if law == FACTOR and token < n and i <= token:
                     x[i] = 0.0
                     if i == token:
                         degrees = context - token
-                        normal = normal_at(np.uint64(prompt), odd, role, seed, key)
+                        normal = normal_at(np.uint64(prompt), odd, 0, role, seed, key)
                         x[i] = math.sqrt(chi_squared(np.uint64(prompt), call, degrees, normal, role, seed, key))
                         call += (degrees // 2 + 3) // 4
                         odd += degrees % 2
@@ -176,15 +208,11 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                     four[0], four[1] = normal_pair(words[0], words[1])
                     four[2], four[3] = normal_pair(words[2], words[3])
                 x[i] = four[drawn % 4]
-                squares += x[i] * x[i]
                 drawn += 1
             if token <= n:
                 factor = scale if law == FACTOR and token < n else number1
-                if law == SPHERE:
-                    factor = number1 / math.sqrt(squares)
-                elif law == GAMMA:
-                    length = gamma_length(np.uint64(prompt), token, role, seed, key, number1, number2)
-                    factor = length / math.sqrt(squares)
+                if law == GAMMA:
+                    factor = gamma_length(np.uint64(prompt), token, role, seed, key, number1, number2)
                 for i in range(d):
                     x[i] *= factor
             if token < n:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
-from ..random import FRAME_ATTEMPT
+from ..random import FRAME_ATTEMPT, TEACHER_ATTEMPT
+from .directions import directions
 from .laws import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
+from .lengths import gamma_lengths
 from .products import offset
-from .variates import chi_squared, gamma_lengths, inline, normals
+from .variates import chi_squared, inline, normals
 from .vector import OPTIONS
 
 
@@ -21,7 +24,8 @@ from .vector import OPTIONS
 def factor(out, mantissas, lanes, first, seed, step, stream, d, length, size, std):
     """`size` times the factor R of a context of `length` standard normals, as d rows; then query and teacher.
 
-    See ``LinearRegression._factor``. out [(d + 3) d, prompts] or more.
+    See ``LinearRegression._factor``. out [(d + 3) d, prompts] or more. What is below the diagonal of R means nothing:
+    nobody looks there.
     """
     above, odd = d * (d - 1) // 2, (d + length % 2) // 2
     numbers = above + 2 * d + odd
@@ -40,7 +44,6 @@ def factor(out, mantissas, lanes, first, seed, step, stream, d, length, size, st
             row, target = out[source], out[k * d + j]
             for lane in range(lanes):
                 target[lane] = size * row[lane]
-        out[k * d : k * d + k, :lanes] = 0
     call, normal = 0, (d + 2) * d
     for k in range(d):
         row = out[k * d + k]
@@ -92,16 +95,28 @@ def unfold(x, drawn, lanes, n, d):
                 for lane in range(lanes):
                     target[lane] += one[lane] * other[lane]
     for i in range(2 * d):
-        x[n * d + i, :lanes] = drawn[d * d + i, :lanes]
+        row, target = drawn[d * d + i], x[n * d + i]
+        for lane in range(lanes):
+            target[lane] = row[lane]
 
 
 @njit(**OPTIONS)
-def prompts(out, norms, lengths, lanes, first, count, seed, step, stream, n, d, law, number1, number2):
+def scale_rows(out, base, count, lanes, factor):
+    """Rows `base`, ..., `base` + `count` - 1 times a number."""
+    for k in range(base, base + count):
+        row = out[k]
+        for lane in range(lanes):
+            row[lane] *= factor
+
+
+@njit(**OPTIONS)
+def prompts(out, norms, scratch, lanes, first, count, seed, step, stream, n, d, law, number1, number2):
     """Draw prompts `first`, ..., `first` + `lanes` - 1 as tokens; those from `count` on are zero.
 
-    out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and others (``laws.rows_of``); norms [prompts]
-    of its dtype and lengths in float64 (see :func:`gamma_lengths`) are scratch.
+    out [rows, prompts]: rows (n + 1) d of covariates, d of the teacher, and others (``laws.rows_of``). Scratch: norms
+    [prompts] of its dtype, and scratch [3, (n + 2) prompts + 8] float64.
     """
+    kind = out.dtype.type
     if law == FACTOR:
         size = number1 * math.sqrt(n / number2)  # so that moments over n = d rows are those of the context
         factor(out, norms, lanes, first, seed, step, stream, d, int(number2), size, number1)
@@ -111,35 +126,26 @@ def prompts(out, norms, lengths, lanes, first, count, seed, step, stream, n, d, 
         spare = out[(n + 2) * d :]
         factor(spare, norms, lanes, first, seed, step, stream, d, n, number1, number1)
         unfold(out, spare, lanes, n, d)
-    else:
-        normals(out, lanes, first, seed, step, stream, 0)
-    if law == GAUSSIAN:
+    elif law == GAUSSIAN:
+        normals(out[: ((n + 1) * d + 3) // 4 * 4], lanes, first, seed, step, stream, 0)
         if number1 != 1.0:
-            std = out.dtype.type(number1)
-            for row in range((n + 1) * d):
-                for lane in range(lanes):
-                    out[row, lane] *= std
-    elif law in (SPHERE, GAMMA):
+            scale_rows(out, 0, (n + 1) * d, lanes, kind(number1))
+    else:
+        words = scratch[0].view(np.uint32)
+        directions(out, words, norms, lanes, first, n + 1, d, seed, step, stream)
         if law == GAMMA:
-            gamma_lengths(lengths, lanes, first, n + 1, stream, seed, step, number1, number2)
-        for token in range(n + 1):
-            own = lengths[0, token * lanes : (token + 1) * lanes]
-            for lane in range(lanes):
-                norms[lane] = 0
-            for i in range(d):
-                row = out[token * d + i]
-                for lane in range(lanes):
-                    norms[lane] += row[lane] * row[lane]
-            if law == GAMMA:
-                for lane in range(lanes):
-                    norms[lane] = out.dtype.type(own[lane]) / math.sqrt(norms[lane])
-            else:
-                for lane in range(lanes):
-                    norms[lane] = out.dtype.type(number1) / math.sqrt(norms[lane])
-            for i in range(d):
-                row = out[token * d + i]
-                for lane in range(lanes):
-                    row[lane] *= norms[lane]
+            lengths = scratch[0].view(out.dtype)
+            gamma_lengths(lengths, scratch[1:], lanes, first, n + 1, stream, seed, step, number1, number2)
+            for token in range(n + 1):
+                own = lengths[token * lanes : (token + 1) * lanes]
+                for i in range(d):
+                    row = out[token * d + i]
+                    for lane in range(lanes):
+                        row[lane] *= own[lane]
+        elif number1 != 1.0:
+            scale_rows(out, 0, (n + 1) * d, lanes, kind(number1))
+    if law in (GAUSSIAN, SPHERE, GAMMA):
+        normals(out[(n + 1) * d : (n + 1) * d + (d + 3) // 4 * 4], lanes, first, seed, step, stream, TEACHER_ATTEMPT)
     if count < first + lanes:
         for row in range(out.shape[0]):
             for lane in range(max(0, count - first), lanes):
@@ -153,15 +159,16 @@ def upper(i, j, size):
 
 
 @inline
-def moments(data, x, step, n, d, size, inverse):
+def moments(data, x, step, n, d, size, inverse, triangular):
     """The numbers a prompt is given by (see ``algebra.data_size``), from its tokens x[component * step].
 
+    triangular: token k has zeros in its first k places, which are not looked at (a third of the work remains).
     size is d (sparse form) or d + 1 (full form); noiseless labels give S_xy = S_xx w and S_yy = w.S_xy.
     """
     for i in range(d):
         for j in range(i, d):
             total = x[i * step] * x[j * step]
-            for k in range(1, n):
+            for k in range(1, i + 1 if triangular else n):
                 total = total + x[(k * d + i) * step] * x[(k * d + j) * step]
             data[upper(i, j, size)] = total * inverse
     query = offset(x, n * d * step)

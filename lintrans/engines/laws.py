@@ -44,5 +44,5 @@ def moments_of(task: LinearRegression) -> Drawn | None:
 
 def rows_of(drawn: Drawn, d: int) -> int:
     """Rows of memory that a chunk of prompts is drawn in, a multiple of four."""
-    spare = {FACTOR: d, FRAME: (d + 3) * d}.get(drawn.law, 0)
+    spare = {FACTOR: d, FRAME: (d + 3) * d}.get(drawn.law, 3)  # normals come in fours, the teacher's too
     return -(-((drawn.n + 2) * d + spare) // 4) * 4

@@ -105,13 +105,17 @@ def prompts(dtype: np.dtype[Any]) -> Piece:
 
 
 def moments(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
-    """The numbers that blocks of prompts are given by, `data` [blocks, numbers], of their tokens [rows, PITCH]."""
-    pointer, numbers, per = elements(dtype), algebra.data_size(size, sparse), PITCH // lanes_of(dtype)
-    signature = types.void(pointer, pointer, *[INTEGER] * 3, from_dtype(dtype))
+    """The numbers that blocks of prompts are given by, `data` [blocks, numbers], of their tokens [rows, PITCH].
 
-    def piece(data, tokens, blocks, n, d, inverse):
+    Arguments of the piece: data, tokens, blocks, n, d, inverse = 1 / n, and whether the n = d tokens are the rows of an
+    upper triangle.
+    """
+    pointer, numbers, per = elements(dtype), algebra.data_size(size, sparse), PITCH // lanes_of(dtype)
+    signature = types.void(pointer, pointer, *[INTEGER] * 3, from_dtype(dtype), INTEGER)
+
+    def piece(data, tokens, blocks, n, d, inverse, triangular):
         for b in range(blocks):
-            moments_of(offset(data, b * numbers), offset(tokens, b), per, n, d, size, inverse)
+            moments_of(offset(data, b * numbers), offset(tokens, b), per, n, d, size, inverse, triangular)
 
     return signature, piece
 

@@ -4,9 +4,7 @@ r"""Random numbers inside a kernel: the laws and the counters of :mod:`lintrans.
 
 Every loop over prompts is free of branches, so that LLVM turns it into SIMD: logarithm, sine and cosine are
 polynomials. A 32-bit word w means u = (w + 1/2) / 2^32 to the last bit, in float32 too: where u > 1/2 the logarithm is
-taken of 1 - h with h = 1 - u, which float32 holds to full relative precision. Gamma variates are in float64
-whatever the dtype, and only their square roots are formed: a first attempt for all prompts at once, accepted by a rule
-that takes no logarithm, then the full rule and later attempts for those that it leaves open.
+taken of 1 - h with h = 1 - u, which float32 holds to full relative precision.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import numpy as np
 from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.extending import overload
 
-from ..random import MULTIPLIERS, SMALL_SHAPE, WEYL
+from ..random import MULTIPLIERS, ROUNDS, WEYL
 from .vector import INLINE, OPTIONS
 
 inline = njit(**INLINE)
@@ -26,15 +24,12 @@ inline = njit(**INLINE)
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
 HALF_WORD = np.uint64(32)
-TINY = 1e-300
-MOST_POWER = 30  # of a uniform, 2^-33 and more, that float64 holds
-LOWEST_EXPONENT = -700.0  # exp of less is 0: lengths below 1e-304 are no different from none
 
 
 @inline
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10 of a counter and a key, all uint32."""
-    for _ in range(10):
+    """Philox4x32-7 of a counter and a key, all uint32."""
+    for _ in range(ROUNDS):
         p0 = uint64(c0) * M0
         p1 = uint64(c2) * M1
         n0 = uint32(p1 >> HALF_WORD) ^ c1 ^ k0
@@ -133,7 +128,7 @@ def artanh64(t):
 
 
 @inline
-def _fold(word):
+def fold(word):
     """(min(w, ~w), whether that is ~w): so that a signed conversion is exact in range."""
     high = int32(word) < int32(0)
     return (int32(~word) if high else int32(word)), high
@@ -144,14 +139,14 @@ def _uniform(word, like):
     if like == types.float32:
 
         def uniform32(word, like):
-            folded, high = _fold(word)
+            folded, high = fold(word)
             h = (float32(folded) + float32(0.5)) * float32(2.0**-32)
             return float32(1) - h if high else h
 
         return uniform32
 
     def uniform64(word, like):
-        folded, high = _fold(word)
+        folded, high = fold(word)
         h = (float64(folded) + 0.5) * 2.0**-32
         return 1.0 - h if high else h
 
@@ -175,7 +170,7 @@ def _log_uniform(word, like):
     if like == types.float32:
 
         def log32(word, like):
-            folded, high = _fold(word)
+            folded, high = fold(word)
             h = (float32(folded) + float32(0.5)) * float32(2.0**-32)
             m, e = split32(float32(1) - h if high else h)
             top = -h if (high and e == float32(0)) else m - float32(1)
@@ -191,20 +186,6 @@ def log_positive(u):
     """Log u of a positive normal float64."""
     m, e = split64(u)
     return e * math.log(2) + log_mantissa(m)
-
-
-@inline
-def exponential(x):
-    """Exp x in float64, 0 below LOWEST_EXPONENT; for x < 700."""
-    y = max(x, LOWEST_EXPONENT)
-    k = int32(math.floor(y * (1 / math.log(2)) + 0.5))
-    r = (y - float64(k) * 0.6931471803691238) - float64(k) * 1.9082149292705877e-10  # ln 2 in two parts
-    low = tree6(r, 1.0, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120)
-    high = tree6(r, 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800)
-    cube = r * r * r
-    total = low + (cube * cube) * high
-    power = np.int64((int64(k) + int64(1023)) << int64(52)).view(np.float64)
-    return total * power if x > LOWEST_EXPONENT else 0.0
 
 
 @inline
@@ -277,159 +258,6 @@ def normals(out, lanes, first, seed, step, stream, attempt):
             sine, cosine = sine_cosine(d, zero)
             row2[lane] = radius * sine
             row3[lane] = radius * cosine
-
-
-@inline
-def _raise(u, shape, power):
-    """U^(1 / (2 shape)), four times as fast where `power` (see `power_of`) is that exponent, below 2^5, and not 0."""
-    if power == 0:
-        return exponential((0.5 / shape) * log_positive(u))
-    found, factor = 1.0, u
-    for bit in range(5):
-        found *= factor if (power >> bit) & 1 else 1.0
-        factor *= factor
-    return found
-
-
-@inline
-def _large(w0, w1, w3, shape, power, size):
-    """(x, root, length) of one attempt of Marsaglia & Tsang, on shape + 1 where shape < 1.
-
-    The variate is d root^3 U^(1 / shape), without the last factor where shape >= 1; its square root takes one more
-    square root and one exponential or power, and nothing on the way leaves the range of float64.
-    """
-    d, c = constants(shape)
-    sine, _ = sine_cosine(w1, 0.0)
-    x = math.sqrt(-2.0 * log_uniform(w0, 0.0)) * sine
-    root = max(1.0 + c * x, 0.0)
-    length = size * math.sqrt(d) * (root * math.sqrt(root))
-    return x, root, length * _raise(uniform(w3, 0.0), shape, power) if shape < 1.0 else length
-
-
-@inline
-def constants(shape):
-    """(d, c) of Marsaglia & Tsang, on shape + 1 where shape < 1."""
-    d = (shape + 1.0 if shape < 1.0 else shape) - 1.0 / 3.0
-    return d, 1.0 / math.sqrt(9.0 * d)
-
-
-@inline
-def _quick_large(w0, w1, w2, w3, shape, power, size):
-    """The length where the squeeze accepts it, nine times in ten; else NaN."""
-    x, root, length = _large(w0, w1, w3, shape, power, size)
-    square = x * x
-    inside = (float64(w2) + 0.5) * 2.0**-32 < 1.0 - 0.0331 * (square * square)
-    return length if inside & (root > 0.0) else math.nan
-
-
-@inline
-def _exact_large(w0, w1, w2, w3, shape, power, size):
-    """The length by the full rule; NaN where rejected."""
-    d, _ = constants(shape)
-    x, root, length = _large(w0, w1, w3, shape, power, size)
-    limit = 0.5 * x * x + d - d * (root * root * root) + 3.0 * d * log_positive(max(root, TINY))
-    return length if (root > 0.0) & (log_uniform(w2, 0.0) < limit) else math.nan
-
-
-@inline
-def _quick_small(w0, w1, shape, power, size):
-    """The length of a variate below 1 where 1 - X < exp(-X) accepts it, nine times in ten; else NaN.
-
-    The rule of Liu, Martin & Syring, see ``random.Source``: X = (U / r)^(1 / shape) with probability r.
-    """
-    r = below_one(shape)
-    u = uniform(w0, 0.0)
-    root = _raise(u * (1.0 / r), shape, power)
-    inside = (u <= r) & (uniform(w1, 0.0) < 1.0 - root * root)
-    return size * root if inside else math.nan
-
-
-@inline
-def power_of(shape):
-    """1 / (2 shape) where that is a whole number up to MOST_POWER, else 0."""
-    nearest = math.floor(0.5 / shape + 0.5)
-    return int64(nearest) if nearest <= MOST_POWER and nearest * 2.0 * shape == 1.0 else int64(0)
-
-
-@inline
-def _exact_small(w0, w1, shape, size):
-    """The length by the full rule, of a variate of any size; NaN where rejected."""
-    r = below_one(shape)
-    u = (float64(w0) + 0.5) * 2.0**-32
-    inside = u <= r
-    log_u = log_positive(u / r if inside else (u - r) / (1.0 - r))
-    log_x = log_u / shape if inside else -log_u / (1.0 - shape)
-    root = exponential(0.5 * log_x)
-    limit = -(root * root) if inside else 1.0 + log_x - root * root
-    return size * root if log_uniform(w1, 0.0) < limit else math.nan
-
-
-@inline
-def below_one(shape):
-    """r, the share of attempts at a variate below 1."""
-    return 1.0 / (1.0 + shape / (math.e * (1.0 - shape)))
-
-
-@njit(**OPTIONS)
-def gamma_lengths(scratch, lanes, first, tokens, stream, seed, step, shape, scale):
-    """sqrt(scale Gamma(shape, 1)) of all tokens of the prompts `first`, ..., `first` + `lanes` - 1, float64.
-
-    scratch [3, (tokens + 1) * lanes + 8]: row 0 receives the lengths, [tokens, lanes]; in the others those wait, side
-    by side, that the quick rule did not accept, so that they too are worked on several at a time.
-    """
-    lengths, waiting, values = scratch[0], scratch[1].view(np.int64), scratch[2]
-    size = math.sqrt(scale)
-    one = uint32(1)
-    power = power_of(shape)
-    if shape <= SMALL_SHAPE:
-        for pair in range((tokens + 1) // 2):  # two words each; an odd number of tokens leaves a row to spare
-            row0 = lengths[2 * pair * lanes : (2 * pair + 1) * lanes]
-            row1 = lengths[(2 * pair + 1) * lanes : (2 * pair + 2) * lanes]
-            for lane in range(lanes):
-                w0, w1, w2, w3 = philox(uint32(first + lane), uint32(pair), stream, one, seed, step)
-                row0[lane] = _quick_small(w0, w1, shape, power, size)
-                row1[lane] = _quick_small(w2, w3, shape, power, size)
-    else:
-        for token in range(tokens):
-            row = lengths[token * lanes : (token + 1) * lanes]
-            for lane in range(lanes):
-                w0, w1, w2, w3 = philox(uint32(first + lane), uint32(token), stream, one, seed, step)
-                row[lane] = _quick_large(w0, w1, w2, w3, shape, power, size)
-    count = 0
-    for token in range(tokens):
-        row = lengths[token * lanes : (token + 1) * lanes]
-        for lane in range(lanes):  # without a branch, which would be guessed wrong one time in ten
-            waiting[count] = (token << 32) | lane
-            count += math.isnan(row[lane])
-    attempt = 1
-    while count > 0:
-        whole = (count + 7) // 8 * 8  # full vectors; the rest of the last one is computed in vain
-        for i in range(count, whole):
-            waiting[i] = 0
-        if shape <= SMALL_SHAPE:
-            for i in range(whole):
-                token = uint32(waiting[i] >> 32)
-                w0, w1, w2, w3 = philox(
-                    uint32(first + uint32(waiting[i])), token >> one, stream, uint32(attempt), seed, step
-                )
-                odd = (token & one) != uint32(0)
-                values[i] = _exact_small(w2 if odd else w0, w3 if odd else w1, shape, size)
-        else:
-            for i in range(whole):
-                w0, w1, w2, w3 = philox(
-                    uint32(first + uint32(waiting[i])), uint32(waiting[i] >> 32), stream, uint32(attempt), seed, step
-                )
-                values[i] = _exact_large(w0, w1, w2, w3, shape, power, size)
-        left = 0
-        for i in range(count):
-            place = waiting[i]
-            if math.isnan(values[i]):
-                waiting[left] = place
-                left += 1
-            else:
-                lengths[(place >> 32) * lanes + (place & 0xFFFFFFFF)] = values[i]
-        count = left
-        attempt += 1
 
 
 @njit(**OPTIONS)
