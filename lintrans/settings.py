@@ -136,7 +136,7 @@ SIZE_PROTOCOL = SizeBudget(
 SIZE_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
     {
         "paper": SizeBudget(
-            replace(SIZE_PROTOCOL.training, seeds=PAPER_SEEDS, seconds=120),
+            replace(SIZE_PROTOCOL.training, seeds=PAPER_SEEDS, blocks=200, seconds=120),
             replace(SIZE_PROTOCOL.curvature, seeds=PAPER_SEEDS, rates=(), grid_steps=0, grid_seeds=0, seconds=40),
             replace(SIZE_PROTOCOL.noise, seeds=PAPER_SEEDS, samples=3000, seconds=50),
             210,

@@ -209,7 +209,7 @@ def test_averaged_iterates_of_one_layer_reach_the_least_loss(form: str) -> None:
     history = train(
         model,
         task,
-        lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=range(3)),
+        lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=range(6)),
         steps=1500,
         batch=200,
         probes=[],

@@ -17,7 +17,7 @@ from .laws import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
 from .lengths import gamma_lengths
 from .products import offset
 from .variates import chi_squared, inline, normals
-from .vector import OPTIONS
+from .vector import OPTIONS, SHORT
 
 
 @njit(**OPTIONS)
@@ -159,18 +159,30 @@ def upper(i, j, size):
 
 
 @inline
-def moments(data, x, step, n, d, size, inverse, triangular):
+def moments(data, x, step, n, d, size, inverse, triangular, held):
     """The numbers a prompt is given by (see ``algebra.data_size``), from its tokens x[component * step].
 
+    held [SHORT]: memory that is meant to end up in registers, as d is known to the compiler.
     triangular: token k has zeros in its first k places, which are not looked at (a third of the work remains).
     size is d (sparse form) or d + 1 (full form); noiseless labels give S_xy = S_xx w and S_yy = w.S_xy.
     """
     for i in range(d):
-        for j in range(i, d):
-            total = x[i * step] * x[j * step]
-            for k in range(1, i + 1 if triangular else n):
-                total = total + x[(k * d + i) * step] * x[(k * d + j) * step]
-            data[upper(i, j, size)] = total * inverse
+        rows = i + 1 if triangular else n
+        if d <= SHORT:  # a row of the matrix in registers
+            for j in range(i, d):
+                held[j] = x[i * step] * x[j * step]
+            for k in range(1, rows):
+                one = x[(k * d + i) * step]
+                for j in range(i, d):
+                    held[j] = held[j] + one * x[(k * d + j) * step]
+            for j in range(i, d):
+                data[upper(i, j, size)] = held[j] * inverse
+        else:
+            for j in range(i, d):
+                total = x[i * step] * x[j * step]
+                for k in range(1, rows):
+                    total = total + x[(k * d + i) * step] * x[(k * d + j) * step]
+                data[upper(i, j, size)] = total * inverse
     query = offset(x, n * d * step)
     w = offset(query, d * step)
     triangle = size * (size + 1) // 2

@@ -189,7 +189,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                         (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin,
                                          batch, seeds[s], step + k, stream, n, d, law, number1, number2),
                                     )  # fmt: skip
-                                    call(moments, (own, drawn, blocks, n, d, inverse, law == FACTOR))
+                                    call(moments, (own, drawn, blocks, n, inverse, law == FACTOR))
                                     for place in range(starts[s], starts[s + 1]):
                                         r = order[place]
                                         if diverged[r] < 0:
@@ -296,7 +296,7 @@ def losses(jit: Callable[[Any], Any]) -> Any:
                     (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin, batch, seed,
                      step + s, stream, n, d, law, number1, number2),
                 )  # fmt: skip
-                call(moments, (own, drawn, blocks, n, d, inverse, law == FACTOR))
+                call(moments, (own, drawn, blocks, n, inverse, law == FACTOR))
             space = offset(view(work, 0, 0), thread * work.shape[1])
             for r in range(runs):
                 sums = offset(view(partial, 0, 0), (item * runs + r) * lanes)

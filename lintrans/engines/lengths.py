@@ -114,13 +114,15 @@ def below_one(shape):
 
 
 @inline
-def _quick_small(u, w1, root, r, top, size, missing):
-    """The length of a variate below 1 where 1 - X < exp(-X) accepts it, nine times in ten; else `missing`.
+def _quick_small(u, w1, root, r, top, one, half, sixth, size, missing):
+    """The length of a variate below 1 where 1 - X + X^2 / 2 - X^3 / 6 < exp(-X) accepts it; else `missing`.
 
     The rule of Liu, Martin & Syring, see ``random.Source``: X = (U / r)^(1 / shape) with probability r. root is that of
     X; r and top = 1 are less by SLACK.
     """
-    return size * root if (u < r) & (uniform(w1, size) < top - root * root) else missing
+    square = root * root
+    most = top - square * (one - square * (half - square * sixth))
+    return size * root if (u < r) & (uniform(w1, one) < most) else missing
 
 
 @inline
@@ -145,15 +147,19 @@ def _first_small(lengths, lanes, first, tokens, stream, seed, step, shape, scale
     kind = lengths.dtype.type
     r = below_one(shape)
     inverse, most, top, one = kind(1.0 / r), kind(r - SLACK), kind(1.0 - SLACK), kind(1.0)
-    size, missing = kind(math.sqrt(scale)), kind(math.nan)
+    half, sixth, size, missing = kind(1 / 2), kind(1 / 6), kind(math.sqrt(scale)), kind(math.nan)
     for pair in range((tokens + 1) // 2):  # two words each; an odd number of tokens leaves a row to spare
         row0 = lengths[2 * pair * lanes : (2 * pair + 1) * lanes]
         row1 = lengths[(2 * pair + 1) * lanes : (2 * pair + 2) * lanes]
         for lane in range(lanes):
             w0, w1, w2, w3 = philox(uint32(first + lane), uint32(pair), stream, uint32(1), seed, step)
             u, v = uniform(w0, one), uniform(w2, one)
-            row0[lane] = _quick_small(u, w1, _power(u * inverse, power, one), most, top, size, missing)
-            row1[lane] = _quick_small(v, w3, _power(v * inverse, power, one), most, top, size, missing)
+            row0[lane] = _quick_small(
+                u, w1, _power(u * inverse, power, one), most, top, one, half, sixth, size, missing
+            )
+            row1[lane] = _quick_small(
+                v, w3, _power(v * inverse, power, one), most, top, one, half, sixth, size, missing
+            )
 
 
 @njit(**OPTIONS)

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from . import algebra, draw
 from .products import offset
-from .vector import Pointer, Value, inline, registers, scratch
+from .vector import SHORT, Pointer, Value, inline, registers, scratch
 
 CHUNK = 128
 """Prompts in a chunk, drawn at a time: eight chunks in a batch of 1000, which two threads share evenly."""
@@ -107,15 +107,17 @@ def prompts(dtype: np.dtype[Any]) -> Piece:
 def moments(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
     """The numbers that blocks of prompts are given by, `data` [blocks, numbers], of their tokens [rows, PITCH].
 
-    Arguments of the piece: data, tokens, blocks, n, d, inverse = 1 / n, and whether the n = d tokens are the rows of an
+    Arguments of the piece: data, tokens, blocks, n, inverse = 1 / n, and whether the n = d tokens are the rows of an
     upper triangle.
     """
     pointer, numbers, per = elements(dtype), algebra.data_size(size, sparse), PITCH // lanes_of(dtype)
-    signature = types.void(pointer, pointer, *[INTEGER] * 3, from_dtype(dtype), INTEGER)
+    signature = types.void(pointer, pointer, *[INTEGER] * 2, from_dtype(dtype), INTEGER)
+    d = size if sparse else size - 1
 
-    def piece(data, tokens, blocks, n, d, inverse, triangular):
+    def piece(data, tokens, blocks, n, inverse, triangular):
+        held = scratch(tokens, SHORT)
         for b in range(blocks):
-            moments_of(offset(data, b * numbers), offset(tokens, b), per, n, d, size, inverse, triangular)
+            moments_of(offset(data, b * numbers), offset(tokens, b), per, n, d, size, inverse, triangular, held)
 
     return signature, piece
 
