@@ -40,6 +40,7 @@ class TuningBudget(Budget):
         finalists: (rate, clip) pairs an optimizer takes on to the horizon; 0 ends after the screening, and the
             reading stays *not measurable here*.
         tuning_blocks: blocks behind the losses that tuning compares.
+        own_rates: (optimizer's name, its grid) where it starts from another one, nearer to its best rate.
     """
 
     rates: tuple[float, ...]
@@ -48,6 +49,11 @@ class TuningBudget(Budget):
     screening: int
     finalists: int
     tuning_blocks: int
+    own_rates: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    def rates_of(self, optimizer: str) -> tuple[float, ...]:
+        """The grid of an optimizer, by its name."""
+        return dict(self.own_rates).get(optimizer, self.rates)
 
 
 @dataclass(frozen=True)

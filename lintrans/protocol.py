@@ -169,7 +169,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
         )
         return end_values(history).assign(steps=steps)[["optimizer", "lr", "clip", "seed", "steps", "loss"]]
 
-    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in budget.rates]
+    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in budget.rates_of(o.name)]
     losses = run(pairs, budget.screening, "grid of rates")
     if not budget.finalists:
         best = {o.name: _choice(o.name, losses, losses, budget.screening) for o in OPTIMIZERS}

@@ -214,8 +214,8 @@ LARGER_BUDGETS: MappingProxyType[str, LargerBudget] = MappingProxyType(
     {
         "paper": LargerBudget(
             replace(
-                LARGER_PROTOCOL.training, batch=250, blocks=20, every=200, rates=RATES[3:7], clips=(1.0,),
-                tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=10,
+                LARGER_PROTOCOL.training, batch=250, blocks=20, every=200, rates=RATES[1:5], clips=(1.0,),
+                tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=10, own_rates=(("sgd", RATES[5:9]),),
             ),
             1000,
             replace(LARGER_PROTOCOL.noise, seeds=4, samples=2000, batch=250, reference=50_000),

@@ -128,3 +128,10 @@ def test_the_gram_matrix_has_the_spectrum_of_the_covariance(monkeypatch: pytest.
     many = noise.measure_noise(model, task, parameters, **{**options, "samples": 20})  # type: ignore[arg-type]
     assert many.covariance.shape == (2, 16, 16)
     assert np.isfinite(replace(dual).spectrum.numpy()).all()
+
+
+def test_each_optimizer_may_start_from_a_grid_of_its_own() -> None:
+    training = LARGER_BUDGETS["paper"].training
+    assert training.rates_of("adam") == training.rates != training.rates_of("sgd")
+    assert len(training.rates_of("sgd")) == len(training.rates) == 4
+    assert larger_page.grids(training) == "4 of 0.05 to 0.5 for SGD and 4 of 0.002 to 0.02 for Adam"

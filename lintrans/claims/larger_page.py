@@ -6,11 +6,19 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ..budgets import TuningBudget
 from ..problems import LARGER
+from ..settings import LABELS
 from . import c1_page, c2_page
 from .c14 import GAP, NOISE
 from .records import Verdict, interval_text
 from .rules import State
+
+
+def grids(budget: TuningBudget) -> str:
+    """The rates from which each optimizer's best is chosen, in words."""
+    each = {LABELS[name]: budget.rates_of(name) for name in LABELS}
+    return " and ".join(f"{len(rates)} of {min(rates):g} to {max(rates):g} for {name}" for name, rates in each.items())
 
 
 def describe(verdict: Verdict) -> str:
