@@ -306,7 +306,14 @@ class LinearRegression:
             normals = source.normals(self.n * self.d, FRAME_ATTEMPT).reshape(*source.lead, self.n, self.d, source.batch)
             context = torch.einsum("...nib,...ijb->...njb", frame(normals), factor)
             return torch.cat([context, query.unsqueeze(-3)], dim=-3), teacher
-        return self.covariates.draw(source, self.n + 1, self.d), source.normals(self.d, TEACHER_ATTEMPT)
+        x = self.covariates.draw(source, self.n + 1, self.d)
+        shape = [*source.lead, self.n + 1, self.d, source.batch]
+        if list(x.shape) != shape:
+            raise ValueError(
+                f"{type(self.covariates).__name__}.draw(source, tokens={self.n + 1}, d={self.d}) gave {list(x.shape)}, "
+                f"not [*seeds, tokens, d, batch] = {shape}"
+            )
+        return x, source.normals(self.d, TEACHER_ATTEMPT)
 
     def sample(
         self,

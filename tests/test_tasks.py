@@ -160,6 +160,17 @@ def test_bad_laws_are_named(bad: float) -> None:
             make(bad)
 
 
+def test_a_law_that_draws_another_shape_is_named() -> None:
+    class Flat(lt.Gaussian):
+        def draw(self, source: Source, tokens: int, d: int) -> torch.Tensor:
+            return source.normals(tokens * d)
+
+    with pytest.raises(
+        ValueError, match=r"Flat.draw\(source, tokens=5, d=3\) gave \[2, 15, 6\], not .* = \[2, 5, 3, 6\]"
+    ):
+        lt.LinearRegression(3, 4, Flat()).sample(6, seed=[0, 1])
+
+
 def test_prompts_of_wrong_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"covariates \[..., batch, n \+ 1, d\]"):
         lt.Prompts(torch.zeros(4, 3, 2), torch.zeros(4, 2))
