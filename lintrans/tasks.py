@@ -308,10 +308,11 @@ class LinearRegression:
             return torch.cat([context, query.unsqueeze(-3)], dim=-3), teacher
         x = self.covariates.draw(source, self.n + 1, self.d)
         shape = [*source.lead, self.n + 1, self.d, source.batch]
-        if list(x.shape) != shape:
+        found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        if found != shape:
             raise ValueError(
-                f"{type(self.covariates).__name__}.draw(source, tokens={self.n + 1}, d={self.d}) gave {list(x.shape)}, "
-                f"not [*seeds, tokens, d, batch] = {shape}"
+                f"{type(self.covariates).__name__}.draw(source, tokens={self.n + 1}, d={self.d}) gave {found}, "
+                f"not a tensor [*seeds, tokens, d, batch] = {shape}"
             )
         return x, source.normals(self.d, TEACHER_ATTEMPT)
 

@@ -72,7 +72,7 @@ def test_probes_and_kept_parameters_give_the_same_numbers() -> None:
         live = rows(history.frame, *metrics)
         assert sorted(live["step"].unique()) == [0, 3, 4, 6]  # 6 leads into the cooldown
         assert live.groupby("metric").size().to_dict() == dict.fromkeys(metrics, 16)
-        pd.testing.assert_frame_equal(live, rows(found, *metrics), check_exact=exact, rtol=1e-9)
+        pd.testing.assert_frame_equal(live, rows(found, *metrics), check_exact=exact, rtol=1e-11)
     names = list(conditions(MODEL, MODEL.init(0), TASK.sample(3)))
     live = rows(history.frame, *names)
     assert sorted(live["step"].unique()) == [0, 6, 7]

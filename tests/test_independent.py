@@ -196,7 +196,7 @@ def test_both_sides_agree(name: str) -> None:
     found = both(name)
     differences = found[found["statistic"] != "smoothness"]["difference"]
     assert differences.max() < 1e-4, found
-    assert found["difference"].max() < 1e-2, found  # v'Hv is a small difference of large numbers
+    assert found["difference"].max() < 1e-3, found  # v'Hv is a small difference of large numbers
     assert not found["flips"].any()
     assert set(found["statistic"]) == set(double_check.STATISTICS)
     assert (found.groupby("statistic")["seed"].nunique() == 2).all()

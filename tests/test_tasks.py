@@ -170,6 +170,13 @@ def test_a_law_that_draws_another_shape_is_named() -> None:
     ):
         lt.LinearRegression(3, 4, Flat()).sample(6, seed=[0, 1])
 
+    class Nothing(lt.Gaussian):
+        def draw(self, source: Source, tokens: int, d: int) -> Any:
+            return None
+
+    with pytest.raises(ValueError, match="gave NoneType, not a tensor"):
+        lt.LinearRegression(3, 4, Nothing()).sample(6)
+
 
 def test_prompts_of_wrong_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"covariates \[..., batch, n \+ 1, d\]"):

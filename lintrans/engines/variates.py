@@ -128,7 +128,7 @@ def artanh64(t):
 
 
 @inline
-def fold(word):
+def _fold(word):
     """(min(w, ~w), whether that is ~w): so that a signed conversion is exact in range."""
     high = int32(word) < int32(0)
     return (int32(~word) if high else int32(word)), high
@@ -139,14 +139,14 @@ def _uniform(word, like):
     if like == types.float32:
 
         def uniform32(word, like):
-            folded, high = fold(word)
+            folded, high = _fold(word)
             h = (float32(folded) + float32(0.5)) * float32(2.0**-32)
             return float32(1) - h if high else h
 
         return uniform32
 
     def uniform64(word, like):
-        folded, high = fold(word)
+        folded, high = _fold(word)
         h = (float64(folded) + 0.5) * 2.0**-32
         return 1.0 - h if high else h
 
@@ -170,7 +170,7 @@ def _log_uniform(word, like):
     if like == types.float32:
 
         def log32(word, like):
-            folded, high = fold(word)
+            folded, high = _fold(word)
             h = (float32(folded) + float32(0.5)) * float32(2.0**-32)
             m, e = split32(float32(1) - h if high else h)
             top = -h if (high and e == float32(0)) else m - float32(1)
