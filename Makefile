@@ -33,9 +33,8 @@ help:  ## this list
 setup: .venv/ready  ## the environment in .venv, from requirements.lock
 
 book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick takes a few minutes
-	@$(BIN)/lintrans pairs
-	@# so that chapters can run in copies of this process: see lintrans/forking.py
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --scale $(SCALE)
+	@# the variable, so that chapters can run in copies of this process: see lintrans/forking.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --pairs --scale $(SCALE)
 
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(if $(SLOW),--slow)

@@ -25,7 +25,7 @@ from .workers import Workers, default_jobs
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads would spin while they wait: dear on a busy machine
 KERNEL_ENVIRONMENT = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **WAITING}
 ALONE = ("performance",)  # it times what it runs
-LONG = ("larger", "depth", "attention", "nonlinear")  # begun first, so that none of them is left at the end
+EARLY = ("larger", "depth", "attention", "nonlinear", "your_own_model")  # long, or else left over at the end, alone
 KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
 
 
@@ -111,7 +111,7 @@ def pages(root: Path) -> list[str]:
 
 
 def chapters(root: Path) -> list[Chapter]:
-    """The pages that execute, in the order of execution: what takes long, the table of contents, the summing up."""
+    """The pages that execute, in the order of execution: what had better be early, the others, the summing up."""
     found = []
     for page in pages(root):
         chapter = Chapter(root, Path(page).name)
@@ -120,8 +120,8 @@ def chapters(root: Path) -> list[Chapter]:
             found.append(chapter)
 
     def turn(chapter: Chapter) -> int:
-        if chapter.name in LONG:
-            return LONG.index(chapter.name) - len(LONG)
+        if chapter.name in EARLY:
+            return EARLY.index(chapter.name) - len(EARLY)
         return 1 if chapter.name in reuse.LAST else 0
 
     return sorted(found, key=turn)

@@ -124,8 +124,10 @@ def execute_command(
 @main.command("build")
 @scale_option
 @click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
+@click.option("--pairs", "settle", is_flag=True, help="Before that, what `lintrans pairs` does.")
 @jobs_option
-def build_command(scale: str, no_execute: bool, jobs: int | None) -> None:
+@click.pass_context
+def build_command(ctx: click.Context, scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
     """Execute what is missing or out of date, then build the pages.
 
     \b
@@ -135,6 +137,8 @@ def build_command(scale: str, no_execute: bool, jobs: int | None) -> None:
     from .book import build, find_root
 
     start = time.monotonic()
+    if settle:
+        ctx.invoke(pairs_command)
     built = build(find_root(), scale, run=not no_execute, tell=click.echo, jobs=jobs)
     click.echo(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)

@@ -22,6 +22,8 @@ from .probes import Probe, TestLoss, TypicalLoss
 from .problems import PROBLEMS, Setting
 from .results import experiment
 from .runs import Runs, grid
+from .settings import SPHERE_RATES
+from .tasks import Sphere
 
 AnyBudget = TypeVar("AnyBudget", bound=Budget)
 
@@ -148,6 +150,14 @@ def _choice(name: str, tried: pd.DataFrame, losses: pd.DataFrame, steps: int) ->
     return Choice(lr, clip, loss, interior, steps)
 
 
+def rates_tried(name: str, budget: TuningBudget, optimizer: str) -> tuple[float, ...]:
+    """The grid that an optimizer's search starts from in one setting; on the sphere it reaches further."""
+    rates = budget.rates_of(optimizer)
+    if not isinstance(getattr(PROBLEMS[name].task, "covariates", None), Sphere):
+        return rates
+    return (*rates, *(rate for rate in SPHERE_RATES if rate not in rates))
+
+
 def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     """Find each optimizer's best rate and clip for one setting.
 
@@ -169,7 +179,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
         )
         return end_values(history).assign(steps=steps)[["optimizer", "lr", "clip", "seed", "steps", "loss"]]
 
-    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in budget.rates_of(o.name)]
+    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in rates_tried(name, budget, o.name)]
     losses = run(pairs, budget.screening, "grid of rates")
     if not budget.finalists:
         best = {o.name: _choice(o.name, losses, losses, budget.screening) for o in OPTIMIZERS}

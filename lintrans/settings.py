@@ -123,7 +123,6 @@ TAILS: MappingProxyType[str, TailBudget] = MappingProxyType(
 
 
 _SIZES = tuple(SIZES.values())
-_QUICK_SIZES = tuple(name for (_, d), name in SIZES.items() if d > 1)  # every d costs a minute of compiling
 
 SIZE_PROTOCOL = SizeBudget(
     replace(PROTOCOL, settings=_SIZES, steps=2000, seeds=CURVATURE_SEEDS),
@@ -142,9 +141,9 @@ SIZE_BUDGETS: MappingProxyType[str, SizeBudget] = MappingProxyType(
             210,
         ),
         "quick": SizeBudget(
-            TuningBudget(_QUICK_SIZES, 100, 3, 200, 10, 8, 10, RATES[::3], (1.0,), TUNING_SEEDS[:1], 60, 1, 10),
+            TuningBudget(_SIZES, 100, 3, 200, 10, 8, 10, RATES[::3], (1.0,), TUNING_SEEDS[:1], 60, 1, 10),
             CurvatureBudget(3, (30, 50), (30, 50), 30, 50, (10, 100, 10), (), 0, 0, 4),
-            NoiseBudget(_QUICK_SIZES, 3, 100, 200, 5000, (), (), 0, 0, 4),
+            NoiseBudget(_SIZES, 3, 100, 200, 5000, (), (), 0, 0, 4),
             20,
         ),
     }
@@ -218,7 +217,7 @@ LARGER_BUDGETS: MappingProxyType[str, LargerBudget] = MappingProxyType(
                 tuning_seeds=TUNING_SEEDS[:1], tuning_blocks=10, own_rates=(("sgd", RATES[5:9]),),
             ),
             1000,
-            replace(LARGER_PROTOCOL.noise, seeds=4, samples=2000, batch=250, reference=50_000),
+            replace(LARGER_PROTOCOL.noise, seeds=4, samples=2000, batch=250, reference=25_000),
             300,
         ),
         "quick": LargerBudget(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 
 def syntax(source: Path) -> str:
     """A Python file's code in one spelling, without comments and docstrings."""
+    state = source.stat()
+    return _syntax(source, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1024)  # all modules take a second and more, and every chapter's digests and results ask for them
+def _syntax(source: Path, _time: int, _size: int) -> str:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -22,7 +22,7 @@ from lintrans import chapters as chapters_module
 from lintrans import page as page_module
 from lintrans import reuse
 from lintrans.book import BookError, ParameterError, build, chapters, execute, find_root
-from lintrans.chapters import LONG, _may_start
+from lintrans.chapters import EARLY, _may_start
 from lintrans.notebooks import pairs, settle
 from lintrans.parameters import assigned, check, convert, declared, is_declaration
 from lintrans.site import stage
@@ -191,7 +191,7 @@ def test_say_and_glue_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> 
 def test_chapters_in_the_order_of_execution(tiny: Path) -> None:
     assert [chapter.name for chapter in chapters(tiny)] == ["first", "second", "intro"]
     names = [chapter.name for chapter in chapters(ROOT)]
-    assert names[: len(LONG)] == list(LONG)
+    assert names[: len(EARLY)] == list(EARLY)
     assert names[-2:] == ["intro", "scorecard"]
     assert chapters(tiny)[0].title == "The first"
     assert list(chapters(tiny)[0].parameters()) == ["scale", "seeds", "device", "lr"]

@@ -493,14 +493,14 @@ def test_setting_3_is_trained_once_for_both_chapters(monkeypatch: pytest.MonkeyP
     quick = SCALES["quick"]
     best = {name: Choice(0.1, 1.0, 0.1, True, 60) for name in ("sgd", "adam")}
     monkeypatch.setattr(protocol, "tune", lambda name, budget, device: Tuning(name, pd.DataFrame(), best, True))
-    for kept, train in zip(asked, (protocol.judge_all, tails.judge_pair), strict=True):
+    for kept, settings in zip(asked, (quick.settings, tails.PAIR), strict=True):
 
         def watched(model: Any, task: Any, runs: Any, kept: list[Any] = kept, **options: Any) -> lt.History:
             kept.append((task, model, list(runs), {k: v for k, v in options.items() if k != "title"}))
             return lt.History(pd.DataFrame({"run": [], "step": []}), pd.DataFrame({"run": range(len(runs))}), {}, 1)
 
         monkeypatch.setattr(protocol, "experiment", watched)
-        judged = train(quick)
+        judged = protocol.judge_all(replace(quick, settings=settings))
         assert {"3"} <= set(judged.published) & set(judged.tuned) & set(judged.tunings)
     [first], [second] = ([each for each in kept if each[0] == PROBLEMS["3"].task] for kept in asked)
     assert first == second
@@ -508,11 +508,12 @@ def test_setting_3_is_trained_once_for_both_chapters(monkeypatch: pytest.MonkeyP
 
 def test_only_the_spheres_grid_is_wider() -> None:
     quick = SCALES["quick"]
-    assert tails.with_grid(quick, "3") == replace(quick, settings=("3",))
+    assert protocol.rates_tried("3", quick, "sgd") == RATES
+    own = replace(quick, rates=(1.0, 2.0), own_rates=(("adam", (0.1,)),))
     for name in ("sphere", "tail sphere"):
-        assert tails.with_grid(quick, name).rates == (*RATES, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-        again = replace(quick, rates=(1.0, 2.0))
-        assert sorted(tails.with_grid(again, name).rates) == [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+        assert protocol.rates_tried(name, quick, "sgd") == (*RATES, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+        assert protocol.rates_tried(name, own, "sgd") == (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+        assert protocol.rates_tried(name, own, "adam") == (0.1, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 @pytest.fixture

@@ -147,6 +147,28 @@ def test_pairs(here: Path) -> None:
     assert call("pairs", "--check").exit_code == 0
 
 
+def test_build_settles_pairs_first_if_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lintrans.book import Built, Report
+
+    def built(root: Path, scale: str, **options: Any) -> Built:
+        assert (scale, options["run"]) == ("quick", True)
+        assert "Edited." in (root / "book" / "first.ipynb").read_text()
+        return Built(root / "index.html", Report())
+
+    monkeypatch.setattr("lintrans.book.build", built)
+    path = here / "book" / "first.md"
+    path.write_text(path.read_text().replace("A sentence.", "Edited."))
+    result = call("build", "--pairs", "--scale", "quick")
+    assert (result.exit_code, "first: rewrote book/first.ipynb" in result.output) == (0, True)
+    path.write_text(path.read_text().replace("Edited.", "Edited again."))
+    other = here / "book" / "first.ipynb"
+    other.write_text(other.read_text().replace("Edited.", "Edited otherwise."))
+    result = call("build", "--pairs", "--scale", "quick")
+    assert result.exit_code == 1
+    assert "lintrans pairs --take text first" in result.output
+    assert "built in" not in result.output
+
+
 def test_pairs_in_conflict_exit_with_one_and_go_on_with_the_others(here: Path) -> None:
     for name, halves in (("first", ("md", "ipynb")), ("second", ("md",))):
         for number, half in enumerate(halves):

@@ -14,17 +14,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..budgets import CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
+from ..budgets import CurvatureBudget, NoiseBudget, TailBudget
 from ..history import History
 from ..measured import condition_numbers
 from ..problems import PROBLEMS, SETTINGS, TAIL_FAMILIES
-from ..protocol import Judged, Tuning, judge_all
-from ..settings import SPHERE_RATES
+from ..protocol import Tuning, judge_all
 from ..statistics import ROUNDING, Interval, mean_interval, paired_t
-from ..tasks import Sphere
 from .c2 import at_initialization
 from .c3 import CONVENTIONS, log_ratios_along
-from .common import READINGS, arms, floor, judged_losses, steps_to
+from .common import arms, floor, judged_losses, steps_to
 
 PAIR = ("3", "sphere")
 """The heavy- and the light-tailed setting of the paper."""
@@ -66,23 +64,6 @@ class Levels:
     noise: dict[str, pd.DataFrame]
 
 
-def with_grid(budget: TuningBudget, name: str) -> TuningBudget:
-    """The budget for one problem alone; on the sphere with a wider grid of rates."""
-    on_sphere = isinstance(getattr(PROBLEMS[name].task, "covariates", None), Sphere)
-    rates = (*budget.rates, *(rate for rate in SPHERE_RATES if rate not in budget.rates)) if on_sphere else budget.rates
-    return replace(budget, settings=(name,), rates=rates)
-
-
-def judge_pair(budget: TuningBudget, device: str = "auto") -> Judged:
-    """The judged trainings of the paper's two settings; those of Setting 3 are the ones of claim C1."""
-    parts = [judge_all(with_grid(budget, name), device) for name in PAIR]
-    readings = {
-        reading: {name: history for part in parts for name, history in part.histories[reading].items()}
-        for reading in READINGS
-    }
-    return Judged(readings, {name: tuning for part in parts for name, tuning in part.tunings.items()})
-
-
 def measure(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, device: str = "auto") -> Levels:
     """Train and measure every level; what other chapters have measured is found in the store."""
     histories: dict[str, History] = {}
@@ -91,7 +72,7 @@ def measure(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, 
     known = [(setting.task, setting.model) for setting in SETTINGS.values()]
     for name in problems_of():
         setting = PROBLEMS[name]
-        judged = judge_all(with_grid(replace(budget.training, clips=(setting.clip,)), name), device, ("tuned",))
+        judged = judge_all(replace(budget.training, settings=(name,), clips=(setting.clip,)), device, ("tuned",))
         histories |= judged.tuned
         tunings |= judged.tunings
         own = replace(noise, settings=(name,))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from ..engines.derivatives import PromptSource, batch_gradients
@@ -210,8 +211,13 @@ class _Gram:
         self.filled += noise.shape[1]
 
     def mean(self, samples: int) -> Tensor:
-        products = [own.double() @ own.T.double() for own in self.rows]
-        return torch.stack(products) / samples
+        return torch.stack([self._products(own.double().numpy()) for own in self.rows]) / samples
+
+    @staticmethod
+    def _products(rows: Array) -> Tensor:
+        """X X^T by half of the work of a product of two matrices."""
+        upper = torch.from_numpy(dsyrk(1.0, rows.T, trans=1)).triu()
+        return upper + upper.triu(1).T
 
 
 @dataclass(frozen=True)
@@ -324,9 +330,9 @@ def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = NULL_SAM
     for index, seed in enumerate(seeds):
         own = Noise(noise.norms[index], noise.gradient[index], noise.covariance[index], noise.error[index])
         finite = bool(own.covariance.isfinite().all())
-        row = _statistics(own, seed, null_samples) if finite else {}
-        kept = finite and index < keep
-        arrays = {"norms": own.norms.numpy(), "spectrum": own.spectrum.numpy()} if kept else {}
+        spectrum = own.spectrum.numpy() if finite else np.empty(0)
+        row = _statistics(own, spectrum, seed, null_samples) if finite else {}
+        arrays = {"norms": own.norms.numpy(), "spectrum": spectrum} if finite and index < keep else {}
         rows.append({"seed": int(seed), **row, **arrays})
     columns = ["seed", *STATISTICS, "norms", "spectrum"]
     table = pd.DataFrame(rows).reindex(columns=columns)
@@ -335,9 +341,9 @@ def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = NULL_SAM
     return table
 
 
-def _statistics(noise: Noise, seed: int, null_samples: int) -> dict[str, float]:
-    """STATISTICS of one run."""
-    norms, spectrum = noise.norms.numpy(), noise.spectrum.numpy()
+def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> dict[str, float]:
+    """STATISTICS of one run; `spectrum` is that of its noise."""
+    norms = noise.norms.numpy()
     null = gaussian_norms(spectrum, null_samples, seed)
     (q99, null_q99), (q999, null_q999) = (
         (quantile_ratio(norms, level), quantile_ratio(null, level)) for level in (0.99, 0.999)

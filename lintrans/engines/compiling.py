@@ -33,7 +33,7 @@ SOURCES = ("laws", "products", "algebra", "vector", "variates", "lengths", "dire
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
-FAMILY = ((2, True), (5, True), (6, False), (20, True))
+FAMILY = ((1, True), (2, True), (5, True), (6, False), (20, True))
 """Shapes with one head, (D, sparse), that are compiled together: those that the book trains.
 
 Most of a compile is numba's work on the types of numbers, which shapes share: after the first one the others take a
@@ -349,7 +349,7 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
     label = f"{kind} of d = {size if sparse else size - 1}, {form}, {_numbers(dtype, tangents)}"
 
     def relatives() -> list[Piece]:
-        family = FAMILY[:2] if tangents else FAMILY  # the curvature of the larger ones is not measured
+        family = FAMILY[:3] if tangents else FAMILY  # the curvature of the larger ones is not measured
         if kind != "gradient" or heads > 1 or (size, sparse) not in family:
             return []
         return [piece(kind, other, 1, form, dtype, tangents) for other, form in family]
