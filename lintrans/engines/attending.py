@@ -11,12 +11,16 @@ and backwards, bars being derivatives of the loss,
     softmax: s_bar_i = a_i (a_bar_i - sum_k a_k a_bar_k), a_bar of the hidden key being 0;    relu: a_bar_i if a_i > 0
     m_bar = sum_i s_bar_i z_i    Q_bar += m_bar z_j^T    z_bar_j += Q^T m_bar    z_bar_i += a_ij u_bar + s_bar_i m_j
 
+Queries are taken two at a time, and so are the keys that get z_bar, the last sum, once s_bar and u_bar of all queries
+are known: most of the time goes into loading what these loops share.
+
 Prompts lie as in :mod:`lintrans.engines.embedded`, as many side by side as a SIMD value has lanes, in chunks whose sums
 are added in a fixed order: results depend neither on the number of threads nor on which runs go together.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,21 +35,34 @@ from .vector import FLAGS, Value, component_type, components, inline, pack, scra
 SOFTMAX, VISIBLE, RELU = 0, 1, 2
 KINDS = {"softmax": SOFTMAX, "softmax-visible": VISIBLE, "relu": RELU}
 
-EXPONENTIAL = {  # terms of the series, lowest argument, ln 2 in two parts, digits of the mantissa, bias of the exponent
-    32: (8, -87.0, 0.693145751953125, 1.428606765330187e-06, 23, 127),
-    64: (14, -708.0, 0.6931471803691238, 1.9082149292705877e-10, 52, 1023),
+EXPONENTIAL = {  # terms of the series, lowest argument, digits of the mantissa, bias of the exponent
+    32: (8, -87.0, 23, 127),
+    64: (14, -708.0, 52, 1023),
 }
 
 
 def work_size(layers: int, n: int, d: int, size: int, heads: int) -> int:
     """Numbers of working memory that a prompt needs."""
     tokens = n + 1
-    return tokens * ((layers + 2) * (d + 1) + 1) + layers * heads * tokens * (size + d + 2 + tokens)
+    return tokens * ((layers + 3) * (d + 1) + tokens) + layers * heads * tokens * (size + d + 1 + tokens)
 
 
 def constant(kind, value):
     """A number in every lane."""
     return ir.Constant(kind, [value] * kind.count) if isinstance(kind, ir.VectorType) else ir.Constant(kind, value)
+
+
+def polynomial(builder, coefficients, x):
+    """The sum of c_k x^k in Estrin's order: neighbours are joined, then pairs, so that no step waits for all before."""
+    while len(coefficients) > 1:
+        pairs = [coefficients[k : k + 2] for k in range(0, len(coefficients), 2)]
+        coefficients = [
+            builder.fadd(builder.fmul(pair[1], x, flags=FLAGS), pair[0], flags=FLAGS) if len(pair) > 1 else pair[0]
+            for pair in pairs
+        ]
+        if len(coefficients) > 1:
+            x = builder.fmul(x, x, flags=FLAGS)
+    return coefficients[0]
 
 
 @intrinsic
@@ -64,31 +81,28 @@ def larger(typing, a, b):
 
 @intrinsic
 def exponential(typing, x):
-    """Exp x for x up to about 80; below the lowest argument, about the smallest number of its type."""
+    """Exp x for x up to about 80; below the lowest argument, about the smallest number of its type.
+
+    It is 2^(x / ln 2), a whole power times that of a rest between -1/2 and 1/2. Rounding x / ln 2 costs as much
+    accuracy as rounding x did.
+    """
     if not isinstance(x, Value):
         return None
 
     def generate(context, builder, sig, args):
         parts = components(context, builder, args[0], x, x)
         kind, width = component_type(x), x.dtype.bitwidth
-        terms, lowest, high, low, digits, bias = EXPONENTIAL[width]
+        terms, lowest, digits, bias = EXPONENTIAL[width]
         bits = ir.IntType(width)
         whole = ir.VectorType(bits, kind.count) if isinstance(kind, ir.VectorType) else bits
         floor = constant(kind, lowest)
         y = builder.select(builder.fcmp_ordered("<", parts[0], floor), floor, parts[0])
+        y = builder.fmul(y, constant(kind, 1.0 / math.log(2.0)), flags=FLAGS)
         magic = constant(kind, 1.5 * 2.0**digits)  # adding it rounds to a whole number, which ends up in the last bits
-        shifted = builder.fadd(builder.fmul(y, constant(kind, 1.4426950408889634), flags=FLAGS), magic, flags=FLAGS)
-        turns = builder.fsub(shifted, magic)
-        rest = builder.fsub(y, builder.fmul(turns, constant(kind, high), flags=FLAGS), flags=FLAGS)
-        rest = builder.fsub(rest, builder.fmul(turns, constant(kind, low), flags=FLAGS), flags=FLAGS)
-        factorial = 1.0
-        coefficients = [1.0]
-        for k in range(1, terms):
-            factorial *= k
-            coefficients.append(1.0 / factorial)
-        total = constant(kind, coefficients[-1])
-        for coefficient in coefficients[-2::-1]:
-            total = builder.fadd(builder.fmul(total, rest, flags=FLAGS), constant(kind, coefficient), flags=FLAGS)
+        shifted = builder.fadd(y, magic, flags=FLAGS)
+        rest = builder.fsub(y, builder.fsub(shifted, magic), flags=FLAGS)
+        series = [constant(kind, math.log(2.0) ** k / math.factorial(k)) for k in range(terms)]
+        total = polynomial(builder, series, rest)
         exponent = builder.add(builder.bitcast(shifted, whole), constant(whole, bias))
         power = builder.bitcast(builder.shl(exponent, constant(whole, digits)), kind)
         value = builder.fmul(total, power, flags=FLAGS)
@@ -113,101 +127,214 @@ def reciprocal(typing, x):
 
 
 @inline
-def attend(u, a, m, z, q, query, kind, share, n, d, size, sums, own_m):
-    """One query's sum u = c sum_i a_i z_i; keeps m = Q z_query and the weights a, of the hidden key too."""
-    own = offset(z, query * (d + 1))
-    for k in range(size):
-        total = q[k * size] * own[0]
-        for r in range(1, size):
-            total = total + q[k * size + r] * own[r]
-        own_m[k] = total
-        m[k] = total
-    for c in range(d + 1):
-        sums[c] = 0.0
-    keys = n if kind == VISIBLE else n + 1
+def attend(u, a, m, z, q, first, together, kind, share, n, d, size, vectors):
+    """Sums u = c sum_i a_i z_i of `together` queries, from `first` on; keeps m = Q z_query and the weights a."""
+    own_m, sums, held, found = vectors
+    wide, tokens = d + 1, n + 1
+    for w in range(together):
+        own = offset(z, (first + w) * wide)
+        for k in range(size):
+            total = q[k * size] * own[0]
+            for r in range(1, size):
+                total = total + q[k * size + r] * own[r]
+            own_m[w * size + k] = total
+            m[w * size + k] = total
+        for c in range(wide):
+            sums[w * wide + c] = 0.0
+    keys = n + 1 if kind == SOFTMAX else n
     for i in range(keys):
-        score = z[i * (d + 1)] * own_m[0]
+        for w in range(together):
+            held[w] = z[i * wide] * own_m[w * size]
         for k in range(1, size):
-            score = score + z[i * (d + 1) + k] * own_m[k]
-        a[i] = score
+            for w in range(together):
+                held[w] = held[w] + z[i * wide + k] * own_m[w * size + k]
+        for w in range(together):
+            a[w * tokens + i] = where_positive(held[w], held[w]) if kind == RELU else held[w]
     if kind == RELU:
         for i in range(n):
-            weight = where_positive(a[i], a[i])
-            a[i] = weight
-            for c in range(d + 1):
-                sums[c] = sums[c] + weight * z[i * (d + 1) + c]
-        for c in range(d + 1):
-            u[c] = sums[c] * share
+            for w in range(together):
+                held[w] = a[w * tokens + i]
+            weigh(sums, held, z, i, together, wide)
     else:
-        largest = larger(a[0], a[0])
-        for i in range(1, keys):
-            largest = larger(largest, a[i])
-        total = a[0] * 0.0
-        for i in range(n):
-            weight = exponential(a[i] - largest)
-            a[i] = weight
-            total = total + weight
-            for c in range(d + 1):
-                sums[c] = sums[c] + weight * z[i * (d + 1) + c]
-        if kind == SOFTMAX:
-            a[n] = exponential(a[n] - largest)
-            total = total + a[n]
-        inverse = reciprocal(total)
+        for w in range(together):
+            largest = larger(a[w * tokens], a[w * tokens])
+            for i in range(1, keys):
+                largest = larger(largest, a[w * tokens + i])
+            found[w] = largest
+            held[w] = a[w * tokens] * 0.0
         for i in range(keys):
-            a[i] = a[i] * inverse
-        for c in range(d + 1):
-            u[c] = sums[c] * inverse * share
+            for w in range(together):
+                weight = exponential(a[w * tokens + i] - found[w])
+                a[w * tokens + i] = weight
+                held[w] = held[w] + weight
+        for w in range(together):
+            found[w] = reciprocal(held[w])
+            if kind == SOFTMAX:
+                a[w * tokens + n] = a[w * tokens + n] * found[w]
+        for i in range(n):
+            for w in range(together):
+                held[w] = a[w * tokens + i] * found[w]
+            for w in range(together):
+                a[w * tokens + i] = held[w]
+            weigh(sums, held, z, i, together, wide)
+    for c in range(together * wide):
+        u[c] = sums[c] * share
 
 
 @inline
-def unattend(z_bar, q_bar, a_bar, m_bar, u_bar, a, m, z, q, query, kind, n, d, size):
-    """Add what one query passes back to the tokens' derivatives and to Q's; u_bar holds c times that of the sum."""
-    own = offset(z, query * (d + 1))
-    dot = a[0] * 0.0
-    for i in range(n):
-        total = u_bar[0] * z[i * (d + 1)]
-        for c in range(1, d + 1):
-            total = total + u_bar[c] * z[i * (d + 1) + c]
-        a_bar[i] = total
-        if kind != RELU:
-            dot = dot + a[i] * total
-    for k in range(size):
-        m_bar[k] = 0.0
-    for i in range(n):
-        s_bar = where_positive(a[i], a_bar[i]) if kind == RELU else a[i] * (a_bar[i] - dot)
-        bar = offset(z_bar, i * (d + 1))
-        for k in range(size):
-            m_bar[k] = m_bar[k] + s_bar * z[i * (d + 1) + k]
-            bar[k] = bar[k] + a[i] * u_bar[k] + s_bar * m[k]
-        if size == d:
-            bar[d] = bar[d] + a[i] * u_bar[d]
-    own_bar = offset(z_bar, query * (d + 1))
-    if kind == SOFTMAX:
-        s_bar = a[n] * (0.0 - dot)
-        bar = offset(z_bar, n * (d + 1))
-        for k in range(size):
-            m_bar[k] = m_bar[k] + s_bar * z[n * (d + 1) + k]
-            bar[k] = bar[k] + s_bar * m[k]
+def add_outer(c, a, a_step, b, b_step, together, size):
+    """C += sum a b^T over the queries."""
     for k in range(size):
         for r in range(size):
-            q_bar[k * size + r] = q_bar[k * size + r] + m_bar[k] * own[r]
-    for r in range(size):
-        total = q[r] * m_bar[0]
-        for k in range(1, size):
-            total = total + q[k * size + r] * m_bar[k]
-        own_bar[r] = own_bar[r] + total
+            total = c[k * size + r]
+            for w in range(together):
+                total = total + a[w * a_step + k] * b[w * b_step + r]
+            c[k * size + r] = total
 
 
 @inline
-def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inverse, back, shape):
+def weigh(sums, weights, z, key, together, wide):
+    """Add a key's token, times its weights, to the sums of the queries."""
+    for c in range(wide):
+        entry = z[key * wide + c]
+        for w in range(together):
+            sums[w * wide + c] = sums[w * wide + c] + weights[w] * entry
+
+
+@inline
+def unattend(z_bar, q_bar, s_bar, u_bar, a, z, q, first, together, kind, n, d, size, vectors):
+    """Derivatives s_bar of the scores of `together` queries, and what they add to Q's and to the queries' tokens.
+
+    u_bar holds c times those of the sums. What the keys' tokens get is left to :func:`spread`.
+    """
+    m_bar, own_u, held, dot = vectors
+    wide, tokens = d + 1, n + 1
+    for w in range(together):
+        dot[w] = a[w * tokens] * 0.0
+        for c in range(wide):
+            own_u[w * wide + c] = u_bar[w * wide + c]
+        for k in range(size):
+            m_bar[w * size + k] = 0.0
+    for i in range(n):
+        for w in range(together):
+            held[w] = z[i * wide] * own_u[w * wide]
+        for c in range(1, wide):
+            for w in range(together):
+                held[w] = held[w] + z[i * wide + c] * own_u[w * wide + c]
+        for w in range(together):
+            if kind != RELU:
+                dot[w] = dot[w] + a[w * tokens + i] * held[w]
+        for w in range(together):
+            s_bar[w * tokens + i] = held[w]
+    keys = n + 1 if kind == SOFTMAX else n
+    if kind == SOFTMAX:
+        for w in range(together):
+            s_bar[w * tokens + n] = dot[w] * 0.0
+    for i in range(keys):
+        for w in range(together):
+            weight, slope = a[w * tokens + i], s_bar[w * tokens + i]
+            held[w] = where_positive(weight, slope) if kind == RELU else weight * (slope - dot[w])
+        for w in range(together):
+            s_bar[w * tokens + i] = held[w]
+        for k in range(size):
+            entry = z[i * wide + k]
+            for w in range(together):
+                m_bar[w * size + k] = m_bar[w * size + k] + held[w] * entry
+    add_outer(q_bar, m_bar, size, offset(z, first * wide), wide, together, size)
+    for w in range(together):
+        own_bar = offset(z_bar, (first + w) * wide)
+        for r in range(size):
+            total = q[r] * m_bar[w * size]
+            for k in range(1, size):
+                total = total + q[k * size + r] * m_bar[w * size + k]
+            own_bar[r] = own_bar[r] + total
+
+
+@inline
+def spread(z_bar, s_bar, u_bar, a, m, queries, kind, n, d, size, sums):
+    """Add what all queries pass back to their keys' tokens, two keys at a time: a u_bar + s_bar m."""
+    for i in range(0, n - n % 2, 2):
+        spread_to(z_bar, s_bar, u_bar, a, m, queries, i, 2, n, d, size, sums)
+    if n % 2 > 0:
+        spread_to(z_bar, s_bar, u_bar, a, m, queries, n - 1, 1, n, d, size, sums)
+    if kind == SOFTMAX:  # the hidden key has a score and no value
+        bar = offset(z_bar, n * (d + 1))
+        for j in range(queries):
+            for k in range(size):
+                bar[k] = bar[k] + s_bar[j * (n + 1) + n] * m[j * size + k]
+
+
+@inline
+def spread_to(z_bar, s_bar, u_bar, a, m, queries, key, together, n, d, size, sums):
+    """The share of `together` keys."""
+    wide, tokens = d + 1, n + 1
+    bar = offset(z_bar, key * wide)
+    for c in range(together * wide):
+        sums[c] = bar[c]
+    for j in range(queries):
+        weights, slopes = offset(a, j * tokens + key), offset(s_bar, j * tokens + key)
+        for c in range(wide):
+            entry = u_bar[j * wide + c]
+            for w in range(together):
+                sums[w * wide + c] = sums[w * wide + c] + weights[w] * entry
+        for k in range(size):
+            entry = m[j * size + k]
+            for w in range(together):
+                sums[w * wide + k] = sums[w * wide + k] + slopes[w] * entry
+    for c in range(together * wide):
+        bar[c] = sums[c]
+
+
+@inline
+def mix(after, u, a, m, z, p, q, first, together, kind, share, n, d, size, vectors):
+    """Attention of `together` queries, added to their tokens: z' += P u."""
+    u, wide = offset(u, first * (d + 1)), d + 1
+    attend(
+        u, offset(a, first * (n + 1)), offset(m, first * size), z, q, first, together, kind, share, n, d, size, vectors
+    )
+    for w in range(together):
+        sums, new = offset(u, w * wide), offset(after, (first + w) * wide)
+        for k in range(size):
+            total = new[k] + p[k * size] * sums[0]
+            for r in range(1, size):
+                total = total + p[k * size + r] * sums[r]
+            new[k] = total
+        if size == d:
+            new[d] = new[d] + sums[d]
+
+
+@inline
+def unmix(z_bar, bar, p_bar, q_bar, s_bar, u_bar, u, a, z, p, q, first, together, kind, share, n, d, size, vectors):
+    """The reverse of :func:`mix`, but for what the keys get; `bar` are derivatives of the layer's result."""
+    wide = d + 1
+    add_outer(p_bar, offset(bar, first * wide), wide, offset(u, first * wide), wide, together, size)
+    for w in range(together):
+        own, own_u = offset(bar, (first + w) * wide), (first + w) * wide
+        for r in range(size):
+            total = p[r] * own[0]
+            for k in range(1, size):
+                total = total + p[k * size + r] * own[k]
+            u_bar[own_u + r] = total * share
+        if size == d:
+            u_bar[own_u + d] = own[d] * share
+    unattend(
+        z_bar, q_bar, offset(s_bar, first * (n + 1)), offset(u_bar, first * wide), offset(a, first * (n + 1)), z, q,
+        first, together, kind, n, d, size, vectors,
+    )  # fmt: skip
+
+
+@inline
+def prompt_gradient(x, y, weight, theta, result, work, vectors, scale, inverse, back, shape):
     """Add gradients of (scale / 2) e^2 in the last `back` layers to `result`, and e^2 to its last element."""
     layers, n, d, size, heads, kind = shape
     tokens, square, wide = n + 1, size * size, d + 1
     share = 1.0 if kind == VISIBLE else inverse  # c
     all_z, z_bar = work, offset(work, layers * tokens * wide)
     new_bar = offset(z_bar, tokens * wide)
-    a_bar = offset(new_bar, tokens * wide)
-    kept, stride = offset(a_bar, tokens), tokens * (size + wide + 1 + tokens)  # m, u and a of every layer and head
+    u_bar = offset(new_bar, tokens * wide)
+    s_bar = offset(u_bar, tokens * wide)
+    kept, stride = offset(s_bar, tokens * tokens), tokens * (size + wide + tokens)  # m, u and a of a layer's head
+    even = tokens - tokens % 2
     for i in range(tokens):
         for k in range(d):
             all_z[i * wide + k] = x[i * d + k]
@@ -222,17 +349,10 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
             q, m = offset(p, square), offset(kept, (layer * heads + head) * stride)
             u = offset(m, tokens * size)
             a = offset(u, tokens * wide)
-            for j in range(tokens):
-                sums = offset(u, j * wide)
-                attend(sums, offset(a, j * tokens), offset(m, j * size), z, q, j, kind, share, n, d, size, u_bar, m_bar)
-                new = offset(after, j * wide)
-                for k in range(size):
-                    total = new[k] + p[k * size] * sums[0]
-                    for r in range(1, size):
-                        total = total + p[k * size + r] * sums[r]
-                    new[k] = total
-                if size == d:
-                    new[d] = new[d] + sums[d]
+            for j in range(0, even, 2):  # two queries at a time: their keys are loaded once
+                mix(after, u, a, m, z, p, q, j, 2, kind, share, n, d, size, vectors)
+            if even < tokens:
+                mix(after, u, a, m, z, p, q, even, 1, kind, share, n, d, size, vectors)
     last = layers - 1
     z = offset(all_z, last * tokens * wide)
     answer = z[n * wide + d]
@@ -240,7 +360,7 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
         p = offset(theta, 2 * (last * heads + head) * square)
         m = offset(kept, (last * heads + head) * stride)
         u = offset(m, tokens * size)
-        attend(u, offset(u, tokens * wide), m, z, offset(p, square), n, kind, share, n, d, size, u_bar, m_bar)
+        attend(u, offset(u, tokens * wide), m, z, offset(p, square), n, 1, kind, share, n, d, size, vectors)
         if size == d:
             answer = answer + u[d]
         else:
@@ -259,6 +379,7 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
             p, p_bar = offset(theta, place), offset(result, place)
             m = offset(kept, (last * heads + head) * stride)
             u = offset(m, tokens * size)
+            a = offset(u, tokens * wide)
             if size == d:
                 for c in range(d):
                     u_bar[c] = error_bar * 0.0
@@ -268,9 +389,9 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
                     p_bar[d * size + r] = p_bar[d * size + r] + error_bar * u[r]
                     u_bar[r] = error_bar * p[d * size + r] * share
             unattend(
-                z_bar, offset(p_bar, square), a_bar, m_bar, u_bar, offset(u, tokens * wide), m, z, offset(p, square),
-                n, kind, n, d, size,
-            )  # fmt: skip
+                z_bar, offset(p_bar, square), s_bar, u_bar, a, z, offset(p, square), n, 1, kind, n, d, size, vectors
+            )
+            spread(z_bar, s_bar, u_bar, a, m, 1, kind, n, d, size, vectors[1])
         for layer in range(layers - 2, max(0, layers - back) - 1, -1):
             z = offset(all_z, layer * tokens * wide)
             for i in range(tokens * wide):
@@ -278,35 +399,31 @@ def prompt_gradient(x, y, weight, theta, result, work, u_bar, m_bar, scale, inve
             for head in range(heads):
                 place = 2 * (layer * heads + head) * square
                 p, p_bar = offset(theta, place), offset(result, place)
+                q, q_bar = offset(p, square), offset(p_bar, square)
                 m = offset(kept, (layer * heads + head) * stride)
                 u = offset(m, tokens * size)
                 a = offset(u, tokens * wide)
-                for j in range(tokens):
-                    bar, sums = offset(z_bar, j * wide), offset(u, j * wide)
-                    for k in range(size):
-                        for r in range(size):
-                            p_bar[k * size + r] = p_bar[k * size + r] + bar[k] * sums[r]
-                    for r in range(size):
-                        total = p[r] * bar[0]
-                        for k in range(1, size):
-                            total = total + p[k * size + r] * bar[k]
-                        u_bar[r] = total * share
-                    if size == d:
-                        u_bar[d] = bar[d] * share
-                    unattend(
-                        new_bar, offset(p_bar, square), a_bar, m_bar, u_bar, offset(a, j * tokens),
-                        offset(m, j * size), z, offset(p, square), j, kind, n, d, size,
+                for j in range(0, even, 2):
+                    unmix(
+                        new_bar, z_bar, p_bar, q_bar, s_bar, u_bar, u, a, z, p, q, j, 2, kind, share, n, d, size,
+                        vectors,
                     )  # fmt: skip
+                if even < tokens:
+                    unmix(
+                        new_bar, z_bar, p_bar, q_bar, s_bar, u_bar, u, a, z, p, q, even, 1, kind, share, n, d, size,
+                        vectors,
+                    )  # fmt: skip
+                spread(new_bar, s_bar, u_bar, a, m, tokens, kind, n, d, size, vectors[1])
             for i in range(tokens * wide):
                 z_bar[i] = new_bar[i]
 
 
 def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
     """Gradients over blocks of prompts; arguments of the piece as in ``embedded.gradient``, kind: one of KINDS."""
-    wide_token = d + 1
+    matrix_rows, token_rows = 2 * size, 2 * (d + 1)  # of two queries
 
     def piece(given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, back, scale, inverse):
-        u_bar, m_bar = scratch(work, wide_token), scratch(work, size)
+        vectors = (scratch(work, matrix_rows), scratch(work, token_rows), scratch(work, 2), scratch(work, 2))
         for i in range(count):
             sums[i] = 0.0
         for b in range(take):
@@ -314,7 +431,7 @@ def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
                 own[i] = given[i * blocks + b]
             y = offset(own, (n + 1) * d)
             prompt_gradient(
-                own, y, own[rows - 1], theta, sums, work, u_bar, m_bar, scale, inverse, back,
+                own, y, own[rows - 1], theta, sums, work, vectors, scale, inverse, back,
                 (layers, n, d, size, heads, kind),
             )  # fmt: skip
 
