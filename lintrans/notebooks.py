@@ -25,6 +25,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
 }
 RECORD = Path("build") / "pairs.json"
+SLOW = "rfc3987_syntax"
+"""A module that :func:`quick_imports` spares."""
 HALVES = ("text", "notebook")
 
 
@@ -319,7 +321,7 @@ def _identities(name: str, cells: list[Any], old: list[Any]) -> list[str]:
 
 def quick_imports() -> None:
     """Keep jsonschema, which nbformat imports, from compiling a grammar of web addresses: 4 s, for a check not used."""
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: an import of it fails
+    sys.modules.setdefault(SLOW, None)  # type: ignore[arg-type]  # None: an import of it fails
 
 
 def _read_text(text: str, root: Path) -> Any:

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .chapters import BookError, Chapter, Outcome, chapters, executed
-from .notebooks import is_notebook_text, write
+from .notebooks import SLOW, is_notebook_text, write
 
 PLAIN = ("*.md", "*.bib")
-# Works whatever PATH says, and starts sooner.
+# Works whatever PATH says, starts without this library, and ends before garbage would matter: half of the time.
 JUPYTER_BOOK = (
-    "from lintrans.notebooks import quick_imports; quick_imports(); from jupyter_book.cli.main import main; main()"
+    f"import gc, sys; gc.disable(); sys.modules[{SLOW!r}] = None; from jupyter_book.cli.main import main; main()"
 )
 
 

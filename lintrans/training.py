@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Required, TypedDict
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -149,7 +152,7 @@ def train(
     worker = choose(engine, plan)
     started = time.perf_counter()
     state = worker.start()
-    rows: list[pd.DataFrame] = []
+    rows = _Rows()
     taken: dict[int, Tensor] = {}
     with bar(plan.total, title, progress) as shown:
         for event in sorted(kept.union(begins, (step + 1 for step in begins), *(times for _, times in due))):
@@ -157,17 +160,18 @@ def train(
             for step_probe, times in spans:
                 if before is not None and event - 1 in times:
                     for metric, values in step_probe.measure_step(plan, before, state.parameters, event - 1).items():
-                        rows.append(_rows(plan, event - 1, state, metric, values))
+                        rows.add(event - 1, state, metric, values)
             before = state.parameters.detach().clone() if event in begins else None
             for probe, times in due:
                 if event in times:
                     for metric, values in probe.measure(worker, plan, state.parameters, event).items():
-                        rows.append(_rows(plan, event, state, metric, values))
+                        median = rows.add(event, state, metric, values)
                         if metric == "test_loss":
-                            shown.set_postfix_str(f"median test loss {rows[-1]['value'].median():.2e}", refresh=False)
+                            shown.set_postfix_str(f"median test loss {median:.2e}", refresh=False)
             if event in kept:
                 taken[event] = state.parameters.detach().to("cpu", copy=True)
-    rows += [_rows(plan, state.step, state, f"{name}_steps", getattr(state, name)) for name in ("skipped", "clipped")]
+    for name in ("skipped", "clipped"):
+        rows.add(state.step, state, f"{name}_steps", getattr(state, name))
     table = plan.runs.frame.assign(
         skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
     )
@@ -179,7 +183,7 @@ def train(
         "engine": worker.name,
         "seconds": time.perf_counter() - started,
     }
-    return History(pd.concat(rows, ignore_index=True), table, taken, plan.steps, info)
+    return History(rows.frame(plan.runs.frame), table, taken, plan.steps, info)
 
 
 def _advance(advance: Callable[[State, int], None], state: State, until: int, report: Callable[[int], object]) -> None:
@@ -194,11 +198,31 @@ def _advance(advance: Callable[[State, int], None], state: State, until: int, re
         grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
 
 
-def _rows(plan: Plan, step: int, state: State, metric: str, values: Tensor) -> pd.DataFrame:
-    """Tidy rows of one metric; a diverged run's loss is infinite, and what is undefined (NaN) has no row."""
-    values = values.detach().to("cpu", torch.float64)
-    if metric.endswith("loss"):
-        lost = (state.diverged >= 0).cpu() | values.isnan()
-        values = torch.where(lost, torch.inf, values)
-    frame = plan.runs.frame.assign(step=step, metric=metric, value=values.numpy())
-    return frame[frame["value"].notna()][list(COLUMNS)]
+class _Rows:
+    """Tidy rows, put together once: a frame for every measurement would often cost more than measuring."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, str, npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
+
+    def add(self, step: int, state: State, metric: str, values: Tensor) -> float:
+        """One metric of all runs, whose median is returned.
+
+        A diverged run's loss is infinite, and what is undefined (NaN) has no row.
+        """
+        values = values.detach().to("cpu", torch.float64)
+        if metric.endswith("loss"):
+            lost = (state.diverged >= 0).cpu() | values.isnan()
+            values = torch.where(lost, torch.inf, values)
+        numbers = values.numpy()
+        known = np.flatnonzero(~np.isnan(numbers))
+        self._parts.append((step, metric, known, numbers[known]))
+        return float(np.median(numbers[known])) if len(known) else math.nan
+
+    def frame(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The rows, in the order in which they came, beside the columns of their runs."""
+        steps, metrics, chosen, values = zip(*self._parts, strict=True)
+        counts = [len(each) for each in chosen]
+        frame = runs.take(np.concatenate(chosen)).reset_index(drop=True)
+        names = np.repeat(np.array(metrics, dtype=object), counts)
+        frame = frame.assign(step=np.repeat(steps, counts), metric=names, value=np.concatenate(values))
+        return frame[list(COLUMNS)]

@@ -79,24 +79,42 @@ def where_positive(typing, test, value):
 @inline
 def embed(z, h, x, y, theta, sums, n, d, hidden):
     """z_i = (W2 relu(W1 x_i + b1) + b2, y_i) of all tokens, the query's y hidden; h keeps the relus."""
-    b1, w2 = offset(theta, hidden * d), offset(theta, hidden * (d + 1))
-    b2 = offset(w2, hidden * d)
-    for token in range(n + 1):
-        own, kept = offset(x, token * d), offset(h, token * hidden)
-        for k in range(d):
-            sums[k] = b2[k]
-        for j in range(hidden):
-            before = b1[j] + theta[j * d] * own[0]
-            for m in range(1, d):
-                before = before + theta[j * d + m] * own[m]
-            after = where_positive(before, before)
-            kept[j] = after
-            for k in range(d):
-                sums[k] = sums[k] + w2[k * hidden + j] * after
-        for k in range(d):
-            z[token * (d + 1) + k] = sums[k]
+    tokens = n + 1
+    even = tokens - tokens % 2
+    for token in range(0, even, 2):  # two at a time: the network's weights are loaded once for both
+        embed_few(z, h, x, theta, sums, token, 2, d, hidden)
+    if even < tokens:
+        embed_few(z, h, x, theta, sums, even, 1, d, hidden)
+    for token in range(n):
         z[token * (d + 1) + d] = y[token]
     z[n * (d + 1) + d] = 0.0
+
+
+@inline
+def embed_few(z, h, x, theta, sums, first, together, d, hidden):
+    """Outputs for `together` tokens, one or two."""
+    b1, w2 = offset(theta, hidden * d), offset(theta, hidden * (d + 1))
+    b2 = offset(w2, hidden * d)
+    own, kept, afters = offset(x, first * d), offset(h, first * hidden), offset(sums, together * d)
+    for w in range(together):
+        for k in range(d):
+            sums[w * d + k] = b2[k]
+    for j in range(hidden):
+        for w in range(together):
+            afters[w] = b1[j] + theta[j * d] * own[w * d]
+        for m in range(1, d):
+            for w in range(together):
+                afters[w] = afters[w] + theta[j * d + m] * own[w * d + m]
+        for w in range(together):
+            afters[w] = where_positive(afters[w], afters[w])
+        for w in range(together):
+            kept[w * hidden + j] = afters[w]
+        for k in range(d):
+            for w in range(together):
+                sums[w * d + k] = sums[w * d + k] + w2[k * hidden + j] * afters[w]
+    for w in range(together):
+        for k in range(d):
+            z[(first + w) * (d + 1) + k] = sums[w * d + k]
 
 
 @inline
@@ -266,7 +284,7 @@ def gradient(d: int, hidden: int, dtype: np.dtype[Any], tangents: int) -> Piece:
     """
     size = d + 1
     rows_of_tile, columns = tile_of(size, tangents)
-    held, accumulators = rows_of_tile * columns, 2 * d + 1
+    held, accumulators = rows_of_tile * columns, 2 * d + 2
 
     def piece(given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, back, scale, inverse):
         tile = (scratch(work, held), rows_of_tile, columns)
@@ -292,7 +310,7 @@ def prompts(jit: Callable[[Any], Any], d: int, hidden: int, lanes: int) -> Any:
         stream, batch, n: what is drawn; network: parameters of the fixed network.
         tokens [T, rows, TILE], work [T, ...]: memory.
     """
-    accumulators = 2 * d + 1
+    accumulators = 2 * d + 2
     per = TILE // lanes
 
     @jit
