@@ -24,7 +24,7 @@ from .budgets import ComparisonBudget, DoubleCheckBudget
 from .devices import resolve_device
 from .diagnostics.along import fixed_batch
 from .diagnostics.curvature import conditions, step_measures
-from .diagnostics.noise import gaussian_norms, measure_noise, noise_table
+from .diagnostics.noise import gaussian_norms, measure_noise, noise_table, null_draws
 from .errors import whole
 from .probes import TypicalLoss
 from .problems import PROBLEMS, Setting
@@ -159,7 +159,7 @@ def independently(setting: Setting, runs: Runs, group: ComparisonBudget) -> Valu
 def _tail(noise: Tensor, seed: int) -> float:
     """E of noise ``[samples, G]``: 99% quantile of its norm over the median, over the same of N(0, C)."""
     spectrum = torch.linalg.svdvals(noise) ** 2 / len(noise)
-    norms, null = noise.norm(dim=-1).numpy(), gaussian_norms(spectrum.numpy(), seed=seed)
+    norms, null = noise.norm(dim=-1).numpy(), gaussian_norms(spectrum.numpy(), null_draws(len(noise)), seed)
     upper, middle = (np.quantile(norms, level) / np.quantile(null, level) for level in (0.99, 0.5))
     return float(upper / middle)
 

@@ -34,8 +34,10 @@ GROUP_BYTES = 2**25
 """Bound on the noise of one group in float64; the gradients it is made from take about as much again."""
 GROUP_PROMPTS = 2**22
 """Bound on the prompts of one group, times runs: about a second, then the bar moves and Ctrl-C gets its turn."""
-NULL_SAMPLES = 100_000
-"""Draws behind the quantiles of the null; they then err by about a third of what those of 10,000 batches do."""
+NULL_SHARE = 10
+"""Draws of the null for each minibatch; its quantiles then err by about a third of what those of the noise do."""
+NULL_SAMPLES = 10_000
+"""The fewest draws of a null."""
 DUAL = 2048
 """Parameters beyond which the noise of fewer samples is summed up by its Gram matrix instead of its covariance."""
 MERGED = 3e-3
@@ -287,7 +289,7 @@ def _norms(noise: Tensor) -> Tensor:
     return (largest * relative).squeeze(-1)
 
 
-def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SAMPLES, seed: int = 0) -> Array:
+def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SHARE * NULL_SAMPLES, seed: int = 0) -> Array:
     """Norms of draws from N(0, C), the null that the norms of gradient noise are read against.
 
     In the eigenbasis of C the squared norm is a sum of lambda_i times independent chi-squared variables. The smallest
@@ -313,19 +315,25 @@ def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SAMPLES, seed: i
     return norms
 
 
-def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = NULL_SAMPLES, keep: int = 0) -> pd.DataFrame:
+def null_draws(samples: int) -> int:
+    """Draws of the null beside so many minibatches."""
+    return max(NULL_SAMPLES, NULL_SHARE * samples)
+
+
+def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = 0, keep: int = 0) -> pd.DataFrame:
     """Tail statistics of the noise of several runs beside those of their Gaussian nulls, a row a run.
 
     Args:
         noise: of runs with one leading axis.
         seeds: of the runs; each null is drawn with the seed of its run.
-        null_samples: draws of a null.
+        null_samples: draws of a null; 0 for ten a minibatch, and 10,000 at least.
         keep: how many of the runs keep their norms and eigenvalues, for figures.
 
     Returns:
         Columns seed; STATISTICS, which are NaN for a run with a gradient that is not finite; norms and spectrum, arrays
         or None.
     """
+    null_samples = null_samples or null_draws(noise.norms.shape[-1])
     rows = []
     for index, seed in enumerate(seeds):
         own = Noise(noise.norms[index], noise.gradient[index], noise.covariance[index], noise.error[index])
