@@ -25,7 +25,11 @@ from .workers import Workers, default_jobs
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads would spin while they wait: dear on a busy machine
 KERNEL_ENVIRONMENT = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **WAITING}
 ALONE = ("performance",)  # it times what it runs
-EARLY = ("larger", "depth", "attention", "nonlinear", "your_own_model")  # long, or else left over at the end, alone
+EARLY = (
+    "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
+    "heavy_tails",
+)  # fmt: skip
+"""Begun first: what takes long, what others build on, and what would be left over at the end, alone."""
 KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
 
 

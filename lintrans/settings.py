@@ -89,7 +89,7 @@ CURVATURE: MappingProxyType[str, CurvatureBudget] = MappingProxyType(
 
 
 CONTROLS: MappingProxyType[str, ControlBudget] = MappingProxyType(
-    {"paper": ControlBudget(2000, PAPER_SEEDS, 1000, 100, 90), "quick": ControlBudget(100, 3, 500, 10, 10)}
+    {"paper": ControlBudget(1000, PAPER_SEEDS, 1000, 100, 50), "quick": ControlBudget(100, 3, 500, 10, 10)}
 )
 
 

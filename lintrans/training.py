@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from .devices import resolve_device, resolve_dtype
-from .engines import Plan, State, choose
+from .engines import Engine, Plan, State, choose
 from .errors import real, whole
 from .history import COLUMNS, History
 from .models import TensorModel, has_tensor
 from .probes import Probe, StepProbe, TestLoss
 from .progress import bar
+from .random import Stream
 from .runs import Runs
 from .tasks import Task
 
@@ -162,9 +163,10 @@ def train(
                     for metric, values in step_probe.measure_step(plan, before, state.parameters, event - 1).items():
                         rows.add(event - 1, state, metric, values)
             before = state.parameters.detach().clone() if event in begins else None
+            here = cast(Engine, _Once(worker, state.parameters))
             for probe, times in due:
                 if event in times:
-                    for metric, values in probe.measure(worker, plan, state.parameters, event).items():
+                    for metric, values in probe.measure(here, plan, state.parameters, event).items():
                         median = rows.add(event, state, metric, values)
                         if metric == "test_loss":
                             shown.set_postfix_str(f"median test loss {median:.2e}", refresh=False)
@@ -196,6 +198,26 @@ def _advance(advance: Callable[[State, int], None], state: State, until: int, re
         report(size)
         spent = time.perf_counter() - began
         grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
+
+
+class _Once:
+    """An engine at one step: the losses of the same blocks are computed once, whichever probes ask for them."""
+
+    def __init__(self, engine: Engine, parameters: Tensor) -> None:
+        self._engine, self._parameters = engine, parameters
+        self._found: dict[tuple[Stream, int], Tensor] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
+        """See :class:`~lintrans.engines.Engine`; the blocks of a smaller number are the first of a larger one."""
+        if parameters is not self._parameters:
+            return self._engine.block_losses(parameters, blocks, stream, batch)
+        found = self._found.get((stream, batch))
+        if found is None or found.shape[1] < blocks:
+            found = self._found[stream, batch] = self._engine.block_losses(parameters, blocks, stream, batch)
+        return found[:, :blocks]
 
 
 class _Rows:

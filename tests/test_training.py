@@ -137,6 +137,28 @@ def test_typical_loss_is_the_median_over_the_same_fresh_blocks() -> None:
     assert history.metric("typical_loss")["value"].tolist() == pytest.approx(expected, rel=1e-10)
 
 
+def test_probes_of_the_same_blocks_share_their_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of one step are evaluated once, and what each probe says is what it says alone."""
+    from lintrans.engines.reference import ReferenceEngine
+
+    asked: list[tuple[int, str]] = []
+    plain = ReferenceEngine.block_losses
+
+    def watched(self: Any, parameters: Tensor, blocks: int, stream: lt.Stream, batch: int) -> Tensor:
+        asked.append((blocks, stream.name))
+        return plain(self, parameters, blocks, stream, batch)
+
+    monkeypatch.setattr(ReferenceEngine, "block_losses", watched)
+    runs = lt.grid(optimizer=BOTH, lr=0.05)
+    probes = [lt.TypicalLoss(blocks=blocks, at=(2,), metric=f"{blocks}_loss") for blocks in (2, 4, 3)]
+    alone = [train(MODEL, TASK, runs, steps=2, batch=10, probes=[probe]).metric(probe.metric) for probe in probes]
+    asked.clear()
+    history = train(MODEL, TASK, runs, steps=2, batch=10, probes=[*probes, lt.TestLoss(every=1)])
+    assert asked == [(1, "TEST"), (1, "TEST"), (2, "EVALUATION"), (4, "EVALUATION"), (1, "TEST")]
+    for probe, own in zip(probes, alone, strict=True):
+        assert history.metric(probe.metric)["value"].tolist() == own["value"].tolist()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_step_whose_gradient_is_not_finite_changes_nothing(engine: str) -> None:
     """Parameters so large that the loss overflows: the run is left as it was, counted, and diverged."""

@@ -349,7 +349,8 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
     label = f"{kind} of d = {size if sparse else size - 1}, {form}, {_numbers(dtype, tangents)}"
 
     def relatives() -> list[Piece]:
-        family = FAMILY[:3] if tangents else FAMILY  # the curvature of the larger ones is not measured
+        # the curvature of the larger ones is not measured, and the largest is trained in double precision
+        family = FAMILY[:3] if tangents else FAMILY[:4] if dtype.itemsize == 4 else FAMILY
         if kind != "gradient" or heads > 1 or (size, sparse) not in family:
             return []
         return [piece(kind, other, 1, form, dtype, tangents) for other, form in family]
