@@ -218,7 +218,7 @@ LARGER_BUDGETS: MappingProxyType[str, LargerBudget] = MappingProxyType(
             ),
             1000,
             replace(LARGER_PROTOCOL.noise, seeds=4, samples=2000, batch=250, reference=25_000),
-            300,
+            500,
         ),
         "quick": LargerBudget(
             TuningBudget(("larger",), 20, 2, 32, 1, 4, 20, RATES[3:7:2], (1.0,), TUNING_SEEDS[:1], 10, 1, 1),
