@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -216,27 +215,28 @@ def test_an_interrupted_write_leaves_the_old_file(pair: Pair, monkeypatch: pytes
 class Server:
     """A real Jupyter server on this machine, with the contents manager that `make lab` uses."""
 
-    def __init__(self, root: Path, log: Path) -> None:
-        self.root = root
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/api/contents/"
+    def __init__(self, root: Path, folder: Path) -> None:
         from lintrans.lab import options
 
-        command = [sys.executable, "-m", "jupyter_server", *options(root, port, browser=False)]
+        self.root = root
+        command = [sys.executable, "-m", "jupyter_server", *options(root, 0, browser=False)]
+        log = folder / "server.log"
         self.log = log.open("w")
         self.process = subprocess.Popen(
             [*command, "--IdentityProvider.token=secret", "--allow-root", "--ServerApp.jpserver_extensions={}"],
+            env={**os.environ, "JUPYTER_RUNTIME_DIR": str(folder)},
             stdout=self.log,
             stderr=self.log,
             cwd=root,
         )
+        # the server takes a port that is free and writes down which: one looked for here could be taken meanwhile
+        written = folder / f"jpserver-{self.process.pid}.json"
         for _ in range(150):
             try:
+                self.url = json.loads(written.read_text())["url"] + "api/contents/"
                 self.get("", content=0)
                 return
-            except OSError:
+            except (OSError, json.JSONDecodeError):  # not written yet, half written, not answering yet
                 assert self.process.poll() is None, log.read_text()
                 time.sleep(0.2)
         raise AssertionError(log.read_text())
@@ -261,7 +261,7 @@ class Server:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("lab")
-    started = Server(make_book(folder / "book of the lab"), folder / "server.log")
+    started = Server(make_book(folder / "book of the lab"), folder)
     yield started
     started.stop()
 
