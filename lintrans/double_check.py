@@ -233,7 +233,7 @@ def compare(problem: str, group: ComparisonBudget, lr: Mapping[str, float], devi
 
 def compare_all(budget: DoubleCheckBudget, device: str = "auto") -> pd.DataFrame:
     """:func:`compare` for every problem of a budget, each found in the store or computed and kept."""
-    return pd.concat(list(_each(budget, str(resolve_device(device)))), ignore_index=True)
+    return pd.concat(list(_each(budget, device)), ignore_index=True)
 
 
 def _each(budget: DoubleCheckBudget, device: str) -> Iterator[pd.DataFrame]:
@@ -247,7 +247,7 @@ def _each(budget: DoubleCheckBudget, device: str) -> Iterator[pd.DataFrame]:
 
             of = {
                 "what": "double check", "model": setting.model, "task": setting.task, "clip": setting.clip,
-                "lr": sorted(rates.items()), "budget": own, "device": device,
+                "lr": sorted(rates.items()), "budget": own, "device": str(resolve_device(device)),
             }  # fmt: skip
             yield measurement(f"{setting.title}, computed twice", of, compute, modules=MODULES)
 

@@ -49,7 +49,7 @@ def parameters(**values: Any) -> Page:
 
     Give every parameter by its name: ``page = lt.book.parameters(scale=scale, seeds=seeds, device=device)``. Types are
     those of the parameters cell's annotations or, where there are none, of its defaults. `scale` is "paper" or
-    "quick", `device` one that this machine has ("auto" becomes "cuda" or "cpu"), `seeds` a whole number, 0 for
+    "quick", `device` "auto" or one that this machine has, `seeds` a whole number, 0 for
     the scale's own. A name that papermill injected and the chapter does not declare is refused.
 
     Raises:
@@ -68,10 +68,6 @@ def parameters(**values: Any) -> Page:
         for name, value in checked.items()
         if name in cell and name not in ("scale", "device") and not _same(value, cell[name].default)
     )
-    if "device" in checked:
-        from .devices import resolve_device
-
-        checked["device"] = str(resolve_device(checked["device"]))
     _page = Page(checked, changed)
     return _page
 

@@ -28,11 +28,13 @@ from .tasks import LinearRegression
 from .training import plan_training
 
 STORED = Path(__file__).resolve().parents[1] / "benchmarks" / "results.json"
+STORED_GPU = STORED.with_name("gpu.json")
 NAMES = {
     "plain": "tokens, autograd, one run at a time",
     "vmap": "torch vmap, moment form",
     "reference": "reference engine (torch)",
     "cpu": "CPU engine (numba)",
+    "cuda": "CUDA engine (numba-cuda)",
     "jax": "JAX jit(vmap), moment form",
 }
 AXES = {
@@ -102,6 +104,30 @@ def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
         for row in record["roofline"]
     ]
     return pd.DataFrame(rows)
+
+
+def gpu_table(record: dict[str, Any]) -> pd.DataFrame:
+    """Milliseconds of a step of all runs on a GPU and on its host; a dash where it was not timed."""
+    frame = pd.DataFrame(record["rows"])
+    wide = frame.pivot_table("ms", ["shape", "runs"], "engine", sort=False)[["cuda", "reference", "cpu"]]
+    shown = wide.map(lambda ms: "-" if pd.isna(ms) else f"{ms:.3g}").reset_index()
+    where = {"cuda": "GPU", "reference": "GPU", "cpu": f"{record['host']['cores']} cores"}
+    return shown.rename(columns={name: f"{NAMES[name]}, {place}" for name, place in where.items()})
+
+
+def describe_gpu(record: dict[str, Any]) -> str:
+    """The GPU, its host and the date in a sentence, and how much the CUDA engine gains with many runs."""
+    rows = pd.DataFrame(record["rows"]).set_index(["shape", "runs", "engine"])["ms"]
+    runs = max(n for shape, n, engine in rows.index if shape == "Setting 1" and engine == "cuda")
+    gain = rows["Setting 1", runs, "cpu"] / rows["Setting 1", runs, "cuda"]
+    slowest = max(row.get("first", 0.0) for row in record["rows"] if row["engine"] == "cuda")
+    versions = ", ".join(f"{name} {number}" for name, number in record["host"]["versions"].items())
+    return (
+        f"{record['gpu']}, a host with {record['host']['cores']} cores, {record['date']}; Python "
+        f"{record['host']['python']}, {versions}. {record.get('note', '')} With {runs:,} runs of Setting 1 the GPU "
+        f"takes a step {gain:.0f} times faster than its host's cores. Its kernels are compiled anew in each process, "
+        f"for each depth, shape and precision: that took up to {slowest:.0f} s."
+    )
 
 
 def describe_machine(record: dict[str, Any]) -> str:

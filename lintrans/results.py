@@ -52,6 +52,8 @@ NUMERICAL = (
     "engines/loops",
     "engines/cpu",
     "engines/cuda",
+    "engines/cuda_kernels",
+    "engines/threads",
     "engines/derivatives",
     "engines/embedded",
     "engines/embedded_loops",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Required, TypedDict, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .devices import resolve_device, resolve_dtype
-from .engines import Engine, Plan, State, choose
+from .engines import Engine, Plan, State, choose, place
 from .errors import real, whole
 from .history import COLUMNS, History
 from .models import TensorModel, has_tensor
@@ -80,7 +81,7 @@ def plan_training(
     if clip is not None:
         real("clip", clip, above=0)
     kind = resolve_dtype(dtype, model.default_dtype)
-    return Plan(
+    plan = Plan(
         model=model,
         task=task,
         runs=runs.with_clip(clip),
@@ -90,6 +91,7 @@ def plan_training(
         dtype=kind,
         device=resolve_device(device, kind),
     )
+    return replace(plan, device=place(plan)) if device == "auto" else plan
 
 
 def train(
@@ -121,7 +123,8 @@ def train(
         probes: what is measured on the way; see :mod:`lintrans.probes`.
         snapshots: steps at which parameters are kept; those of the end always are.
         cooldown: further updates with the rate falling linearly to zero.
-        device: "auto" (CUDA where there is one), "cpu", "cuda", or any torch device.
+        device: "auto" (CUDA where there is one, but where only the CPU has compiled loops), "cpu", "cuda", or any torch
+            device.
         dtype: torch.float32 or torch.float64; None: float32 to four layers, float64 beyond.
         engine: "auto" (the fastest that can do it), "cpu" or "cuda" (compiled loops) or "reference" (torch).
         progress: show a progress bar; None: in a terminal or notebook.

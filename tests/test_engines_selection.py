@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,54 @@ def test_what_the_cpu_engine_cannot_do() -> None:
     assert engines.unable("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
     with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda', 'reference'"):
         engines.choose("gpu", plan_of())
+
+
+class Halving(lt.SGD):
+    """An optimizer of a user's own."""
+
+
+def test_what_cuda_kernels_cannot_do() -> None:
+    """What they can is asked for where there is no GPU, too."""
+    base = plan_of()
+    plans: dict[str, dict[str, Any]] = {
+        "softmax attention has no moment form": {"model": lt.LinearTransformer(d=2, attention="softmax")},
+        "works on matrices up to 8 x 8, not 9": {"model": lt.LinearTransformer(d=9)},
+        "do not know the optimizer Halving": {"runs": lt.grid(optimizer=Halving(0.9), lr=0.1)},
+    }
+    for why, changes in plans.items():
+        assert why in str(engines.unable("cuda", replace(base, **changes)))
+
+
+def test_auto_takes_the_device_that_has_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(compiling, "cuda_problem", lambda: None)
+    cuda, small = torch.device("cuda"), plan_of()
+    assert engines.place(small) == small.device == torch.device("cpu")
+    assert engines.place(replace(small, device=cuda)) == cuda
+    softmax = lt.LinearTransformer(d=2, attention="softmax")
+    assert engines.place(replace(small, model=softmax, device=cuda)) == small.device
+    assert engines.place(replace(plan_of(d=33), device=cuda)) == cuda  # neither has: torch, where it is fastest
+    monkeypatch.setattr(compiling, "cuda_problem", lambda: "numba-cuda is missing")
+    assert engines.place(replace(small, device=cuda)) == small.device
+
+
+def test_auto_on_cuda_takes_its_kernels_and_falls_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, plan: engines.Plan) -> Any:
+        made.append(name)
+        if name == "cuda" and len(made) > 1:
+            raise RuntimeError("no driver\nand more")
+
+    monkeypatch.setattr(compiling, "cuda_problem", lambda: None)
+    monkeypatch.setattr(engines, "_make", make)
+    plan = replace(plan_of(), device=torch.device("cuda"))
+    engines.choose("auto", plan)
+    engines.choose("auto", plan)
+    assert made == ["cuda", "cuda", "reference"]
+    assert capsys.readouterr().err == "using the reference engine, which is slower: RuntimeError: no driver\n"
 
 
 def test_without_numba() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,15 @@ def test_live_timing_compares_two_engines() -> None:
     timing = performance.live(steps=1, rounds=1)
     assert timing["engine"].iloc[0] == "reference"
     assert (timing["ms"] > 0).all()
+
+
+def test_what_a_gpu_gains_is_read_off_its_file() -> None:
+    rows = [("cuda", 0.5), ("reference", 20.0), ("cpu", 20.0)]
+    record: dict[str, Any] = {
+        "date": "2000-01-01", "gpu": "a GPU", "host": {"cores": 4, "python": "3.11", "versions": {"torch": "2"}},
+        "rows": [{"shape": "Setting 1", "runs": 1200, "engine": name, "ms": ms} for name, ms in rows],
+    }  # fmt: skip
+    assert "With 1,200 runs of Setting 1 the GPU takes a step 40 times faster" in performance.describe_gpu(record)
+    record["rows"].append({"shape": "L = 8", "runs": 12, "engine": "cuda", "ms": 1.0})
+    assert performance.gpu_table(record).iloc[1].tolist() == ["L = 8", 12, "1", "-", "-"]
+    assert len(performance.gpu_table(performance.load(performance.STORED_GPU)))

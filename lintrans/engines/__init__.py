@@ -2,20 +2,25 @@
 
 An engine is one class with ``gradient``, ``loss`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is
 trained, a :class:`State` holds all that changes. :func:`choose` picks the engine: compiled loops where they can do the
-plan (:mod:`~lintrans.engines.cpu`; on request :mod:`~lintrans.engines.cuda`), torch everywhere else
-(:mod:`~lintrans.engines.reference`).
+plan on its device (:mod:`~lintrans.engines.cpu`, :mod:`~lintrans.engines.cuda`), torch everywhere else
+(:mod:`~lintrans.engines.reference`); :func:`place` picks the device where a user leaves that open.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from ..errors import choice
 from ..models import LinearTransformer
 from ..nonlinear import EmbeddedTransformer, FeatureRegression
+from ..optimizers import SGD, Adam
 from ..tasks import LinearRegression
 from . import compiling
 from .base import Engine, Plan, State
+from .laws import moments_of
 from .reference import ReferenceEngine
 
 NAMES = ("auto", "cpu", "cuda", "reference")
@@ -23,11 +28,15 @@ NAMES = ("auto", "cpu", "cuda", "reference")
 LARGEST = 32
 """Largest d of the compiled loops."""
 
+LARGEST_CUDA = 8
+"""Largest matrix that one thread of a GPU works on; beyond it registers and local memory spill too far."""
+
 TASKS: dict[type, type] = {LinearTransformer: LinearRegression, EmbeddedTransformer: FeatureRegression}
 """Models that the compiled loops know, and the task whose prompts they draw for each."""
 
 __all__ = [
     "LARGEST",
+    "LARGEST_CUDA",
     "NAMES",
     "TASKS",
     "Engine",
@@ -35,6 +44,7 @@ __all__ = [
     "ReferenceEngine",
     "State",
     "choose",
+    "place",
     "status",
     "unable",
     "unfit",
@@ -60,13 +70,37 @@ def unable(name: str, plan: Plan) -> str | None:
     task = TASKS[type(plan.model)]
     if not isinstance(plan.task, task):
         return f"{type(plan.task).__name__} is no {task.__module__.partition('.')[0]}.{task.__name__}"
-    if name == "cuda" and not isinstance(plan.model, LinearTransformer):
-        return f"{type(plan.model).__name__} is no lintrans.LinearTransformer"
-    if name == "cuda" and isinstance(plan.model, LinearTransformer) and plan.model.attention != "linear":
-        return f"{plan.model.attention} attention has no moment form"
+    if name == "cuda" and (why := _no_kernels(plan)) is not None:
+        return why
     if device != name:
         return f"the {name} engine does not run on device {device!r}"
     return compiling.problem() if name == "cpu" else compiling.cuda_problem()
+
+
+def _no_kernels(plan: Plan) -> str | None:
+    """Why there are no CUDA kernels for a plan, wherever it runs; None where there are."""
+    if not (isinstance(plan.model, LinearTransformer) and isinstance(plan.task, LinearRegression)):
+        return f"{type(plan.model).__name__} is no lintrans.LinearTransformer"
+    if plan.model.attention != "linear":
+        return f"{plan.model.attention} attention has no moment form"
+    if plan.model.block > LARGEST_CUDA:
+        return f"a thread of a GPU works on matrices up to {LARGEST_CUDA} x {LARGEST_CUDA}, not {plan.model.block}"
+    if moments_of(plan.task) is None:
+        return f"CUDA kernels do not draw {plan.task.covariates!r}"
+    others = {type(run.optimizer).__name__ for run in plan.runs if type(run.optimizer) not in (SGD, Adam)}
+    return f"CUDA kernels do not know the optimizer {', '.join(sorted(others))}" if others else None
+
+
+def place(plan: Plan) -> torch.device:
+    """Where a plan runs fastest that a user left the device of open, and that was given one by default.
+
+    That is CUDA where there is a device, unless only the CPU has compiled loops for the plan: torch on a GPU starts
+    hundreds of small operations a step, which takes longer.
+    """
+    here = torch.device("cpu")
+    if plan.device.type != "cuda" or unable("cuda", plan) is None:
+        return plan.device
+    return here if unable("cpu", replace(plan, device=here)) is None else plan.device
 
 
 def _make(name: str, plan: Plan) -> Engine:
@@ -75,7 +109,9 @@ def _make(name: str, plan: Plan) -> Engine:
     if name == "cuda":
         from .cuda import CudaEngine  # needs numba-cuda
 
-        return CudaEngine(plan)
+        on_gpu = CudaEngine(plan)
+        on_gpu.prepare()
+        return on_gpu
     from .attending_loops import AttendingEngine  # needs numba, as these all
     from .cpu import CpuEngine
     from .embedded_loops import EmbeddedEngine
@@ -93,8 +129,8 @@ def _make(name: str, plan: Plan) -> Engine:
 def choose(name: str, plan: Plan) -> Engine:
     """The engine for a plan.
 
-    ``"auto"`` takes the fastest that can do it on the plan's device, and says why where that is the reference engine on
-    a CPU. The CUDA engine has to be asked for, until it has been run and timed on a GPU.
+    ``"auto"`` takes compiled loops where the plan's device has some that can do it, and says why where a CPU or a CUDA
+    device goes without.
 
     Raises:
         ValueError: an unknown engine, or one that cannot do the plan.
@@ -104,14 +140,16 @@ def choose(name: str, plan: Plan) -> Engine:
         if (why := unable(kind, plan)) is not None:
             raise ValueError(f"engine = {kind!r} cannot do this ({why}): use engine='auto' or 'reference'")
         return _make(kind, plan)
-    why = unable("cpu", plan)
+    compiled = plan.device.type
+    if compiled not in ("cpu", "cuda"):
+        return _make("reference", plan)
+    why = unable(compiled, plan)
     if why is None:
         try:
-            return _make("cpu", plan)
+            return _make(compiled, plan)
         except Exception as error:  # an odd processor, a broken compiler: whatever it is, the reference engine works
             why = compiling.brief(error)
-    if plan.device.type == "cpu":
-        compiling.say_once(f"using the reference engine, which is slower: {why}")
+    compiling.say_once(f"using the reference engine, which is slower: {why}")
     return _make("reference", plan)
 
 
@@ -124,5 +162,5 @@ def status() -> str:
     else:
         lines.append(f"cpu: {compiling.describe()}")
     why = compiling.cuda_problem()
-    lines.append(f"cuda: not available: {why}" if why is not None else "cuda: numba-cuda, by engine='cuda' only")
+    lines.append(f"cuda: not available: {why}" if why is not None else f"cuda: {compiling.describe_cuda()}")
     return "\n".join(lines)

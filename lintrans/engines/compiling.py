@@ -82,6 +82,16 @@ def cuda_problem() -> str | None:
     return None
 
 
+def describe_cuda() -> str:
+    """What compiles for a GPU."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"numba-cuda {version('numba-cuda')}"
+    except PackageNotFoundError:  # numba's own, of older versions
+        return "numba's own CUDA"
+
+
 @cache
 def digest(module: str = "kernels") -> str:
     """What the machine code of a module's kernels depends on, but for the processor, which numba looks at."""

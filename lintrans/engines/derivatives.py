@@ -1,6 +1,7 @@
 """Derivatives for instruments: gradients, exact Hessian-vector products, gradients of many fresh batches in one pass.
 
-They take the compiled loops where they can, and torch's autograd everywhere else: for a model whose parameters are a
+They take the compiled loops where they can, for tensors of a CUDA device by way of the CPU, since autograd on a GPU
+spends its time on starting small operations; and torch's autograd everywhere else: for a model whose parameters are a
 mapping (:class:`~lintrans.TorchModel`, or any :class:`~lintrans.vectors.MappingModel`) one run after the other.
 """
 
@@ -67,7 +68,7 @@ def gradients(model: Model, parameters: P, prompts: Any, *, engine: str = "auto"
     flat, layout = pack(model, parameters)
     prompts = _prepared(model, parameters, prompts)
     if (loops := _loops(engine, model, flat)) is not None:
-        losses, slopes = loops.gradient(flat, prompts)
+        losses, slopes = (found.to(flat.device) for found in loops.gradient(flat.cpu(), prompts.to("cpu")))
     else:
         groups = _groups(model, flat)
         losses, slopes = _slopes(_loss_of(model, layout, parameters), groups, [prompts] * len(groups))
@@ -123,7 +124,7 @@ def hessian_products(
     along = rows.reshape(len(flat), kind.lead[-1], layout.size)
     prompts = _prepared(model, parameters, prompts)
     if (loops := _loops(engine, model, flat)) is not None:
-        products = loops.hessian_products(flat, along, prompts, start)
+        products = loops.hessian_products(flat.cpu(), along.cpu(), prompts.to("cpu"), start).to(flat.device)
     else:
         loss = _loss_of(model, layout, parameters)
         products = torch.stack([_products(loss, *run, prompts) for run in zip(flat, along, strict=True)])
@@ -169,7 +170,8 @@ def batch_gradients(
     seeds = _seeds(seed, layout.lead, len(flat))
     loops = _loops(engine, model, flat)
     if loops is not None and _drawable(model, task):
-        losses, slopes = loops.drawn_gradients(flat, cast(Any, task), count, stream, batch, seeds, first)
+        found = loops.drawn_gradients(flat.cpu(), cast(Any, task), count, stream, batch, seeds, first)
+        losses, slopes = (part.to(flat.device) for part in found)
     else:
         loss, groups = _loss_of(model, layout, parameters), _groups(model, flat)
         losses, slopes = _over_steps(
@@ -184,7 +186,7 @@ def _unable(model: Model, flat: Tensor) -> str | None:
     """Why the compiled loops cannot do it, in words; None where they can."""
     if (why := unfit(model)) is not None:
         return why
-    if flat.device.type != "cpu":
+    if flat.device.type not in ("cpu", "cuda"):
         return f"the CPU engine does not run on device {flat.device.type!r}"
     if flat.dtype not in (torch.float32, torch.float64):
         return f"the CPU engine computes in float32 or float64, not in {flat.dtype}"
