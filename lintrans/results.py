@@ -44,6 +44,7 @@ NUMERICAL = (
     "engines/laws",
     "engines/products",
     "engines/algebra",
+    "engines/processor",
     "engines/vector",
     "engines/variates",
     "engines/draw",

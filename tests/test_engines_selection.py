@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from llvmlite import binding
 
 import lintrans as lt
 from lintrans import engines
-from lintrans.engines import compiling
+from lintrans.engines import compiling, processor
 from lintrans.training import plan_training
 
 SMALL = """
@@ -136,6 +137,17 @@ def test_auto_on_cuda_takes_its_kernels_and_falls_back(
     assert capsys.readouterr().err == "using the reference engine, which is slower: RuntimeError: no driver\n"
 
 
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in processor.FEATURES)}
+
+
+def test_loops_are_compiled_for_one_processor_unless_the_user_names_another() -> None:
+    code = "import numba\nimport lintrans.engines.vector\nprint(numba.config.CPU_NAME)"
+    known = binding.get_host_cpu_features()
+    modern = all(known.get(feature, False) for feature in processor.FEATURES)
+    assert python(code).stdout.strip() == (processor.NAME if modern else "None")
+    assert python(code, **AVX2).stdout.strip() == "haswell"
+
+
 def test_without_numba() -> None:
     """In a process that cannot import it."""
     ran = python("import sys; sys.modules['numba'] = None\n" + SMALL, LINTRANS_PROGRESS="auto")
@@ -148,7 +160,7 @@ def test_without_numba() -> None:
 def test_status_names_numba_and_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     numba = pytest.importorskip("numba")
     monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
-    assert f"cpu: numba {numba.__version__}, " in engines.status()
+    assert f"cpu: numba {numba.__version__} for " in engines.status()
     assert f"0 kernels kept in {tmp_path}" in engines.status()
     (tmp_path / "file").touch()
     monkeypatch.setenv(compiling.VARIABLE, str(tmp_path / "file"))

@@ -29,7 +29,9 @@ import platformdirs
 from .. import progress, random
 
 VARIABLE = "LINTRANS_KERNELS"
-SOURCES = ("laws", "products", "algebra", "vector", "variates", "lengths", "directions", "draw", "pieces")
+SOURCES = (
+    "processor", "laws", "products", "algebra", "vector", "variates", "lengths", "directions", "draw", "pieces",
+)  # fmt: skip
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
@@ -126,7 +128,8 @@ def describe() -> str:
         if _writable(place)
         else f"{place} cannot be written, so every process compiles"
     )
-    return f"numba {numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
+    made_for = numba.config.CPU_NAME or "this processor"
+    return f"numba {numba.__version__} for {made_for}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
 
 
 def say(message: str, end: str = "\n") -> None:

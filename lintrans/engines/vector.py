@@ -25,7 +25,9 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 
-from . import products
+from . import processor, products
+
+processor.choose()  # before the first function is compiled, and all modules with such functions import this one
 
 FLAGS = ("contract", "nsz", "arcp")
 OPTIONS: dict[str, Any] = {"fastmath": set(FLAGS), "error_model": "numpy", "boundscheck": False}
