@@ -310,11 +310,11 @@ def _doctor() -> list[tuple[str, str]]:
     import torch
 
     from . import engines
-    from .devices import resolve_device
     from .store import store
 
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA in this build"
-    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    auto = f"cuda ({cuda}) where an engine is made for it, else cpu" if cuda else "cpu (no CUDA device)"
     place = store()
     needed = ("jupyter_book", "papermill", "jupytext", "jupyterlab")
     tools = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -323,7 +323,7 @@ def _doctor() -> list[tuple[str, str]]:
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("torch", f"{torch.__version__} ({build}; {torch.get_num_threads()} threads)"),
         *((name, _version(name)) for name in ("numpy", "pandas", "scipy", "matplotlib")),
-        ("device", f"auto takes {resolve_device('auto')} ({cuda})"),
+        ("device", f"auto takes {auto}"),
         *(("engine", line) for line in engines.status().splitlines()),
         ("store", f"{place.path}: {len(place.entries())} experiments, {_size(place.size())}"),
         ("book tools", f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else "installed"),

@@ -49,8 +49,8 @@ def parameters(**values: Any) -> Page:
 
     Give every parameter by its name: ``page = lt.book.parameters(scale=scale, seeds=seeds, device=device)``. Types are
     those of the parameters cell's annotations or, where there are none, of its defaults. `scale` is "paper" or
-    "quick", `device` "auto" or one that this machine has, `seeds` a whole number, 0 for
-    the scale's own. A name that papermill injected and the chapter does not declare is refused.
+    "quick", `device` "auto" or one that this machine has, `seeds` a whole number, 0 for the scale's own. A name that
+    papermill injected and the chapter does not declare is refused.
 
     Raises:
         ParameterError: an unknown name, a wrong type, or a value that is not allowed.
@@ -91,7 +91,7 @@ def provenance_text(used_seeds: str = "") -> str:
     lines = [
         "**How this page was made**",
         "",
-        f"- scale: {given.get('scale', 'none')}{seeds}; device: {given.get('device', 'cpu')}",
+        f"- scale: {given.get('scale', 'none')}{seeds}; device: {_device(given.get('device', 'cpu'))}",
         f"- lintrans {_version('lintrans')}, Python {platform.python_version()}, "
         f"PyTorch {_version('torch')}, NumPy {_version('numpy')}",
         f"- {now:%Y-%m-%d %H:%M} UTC; {_page.seconds:.1f} seconds",
@@ -100,6 +100,16 @@ def provenance_text(used_seeds: str = "") -> str:
         changes = ", ".join(f"{name} = {given[name]!r}" for name in _page.changed)
         lines.append(f"- parameters changed from the chapter's own: {changes}")
     return "\n".join(lines + [_experiment_line(entry) for entry in _used()])
+
+
+def _device(asked: str) -> str:
+    """Where the page was computed: with "auto" that is each experiment's own affair."""
+    if asked != "auto":
+        return asked
+    from .devices import resolve_device
+
+    taken = sorted({entry.device for entry in _used()}) or [str(resolve_device())]
+    return f"{' and '.join(taken)} (auto)"
 
 
 def say(text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from .notebooks import Pair, canonical, write
 from .sources import digest_of
 
-BENCHMARKS = "benchmarks/results.json"
+BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
 LAST = ("intro", "scorecard")  # these show the verdicts of the others
 # No page runs these:
 OUTSIDE = {
@@ -47,7 +47,7 @@ def note(target: Path, scale: str) -> Path:
 
 def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     """Digest what a chapter depends on, part by part."""
-    lock, benchmarks = chapter.root / "requirements.lock", chapter.root / BENCHMARKS
+    lock = chapter.root / "requirements.lock"
     text = chapter.text.read_text("utf-8")
     digests: dict[str, Any] = {
         "text": digest(canonical(text, chapter.root)),
@@ -57,8 +57,9 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     }
     if chapter.name in LAST:
         digests["verdicts"] = _verdicts()
-    if "performance.load(" in text and benchmarks.exists():
-        digests["benchmarks"] = digest(benchmarks.read_text("utf-8"))
+    if "performance.load(" in text:
+        stored = sorted(chapter.root.glob(BENCHMARKS))
+        digests["benchmarks"] = {record.name: digest(record.read_text("utf-8")) for record in stored}
     return digests
 
 

@@ -172,6 +172,21 @@ def test_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
         assert part in text
 
 
+def test_provenance_names_the_device_that_auto_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = "parameters(scale=scale, device=device)"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for taken, named in (([], "cpu"), (["cpu", "cpu"], "cpu"), (["cuda (a GPU)", "cpu"], "cpu and cuda (a GPU)")):
+        run(['scale: str = "paper"\ndevice: str = "auto"\n'], call)
+        made = [
+            SimpleNamespace(title="", key="", reused=False, device=one, created=datetime.datetime.now(), seconds=1.0)
+            for one in taken
+        ]
+        monkeypatch.setattr("lintrans.results.used", lambda made=made: made)
+        assert f"device: {named} (auto)\n" in page_module.provenance_text()
+    run(['scale: str = "paper"\ndevice: str = "cpu"\n'], call)
+    assert "device: cpu\n" in page_module.provenance_text()
+
+
 def test_say_and_glue_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
     import torch
@@ -482,11 +497,12 @@ def test_a_staged_book_says_what_is_missing(tiny: Path) -> None:
     assert config["execute"]["execute_notebooks"] == "off"
 
 
-def test_a_page_that_loads_benchmarks_depends_on_them(tiny: Path) -> None:
+@pytest.mark.parametrize("name", ["results.json", "gpu.json"])
+def test_a_page_that_loads_benchmarks_depends_on_them(tiny: Path, name: str) -> None:
     first, second = chapters(tiny)[:2]
     first.text.write_text(first.text.read_text() + "\n`performance.load()`\n")
     (tiny / "benchmarks").mkdir()
-    record = tiny / "benchmarks" / "results.json"
+    record = tiny / "benchmarks" / name
     record.write_text("{}")
     before = reuse.digests_of(first, {}), reuse.digests_of(second, {})
     record.write_text('{"date": "later"}')
