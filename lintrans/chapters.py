@@ -1,7 +1,8 @@
 """Finds the book's chapters and executes them with papermill, each once for what it depends on (``reuse.py``).
 
 A copy appears under its name, ``build/SCALE/src/book/X.ipynb``, only when every cell ran without an error and without a
-warning; what a failed run left lies in ``build/SCALE/failed``.
+warning of its own code (``cell_warnings.py``); what a failed run left lies in ``build/SCALE/failed``. What cells wrote
+to stderr while all went well is for the person at the terminal, and on no page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import forking, progress, reuse
+from . import cell_warnings, forking, reuse
 from .errors import nearest
 from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
 from .parameters import Declared, convert, declared, unknown
@@ -30,7 +31,11 @@ EARLY = (
     "heavy_tails",
 )  # fmt: skip
 """Begun first: what takes long, what others build on, and what would be left over at the end, alone."""
-KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=50"]  # else each kernel says that it runs over TCP without encryption
+KERNEL_ARGUMENTS = [
+    "--IPKernelApp.log_level=50",  # else each kernel says that it runs over TCP without encryption
+    f"--IPKernelApp.extra_extensions={cell_warnings.__name__}",
+    "--IPKernelApp.reraise_ipython_extension_failures=True",
+]
 
 
 class BookError(Exception):
@@ -58,12 +63,13 @@ class Chapter(Pair):
 
 @dataclass
 class Outcome:
-    """What became of a chapter: its executed copy, or the reason why there is none."""
+    """What became of a chapter: its executed copy, or the reason why there is none; and what it wrote to stderr."""
 
     chapter: Chapter
     path: Path | None = None
     error: str = ""
     cell: str = ""
+    notes: tuple[str, ...] = ()
     reused: bool = False
     seconds: float = 0.0
 
@@ -202,6 +208,8 @@ def execute(
             total = time.monotonic() - start
             took = f"{_duration(outcome.seconds)} ({_duration(total)} since the start)"
             say(f"{heads[chapter.name]}: done in {took}")
+            for note in outcome.notes:
+                say(f"{heads[chapter.name]}: {note}")
 
     with Workers[Outcome]() as workers:
         waiting = list(wanted)
@@ -266,8 +274,7 @@ def _execute(
         outcome.error = _last_line(error)
     notebook: Any = nbformat.read(part, as_version=4) if part.exists() else None
     if notebook is not None:
-        outcome.cell, message = _fault(notebook, bool(outcome.error))
-        outcome.error = outcome.error or message
+        outcome.cell = _broken_cell(notebook)
     outcome.seconds = time.monotonic() - start
     if outcome.error:
         outcome.cell = outcome.cell or "its kernel"
@@ -278,7 +285,7 @@ def _execute(
             target.unlink(missing_ok=True)  # a page that no longer holds
         return outcome
     failed.unlink(missing_ok=True)
-    _clean(notebook)
+    outcome.notes = _clean(notebook)
     reuse.record(target, scale, nbformat.writes(notebook) + "\n", digests)
     part.unlink()
     outcome.path = target
@@ -293,7 +300,7 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
     if forking.ready(tuple(WAITING.items())):
         copies["kernel_manager_class"] = forking.manager()
     live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
-    with _environment(KERNEL_ENVIRONMENT | {progress.VARIABLE: progress.terminal()}):
+    with _environment(KERNEL_ENVIRONMENT):
         papermill.execute_notebook(
             chapter.notebook,
             part,
@@ -320,28 +327,36 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _fault(notebook: Any, raised: bool) -> tuple[str, str]:
-    """The cell where a run went wrong, counted as in the source notebook, and what it wrote to stderr."""
-    number, last = 0, ""
+def _named_cells(notebook: Any) -> Iterator[tuple[str, Any]]:
+    """The cells that papermill did not put there as notes, each with a name: counted as in the source notebook."""
+    number = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags or "papermill-error-cell-tag" in tags:
-            injected = "injected-parameters" in tags
-            name = "the injected parameters" if injected else ""
+        if "papermill-error-cell-tag" in tags:
+            continue
+        if "injected-parameters" in tags:
+            name = "the injected parameters"
         else:
             number += 1
             name = f"cell {number}"
-        outputs = cell.get("outputs", [])
-        status = cell.metadata.get("papermill", {}).get("status")
-        broken = any(output.output_type == "error" for output in outputs) or status in ("running", "failed")
-        streams = [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
-        warned = "".join(output.text for output in streams)
         first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
-        where = f"{name} ({first[:60]!r})" if first else name
-        if name and (broken if raised else bool(warned.strip())):
-            return where, "" if raised else f"it wrote to stderr: {_shown(warned)}"
-        last = where if name and cell.metadata.get("papermill", {}).get("start_time") else last
-    return last if raised else "", ""  # a kernel that died leaves no error: the last cell that it began
+        yield (f"{name} ({first[:60]!r})" if first else name), cell
+
+
+def _broken_cell(notebook: Any) -> str:
+    """The cell where a run went wrong: the one with an error or, where the kernel died, the last that it began."""
+    last = ""
+    for name, cell in _named_cells(notebook):
+        papermill = cell.metadata.get("papermill", {})
+        if papermill.get("status") in ("running", "failed") or _outputs(cell, "error"):
+            return name
+        last = name if papermill.get("start_time") else last
+    return last
+
+
+def _outputs(cell: Any, kind: str, name: str = "") -> list[Any]:
+    found = [output for output in cell.get("outputs", []) if output.output_type == kind]
+    return [output for output in found if output.name == name] if name else found
 
 
 def _last_line(error: Exception) -> str:
@@ -360,12 +375,20 @@ def _shown(text: str) -> str:
     return (warnings or lines or [""])[0][:300]
 
 
-def _clean(notebook: Any) -> None:
-    """Drop papermill's notes: they name folders of this machine and change with every run."""
+def _clean(notebook: Any) -> tuple[str, ...]:
+    """Drop papermill's notes, which change with every run, and what cells wrote to stderr; returns that, in lines."""
+    notes = []
+    for name, cell in _named_cells(notebook):
+        written = _outputs(cell, "stream", "stderr")
+        if text := "".join(output.text for output in written).strip():
+            notes.append(f"{name} wrote: {_shown(text)}")
+        if written:
+            cell.outputs = [output for output in cell.outputs if output not in written]
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
+    return tuple(notes)
 
 
 def _refuse_drift(chapter: Chapter) -> None:

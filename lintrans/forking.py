@@ -37,6 +37,9 @@ def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     complete = all(STARTED_WITH.get(name) == value for name, value in environment)
     if sys.platform != "linux" or not complete or threading.active_count() > 1 or "numba" in sys.modules:
         return False
+    import tqdm.auto  # it looks once whether this is a notebook, and so before there are kernels
+
+    del tqdm
     import ipykernel.kernelapp
     import numba
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from .files import write
 
 # One header for all chapters, whatever an editor puts there; the lexer is the word after ``{code-cell}``.
 METADATA = {
@@ -208,19 +209,6 @@ def remember(pair: Pair, agreed: str) -> None:
     if record.get(pair.name) != _digest(agreed):
         record[pair.name] = _digest(agreed)
         write(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-def write(path: Path, content: str) -> None:
-    """Write a text file so that a reader, or a crash, never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content.encode("utf-8"))
-        if path.exists():
-            part.chmod(path.stat().st_mode)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _edited_elsewhere(pair: Pair, wanted: str) -> Path | None:

@@ -1,8 +1,10 @@
-"""Progress bars: steps, rate, time left, current loss; and nothing left behind.
+"""Progress bars and short messages, where a person sees them and never on a page.
 
-A bar shows in a terminal and in a notebook, after a second, and is wiped at its end. ``LINTRANS_PROGRESS`` says
-otherwise: ``off`` hides it; the path of a terminal sends it there. ``lintrans execute`` gives the kernels it starts its
-own terminal this way (:func:`terminal`), because all that a kernel writes to its streams lands in the notebook.
+In a terminal that is its stderr. In a kernel whose cells a person runs, as in JupyterLab, it is the cell. In one that
+executes a notebook (papermill, ``lintrans execute``) nobody looks at the cell, and what it says would end up on a page:
+there it is the stderr that the kernel was started with. A bar shows on a terminal or in a cell, after a second, and is
+wiped at its end; a message is one line, in a log file too. ``LINTRANS_PROGRESS=off`` hides both, and the path of a
+terminal or of a file sends them there.
 """
 
 from __future__ import annotations
@@ -11,41 +13,85 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 from typing import Any, TextIO
 
 from tqdm.std import tqdm
 
 VARIABLE = "LINTRANS_PROGRESS"
+WIPE = "\r\x1b[K"
+"""Sent to a terminal before a line, which a bar of this or of another process may hold."""
 
 
-def terminal() -> str:
-    """Name of the terminal of this process, as a value of ``LINTRANS_PROGRESS``; "off" where it has none."""
-    try:
-        return os.ttyname(sys.__stderr__.fileno()) if sys.__stderr__ is not None else "off"
-    except (OSError, AttributeError, ValueError):
-        return "off"
+@contextlib.contextmanager
+def channel() -> Iterator[tuple[TextIO | None, bool]]:
+    """Where words for a person go (None: nowhere), and whether bars may move there."""
+    mode = os.environ.get(VARIABLE) or "auto"
+    if mode not in ("auto", "off"):
+        with _opened(mode) as stream:
+            yield stream, stream is not None
+    elif mode == "off" or sys.stderr is None:
+        yield None, False
+    elif not _in_kernel():
+        yield sys.stderr, sys.stderr.isatty()
+    elif _watched():
+        yield sys.stderr, True
+    else:
+        with _opened(_started_with()) as stream:
+            yield stream, stream is not None and stream.isatty()
+
+
+@contextlib.contextmanager
+def _opened(place: str | int | None) -> Iterator[TextIO | None]:
+    """A file or a descriptor, to write to; None where it cannot be opened."""
+    with contextlib.ExitStack() as stack:
+        stream = None
+        if place is not None:
+            with contextlib.suppress(OSError, ValueError):
+                closing = not isinstance(place, int)
+                stream = stack.enter_context(open(place, "a", encoding="utf-8", closefd=closing))
+        yield stream
+
+
+def _in_kernel() -> bool:
+    """Whether what this process writes to stderr becomes output of a notebook's cell."""
+    return type(sys.stderr).__module__.startswith("ipykernel.")
+
+
+def _watched() -> bool:
+    """Whether a person runs the cell: their client could answer a question, one that executes a notebook could not."""
+    from IPython import get_ipython
+
+    parent: Any = getattr(get_ipython(), "parent_header", None) or {}
+    return bool(parent.get("content", {}).get("allow_stdin", False))
+
+
+def _started_with() -> int | None:
+    """The descriptor of the stderr that a kernel was started with; None where it had none."""
+    for stream in sys.stderr, sys.__stderr__:  # the second where the kernel leaves descriptors alone
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return stream.fileno()  # type: ignore[union-attr]  # None where a program has no stderr
+    return None
+
+
+def say(message: str) -> None:
+    """Tell a person something, in one line."""
+    with channel() as (stream, _):
+        if stream is not None:
+            print(f"{WIPE if stream.isatty() else ''}{message}", file=stream, flush=True)
+
+
+@cache
+def say_once(message: str) -> None:
+    """Say it the first time only."""
+    say(message)
 
 
 @contextlib.contextmanager
 def target(show: bool | None = None) -> Iterator[TextIO | None]:
-    """Where a bar goes; None for nowhere. `show` True takes stderr if need be, False is nowhere."""
-    mode = os.environ.get(VARIABLE, "auto")
-    in_notebook = "ipykernel" in sys.modules and sys.stderr is not sys.__stderr__
-    if show is False:
-        yield None
-    elif mode == "auto" or show:
-        yield sys.stderr if show or in_notebook or sys.stderr.isatty() else None
-    elif mode == "off":
-        yield None
-    else:
-        try:
-            stream = Path(mode).open("w", encoding="utf-8")  # noqa: SIM115 - closed below, unless it cannot be opened
-        except OSError:
-            yield None
-        else:
-            with stream:
-                yield stream
+    """Where a bar goes; None for nowhere. `show` True takes a log file too, False is nowhere."""
+    with channel() as (stream, moving):
+        yield stream if show is not False and (moving or show) else None
 
 
 @contextlib.contextmanager
@@ -62,6 +108,6 @@ def bar(total: int, title: str, show: bool | None = None) -> Iterator[tqdm[Any]]
             leave=False,
             delay=1.0,
             dynamic_ncols=live,
-            mininterval=0.2 if live or "ipykernel" in sys.modules else 30.0,  # a log wants few lines
+            mininterval=0.2 if live or _in_kernel() else 30.0,  # a log wants few lines
         ) as shown:
             yield shown

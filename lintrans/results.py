@@ -8,6 +8,7 @@ A measurement is a table computed from trainings or from the library alone; it i
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
 
-import filelock
 import pandas as pd
 import safetensors.torch
 
@@ -128,15 +128,16 @@ def _obtain(
 
     if (payload := reuse()) is not None:
         return payload
-    try:
-        lock = place.lock(key)
-        if not _acquired(lock):
-            print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
-            lock.acquire()
-    except OSError as error:
-        return fresh(f"which will not be kept ({error.strerror or error}: {place.path})")[0]
-    try:
-        payload = reuse()  # by whom we waited for
+
+    def waiting() -> None:
+        print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(place.lock(key, waiting))
+        except OSError as error:
+            return fresh(f"which will not be kept ({error.strerror or error}: {place.path})")[0]
+        payload = reuse()  # the process we waited for may have stored it
         if payload is None:
             made, info = fresh(f"because {place.why(spec)}")
             payload = made
@@ -145,17 +146,7 @@ def _obtain(
                 place.save(key, record, lambda folder: write(made, folder))
             except OSError as error:
                 print(f"{title}: not kept ({error.strerror or error}: {place.path})", flush=True)
-    finally:
-        lock.release()
     return payload
-
-
-def _acquired(lock: filelock.BaseFileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return False
-    return True
 
 
 def experiment(

@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .notebooks import Pair, canonical, write
+from .files import write
+from .notebooks import Pair, canonical
 from .sources import digest_of
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .chapters import BookError, Chapter, Outcome, chapters, executed
-from .notebooks import SLOW, is_notebook_text, write
+from .files import write
+from .notebooks import SLOW, is_notebook_text
 
 PLAIN = ("*.md", "*.bib")
 # Works whatever PATH says, starts without this library, and ends before garbage would matter: half of the time.

@@ -15,18 +15,19 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import filelock
 import numpy as np
 import platformdirs
 import torch
 
+from .files import locked
 from .sources import digest_of
 
 Payload = TypeVar("Payload")
@@ -186,11 +187,13 @@ class Store:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def lock(self, key: str) -> filelock.BaseFileLock:
-        """A lock that dies with its process, so that two asking at once compute once."""
+    @contextmanager
+    def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
+        """A lock that dies with its process, so that two asking at once compute once; see :func:`~.files.locked`."""
         folder = self.path / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(folder / f"{key}.lock")
+        with locked(folder / f"{key}.lock", waiting) as held:
+            yield held
 
     def why(self, spec: dict[str, Any]) -> str:
         """Why an experiment is not here: what differs from the stored one most like it."""

@@ -112,6 +112,16 @@ def tiny(tmp_path: Path) -> Path:
     return make_book(tmp_path / "tiny book")  # a blank in the path, as on many a laptop
 
 
+def without_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file system whose answer to every lock is this error."""
+    import fcntl
+
+    def flock(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
 def make_book(root: Path) -> Path:
     """Write a small book, in git, with the project's own settings."""
     from lintrans.notebooks import pairs, settle

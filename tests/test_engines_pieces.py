@@ -60,7 +60,7 @@ def test_a_compile_brings_its_family_along(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
     said: list[str] = []
-    monkeypatch.setattr(compiling, "say", lambda text, end="\n": said.append(text))
+    monkeypatch.setattr(compiling, "say", said.append)
     double = np.dtype("float64")
     for clear in (compiling.piece.cache_clear, compiling._forget.cache_clear):
         clear()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
+from conftest import without_locks
 from llvmlite import binding
 
 import lintrans as lt
-from lintrans import engines
+from lintrans import engines, progress
 from lintrans.engines import compiling, processor
 from lintrans.training import plan_training
 
@@ -39,7 +46,7 @@ def plan_of(d: int = 2, device: str = "cpu", **model: Any) -> engines.Plan:
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    compiling.say_once.cache_clear()
+    progress.say_once.cache_clear()
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -237,3 +244,147 @@ def test_old_machine_code_is_forgotten(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (when, when))
     compiling._forget(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"recent", compiling.digest()}
+
+
+# --- what is kept of a kernel ---
+
+MOMENTS = """
+import sys, numpy as np
+from lintrans.engines import compiling
+piece = compiling.piece("moments", 2, 1, True, np.dtype("float64"))
+print(piece.address != 0, piece.place)
+"""
+COMPILING = "compiling the moments of d = 2, sparse, float64, "
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one kernel in it."""
+    pytest.importorskip("numba")
+    folder = tmp_path_factory.mktemp("kernels")
+    first = python(MOMENTS, **{compiling.VARIABLE: str(folder)})
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == f"{COMPILING}once (about 1 s)\n"
+    return folder
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, zero, flip, empty, Path.unlink])
+@pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi", compiling.SUMS])
+def test_a_damaged_kernel_is_compiled_again_once(kept: Path, tmp_path: Path, pattern: str, damage: Any) -> None:
+    """In this process, through the functions that a kernel is loaded by."""
+    folder = tmp_path / "kernels"
+    shutil.copytree(kept, folder)
+    [victim] = folder.rglob(pattern)
+    before = {path.name: path.read_bytes() for path in folder.rglob("*.nb[ci]")}
+    damage(victim)
+    said, made = loaded(folder)
+    again = "" if pattern == compiling.SUMS and damage is Path.unlink else "again"
+    assert made == ["compiled"]
+    assert len(said) == 1
+    assert said[0].startswith(COMPILING)
+    assert again in said[0]
+    assert {path.name for path in folder.rglob("*.nb[ci]")} == set(before)
+    assert loaded(folder) == ([], ["loaded"])
+
+
+def loaded(folder: Path) -> tuple[list[str], list[str]]:
+    """Ask for the kernel; what was said, and whether it was compiled or loaded."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(compiling.VARIABLE, str(folder))
+        patch.setattr(compiling, "say", said.append)
+        piece = compiling.piece.__wrapped__("moments", 2, 1, True, np.dtype("float64"))
+        fresh = piece.prepare()
+    assert piece.address
+    return said, ["compiled" if fresh else "loaded"]
+
+
+def test_code_that_cannot_be_loaded_is_compiled(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever numba makes of it, even where the checksums are right."""
+    folder = tmp_path / "kernels"
+    shutil.copytree(kept, folder)
+    [victim] = folder.rglob("*.nbc")
+    zero(victim)
+    sums = victim.parent.parent / compiling.SUMS
+    noted = json.loads(sums.read_text())
+    name = victim.relative_to(sums.parent).as_posix()
+    sums.write_text(json.dumps(noted | {name: hashlib.sha256(victim.read_bytes()).hexdigest()}))
+    assert loaded(folder)[1] == ["compiled"]
+
+
+FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are Unix's")
+def test_a_folder_where_nothing_fits_costs_the_compile_and_nothing_else(tmp_path: Path) -> None:
+    """A limit on a file's size stands for a full disk, or a quota."""
+    pytest.importorskip("numba")
+    for _ in range(2):
+        ran = python(FULL + MOMENTS, **{compiling.VARIABLE: str(tmp_path)})
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout == "True None\n"
+        assert ran.stderr == f"{COMPILING}once (about 1 s)\n"
+    assert not list(tmp_path.rglob("*.nb*"))
+
+
+def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=compiling.ROOM - 1))
+    for _ in range(2):
+        assert loaded(tmp_path)[1] == ["compiled"]
+    assert not list(tmp_path.rglob("*.nb*"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_folder_without_locks(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As on some network file systems, and where there were locks before."""
+    folder = tmp_path / "kernels"
+    shutil.copytree(kept, folder)
+    without_locks(monkeypatch, number)
+    assert loaded(folder) == ([], ["loaded"])
+    assert loaded(tmp_path / "other")[1] == ["compiled"]
+    assert loaded(tmp_path / "other") == ([], ["loaded"])
+
+
+def test_other_types_of_arguments_are_noted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What numba compiles and keeps later is no damage."""
+    pytest.importorskip("numba")
+    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    said: list[str] = []
+    monkeypatch.setattr(compiling, "say", said.append)
+
+    def build(jit: Any) -> Any:
+        return jit(add)
+
+    for _ in range(2):
+        kernel = compiling.Kernel("kernels", "add", "sum", 1, build)
+        out = np.zeros(1)
+        kernel(out, np.ones(1))
+        kernel(out, np.ones(1, np.float32))
+        assert out[0] == 2
+    assert len(said) == 1
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+
+
+def add(out: Any, more: Any) -> None:
+    """For a kernel."""
+    for i in numba.prange(len(out)):
+        out[i] += more[i]

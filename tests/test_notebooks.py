@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, git, make_book
 
-from lintrans import notebooks
+from lintrans import files, notebooks
 from lintrans.notebooks import Pair, PairError, pairs, save, settle, state
 
 OLD, NEW = 1_000_000_000, 4_000_000_000
@@ -207,7 +207,7 @@ def test_an_interrupted_write_leaves_the_old_file(pair: Pair, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "replace", broken)
     with pytest.raises(OSError, match="disk full"):
-        notebooks.write(pair.text, "half")
+        files.write(pair.text, "half")
     assert pair.text.read_text() == before
     assert [path.name for path in pair.text.parent.iterdir() if path.name.endswith(".part")] == []
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,15 +18,34 @@ def test_hidden_without_a_terminal(capfd: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.delenv(progress.VARIABLE, raising=False)
     with progress.bar(3, "training") as bar:
         bar.update(3)
-    assert capfd.readouterr() == ("", "")
-    assert progress.terminal() == "off" or os.path.exists(progress.terminal())  # noqa: PTH110
+        progress.say("a line is for a log, too")
+    assert capfd.readouterr() == ("", "a line is for a log, too\n")
+    with progress.target(show=True) as stream:
+        assert stream is sys.stderr
 
 
 @pytest.mark.parametrize("mode", ["off", "/nowhere/at all"])
-def test_off(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off(mode: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv(progress.VARIABLE, mode)
     with progress.target() as stream:
         assert stream is None
+    progress.say("nothing")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_takes_lines_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "log"))
+    progress.say("one")
+    progress.say("two")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_a_process_without_stderr_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(progress.VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "stderr", None)
+    progress.say("nothing")
+    with progress.bar(3, "training") as bar:
+        bar.update(3)
 
 
 def test_a_terminal_sees_the_bar_and_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:

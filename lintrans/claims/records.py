@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..files import write
 from ..statistics import Interval
 from ..store import Store
 from .rules import Ruling, Unit
@@ -124,18 +123,6 @@ def _folder(store: Store | None) -> Path:
     return (store or Store()).path / "verdicts"
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-
-
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -145,7 +132,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def record(verdict: Verdict, store: Store | None = None) -> None:
-    """Keep a verdict; the last one under other rules stays beside it."""
+    """Keep a verdict; the last one under other rules stays beside it. A line says so where it cannot be kept."""
     path = _folder(store) / verdict.scale / f"{verdict.claim}-{verdict.reading}.json"
     now = {
         "rules": verdict.rules,
@@ -158,7 +145,10 @@ def record(verdict: Verdict, store: Store | None = None) -> None:
     before = None
     if old is not None:
         before = old["now"] if old["now"]["rules"] != verdict.rules else old.get("before")
-    _write(path, {"now": now, "before": before})
+    try:
+        write(path, json.dumps({"now": now, "before": before}, indent=1, allow_nan=False))
+    except OSError as error:
+        print(f"verdict on {verdict.claim}: not kept ({error.strerror or error}: {path})", flush=True)
 
 
 def _records(scale: str | None, store: Store | None) -> list[dict[str, Any]]:

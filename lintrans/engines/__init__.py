@@ -17,6 +17,7 @@ from ..errors import choice
 from ..models import LinearTransformer
 from ..nonlinear import EmbeddedTransformer, FeatureRegression
 from ..optimizers import SGD, Adam
+from ..progress import say_once
 from ..tasks import LinearRegression
 from . import compiling
 from .base import Engine, Plan, State
@@ -149,7 +150,7 @@ def choose(name: str, plan: Plan) -> Engine:
             return _make(compiled, plan)
         except Exception as error:  # an odd processor, a broken compiler: whatever it is, the reference engine works
             why = compiling.brief(error)
-    compiling.say_once(f"using the reference engine, which is slower: {why}")
+    say_once(f"using the reference engine, which is slower: {why}")
     return _make("reference", plan)
 
 

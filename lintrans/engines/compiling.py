@@ -3,30 +3,32 @@
 A kernel's machine code is kept under ``DIGEST/NAME/`` of the cache folder (``$LINTRANS_KERNELS``, or the user's cache
 folder), where DIGEST covers the source of every module that goes into kernels and the versions of numba and Python:
 numba itself looks only at the file of the outermost function, and would serve old code after a change in another one.
-A lock per kernel makes a second process wait and then load what the first one compiled. A folder that cannot be written
-costs the compile in every process, and nothing else.
+A lock per kernel makes a second process wait and then load what the first one compiled. ``sums.json`` beside a kernel
+has a checksum of each of its files, because numba would load, and run, whatever it finds: what is damaged is thrown
+away and compiled again. A folder that is full or cannot be written costs the compile in every process, nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import platformdirs
 
-from .. import progress, random
+from .. import random
+from ..files import locked, write
+from ..progress import say
 
 VARIABLE = "LINTRANS_KERNELS"
 SOURCES = (
@@ -35,6 +37,9 @@ SOURCES = (
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
+SUMS = "sums.json"
+ROOM = 16 * 2**20
+"""Bytes that must be free where machine code is kept: some twenty times the largest kernel."""
 FAMILY = ((1, True), (2, True), (5, True), (6, False), (20, True))
 """Shapes with one head, (D, sparse), that are compiled together: those that the book trains.
 
@@ -132,20 +137,6 @@ def describe() -> str:
     return f"numba {numba.__version__} for {made_for}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
 
 
-def say(message: str, end: str = "\n") -> None:
-    """One line to the terminal, where progress bars go too."""
-    mode = os.environ.get(progress.VARIABLE, "auto")
-    stream = sys.__stderr__ if mode == "terminal" else sys.stderr
-    if mode != "off" and stream is not None:
-        print(message, end=end, file=stream, flush=True)
-
-
-@cache
-def say_once(message: str) -> None:
-    """Say it the first time only."""
-    say(message)
-
-
 @contextmanager
 def _kept_in(place: Path | None) -> Iterator[dict[str, Any]]:
     """Options for numba.njit under which it keeps machine code in `place` (None: nowhere)."""
@@ -179,9 +170,10 @@ def _choose_threads() -> None:
 def _forget(root: Path) -> None:
     """Remove what older sources left and nobody added to for :data:`KEPT_DAYS`; at worst it is compiled again."""
     current = {digest(module) for module in MODULES}
-    for old in root.iterdir():
-        if old.name not in current and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
-            shutil.rmtree(old, ignore_errors=True)
+    with suppress(OSError):
+        for old in root.iterdir():
+            if old.name not in current and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _writable(place: Path) -> bool:
@@ -213,17 +205,72 @@ class _Kept:
             _forget(folder())
 
     @contextmanager
-    def compiling(self) -> Iterator[bool]:
-        """One process at a time compiles; the others load what it leaves. Whether this one compiles."""
-        guard = filelock.FileLock(self.place / "lock") if self.place is not None else nullcontext()
-        with guard:
-            kept = self.place is not None and any(self.place.rglob("*.nbc"))
-            began = time.perf_counter()
-            if not kept:
-                say(f"compiling the {self.label}, once (about {self.seconds} s) ... ", end="")
-            yield not kept
-            if not kept:
-                say(f"done in {time.perf_counter() - began:.1f} s")
+    def guarded(self) -> Iterator[None]:
+        """One process at a time, where there are locks."""
+        with ExitStack() as stack:
+            if self.place is not None:
+                with suppress(OSError):
+                    stack.enter_context(locked(self.place / "lock"))
+            yield
+
+    def compiled(self, make: Callable[[dict[str, Any]], Any]) -> tuple[Any, bool]:
+        """Compile it, or load what an earlier process left, and whether it was compiled; to be called when guarded.
+
+        Args:
+            make: compiles or loads, given options for numba.
+        """
+        found = self._sums()
+        kept = bool(found) and found == self._noted()
+        if not kept:
+            why = "once" if not found else "again, since what was kept of it is damaged"
+            say(f"compiling the {self.label}, {why} (about {self.seconds} s)")
+            self._discard()
+        if self.place is not None:
+            try:
+                with _kept_in(self.place) as options:
+                    made = make(options)
+                self.note()
+                return made, not kept
+            except Exception:  # the disk is full, or code was damaged just now: whatever it is, compiling again works
+                self._discard()
+                self.place = None
+        return make({}), True
+
+    def note(self) -> None:
+        """Write down the checksums of its files."""
+        if self.place is not None and (sums := self._sums()) != self._noted():
+            with suppress(OSError):
+                write(self.place / SUMS, json.dumps(sums, indent=1))
+
+    def _sums(self) -> dict[str, str]:
+        """Checksums of the files that numba left, by name; none of what cannot be read."""
+        sums: dict[str, str] = {}
+        if self.place is not None:
+            for path in sorted(self.place.rglob("*.nb[ci]")):
+                with suppress(OSError):
+                    sums[path.relative_to(self.place).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return sums
+
+    def _noted(self) -> Any:
+        try:
+            return json.loads((self.place / SUMS).read_text(encoding="utf-8")) if self.place is not None else None
+        except (OSError, ValueError):
+            return None
+
+    def _discard(self) -> None:
+        """Throw its files away; where they stay, or no others would fit, nothing is kept from now on."""
+        if self.place is not None:
+            try:
+                for path in self.place.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name != "lock":
+                        path.unlink()
+                full = shutil.disk_usage(self.place).free < ROOM
+            except OSError:
+                full = True
+            if full:
+                self.place = None
 
 
 class Kernel(_Kept):
@@ -238,35 +285,35 @@ class Kernel(_Kept):
         self, module: str, name: str, label: str, seconds: int, build: Callable[[Callable[[Any], Any]], Any]
     ) -> None:
         super().__init__(module, name, label, seconds)
-        from . import vector
-
-        self.ready = False
-        with _kept_in(self.place) as options:
-
-            def jit(function: Any) -> Any:
-                import numba
-
-                return numba.njit(parallel=True, **vector.OPTIONS, **options)(function)
-
-            self.function = build(jit)
+        self._build = build
+        self._function: Any = None
 
     def __call__(self, *arguments: Any) -> None:
         """Run it. One at a time: not every threading layer of numba bears two callers."""
         with _lock:
-            if self.ready:
-                self.function(*arguments)
-            else:
-                self._first(*arguments)
+            if self._function is None:
+                self._function = self._first(arguments)
+            known = len(self._function.overloads)
+            self._function(*arguments)
+            if len(self._function.overloads) > known:  # for arguments of other types, which numba keeps too
+                with self.guarded():
+                    self.note()
 
-    def _first(self, *arguments: Any) -> None:
+    def _first(self, arguments: tuple[Any, ...]) -> Any:
         import numba
 
+        from . import vector
+
         types = tuple(numba.typeof(argument) for argument in arguments)
-        with self.compiling():
-            _choose_threads()
-            self.function.compile(types)
-        self.ready = True
-        self.function(*arguments)
+
+        def make(options: dict[str, Any]) -> Any:
+            function = self._build(numba.njit(parallel=True, **vector.OPTIONS, **options))
+            function.compile(types)
+            return function
+
+        _choose_threads()
+        with self.guarded():
+            return self.compiled(make)[0]
 
 
 class Piece(_Kept):
@@ -300,20 +347,23 @@ class Piece(_Kept):
                 fresh = self.prepare()
                 if fresh and self.place is not None:
                     for relative in self._relatives():
-                        relative.prepare()
+                        relative.prepare(seconds=1)
             return int(self._compiled.address)
 
-    def prepare(self) -> bool:
-        """Compile or load it; whether it was compiled."""
+    def prepare(self, seconds: int | None = None) -> bool:
+        """Compile or load it, which is said to take so many seconds; whether it was compiled."""
         import numba
 
         from . import vector
 
         if self._compiled is not None:
             return False
+        self.seconds = seconds or self.seconds
         signature, function = self._build()
-        with self.compiling() as fresh, _kept_in(self.place) as options:
-            self._compiled = numba.cfunc(signature, **vector.OPTIONS, **options)(function)
+        with self.guarded():
+            self._compiled, fresh = self.compiled(
+                lambda options: numba.cfunc(signature, **vector.OPTIONS, **options)(function)
+            )
         return fresh
 
 

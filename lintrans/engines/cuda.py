@@ -5,7 +5,6 @@ Losses and gradients on given prompts are those of the reference engine on the d
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
@@ -15,8 +14,8 @@ from numba.core.errors import NumbaPerformanceWarning
 from torch import Tensor
 
 from ..optimizers import SGD, Adam
+from ..progress import say
 from ..random import Stream
-from . import compiling
 from .base import SKIPPED_SHARE, Plan, State
 from .cuda_kernels import THREADS, kernels
 from .laws import moments_of
@@ -70,12 +69,10 @@ class CudaEngine(ReferenceEngine):
         """Compile what a training needs, so that a failure shows before anything is trained."""
         if self.kernels.draw.overloads:  # in this process, for this model and dtype
             return
-        began = time.perf_counter()
-        compiling.say("compiling the CUDA kernels of this model, once in a process (about 20 s) ... ", end="")
+        say("compiling the CUDA kernels of this model, once in a process (about 20 s)")
         state = self.start()
         self.advance(state, 1)
         self.block_losses(state.parameters, 1, Stream.TEST, 1)
-        compiling.say(f"done in {time.perf_counter() - began:.1f} s")
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place."""

@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all, and locks between processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+UNLOCKABLE = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system answers that has no locks, as some network file systems."""
+
+
+def write(path: Path, content: str) -> None:
+    """Write a text file so that a reader, or a crash, never meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode("utf-8"))
+        if path.exists():
+            part.chmod(path.stat().st_mode)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
+    """Hold a lock that dies with its process; whether it is held.
+
+    Where the file system has no locks, the body runs all the same: what is written whole stays right when two
+    processes write it. A lock by a file's mere existence would outlive a killed process, and is not used.
+
+    Args:
+        path: the lock's file, which stays.
+        waiting: called before waiting for another process.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    lock = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            waiting()
+            lock.acquire()
+    except OSError as error:
+        if error.errno not in UNLOCKABLE:
+            raise
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
