@@ -20,6 +20,7 @@ from .chapters import BookError
 from .errors import nearest
 from .notebooks import HALVES, PairError
 from .parameters import SCALES, ParameterError, check
+from .progress import wiped
 
 INTERRUPTED = 130
 EXPECTED = (BookError, PairError, ParameterError)
@@ -114,7 +115,7 @@ def execute_command(
         check("scale", scale, "str")
     if given and not names:
         raise BookError("-p needs a chapter: lintrans execute CHAPTER -p NAME VALUE")
-    report = execute(find_root(), scale, names, given, force, say=click.echo, jobs=jobs)
+    report = execute(find_root(), scale, names, given, force, say=_tell, jobs=jobs)
     for outcome in report.outcomes:
         if outcome.path is not None and (given or len(report.outcomes) == 1):
             click.echo(_relative(outcome.path))
@@ -139,7 +140,7 @@ def build_command(ctx: click.Context, scale: str, no_execute: bool, settle: bool
     start = time.monotonic()
     if settle:
         ctx.invoke(pairs_command)
-    built = build(find_root(), scale, run=not no_execute, tell=click.echo, jobs=jobs)
+    built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
     click.echo(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
 
@@ -330,6 +331,11 @@ def _doctor() -> list[tuple[str, str]]:
         ("chromium", browser() or "not found: browser tests are skipped"),
     ]
     return rows
+
+
+def _tell(line: str) -> None:
+    """Print a line, where a chapter's progress bar may be moving."""
+    click.echo(f"{wiped(sys.stdout)}{line}")
 
 
 def browser() -> str | None:

@@ -4,7 +4,7 @@ In a terminal that is its stderr. In a kernel whose cells a person runs, as in J
 executes a notebook (papermill, ``lintrans execute``) nobody looks at the cell, and what it says would end up on a page:
 there it is the stderr that the kernel was started with. A bar shows on a terminal or in a cell, after a second, and is
 wiped at its end; a message is one line, in a log file too. ``LINTRANS_PROGRESS=off`` hides both, and the path of a
-terminal or of a file sends them there.
+terminal or of a file (with a slash in it) sends them there. A terminal that is gone stops neither bar nor work.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WIPE = "\r\x1b[K"
 @contextlib.contextmanager
 def channel() -> Iterator[tuple[TextIO | None, bool]]:
     """Where words for a person go (None: nowhere), and whether bars may move there."""
-    mode = os.environ.get(VARIABLE) or "auto"
-    if mode not in ("auto", "off"):
+    mode = os.environ.get(VARIABLE, "auto")
+    if os.sep in mode:
         with _opened(mode) as stream:
             yield stream, stream is not None
     elif mode == "off" or sys.stderr is None:
@@ -44,13 +44,16 @@ def channel() -> Iterator[tuple[TextIO | None, bool]]:
 @contextlib.contextmanager
 def _opened(place: str | int | None) -> Iterator[TextIO | None]:
     """A file or a descriptor, to write to; None where it cannot be opened."""
-    with contextlib.ExitStack() as stack:
-        stream = None
-        if place is not None:
-            with contextlib.suppress(OSError, ValueError):
-                closing = not isinstance(place, int)
-                stream = stack.enter_context(open(place, "a", encoding="utf-8", closefd=closing))
+    stream = None
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError):
+            stream = open(place, "a", encoding="utf-8", closefd=not isinstance(place, int))  # noqa: SIM115
+    try:
         yield stream
+    finally:
+        if stream is not None:
+            with contextlib.suppress(OSError):  # what a terminal that is gone did not take
+                stream.close()
 
 
 def _in_kernel() -> bool:
@@ -74,11 +77,17 @@ def _started_with() -> int | None:
     return None
 
 
+def wiped(stream: TextIO) -> str:
+    """What to write before a line, so that it stands alone."""
+    return WIPE if stream.isatty() else ""
+
+
 def say(message: str) -> None:
     """Tell a person something, in one line."""
     with channel() as (stream, _):
         if stream is not None:
-            print(f"{WIPE if stream.isatty() else ''}{message}", file=stream, flush=True)
+            with contextlib.suppress(OSError, ValueError):  # gone, or closed
+                print(f"{wiped(stream)}{message}", file=stream, flush=True)
 
 
 @cache

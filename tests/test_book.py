@@ -436,14 +436,19 @@ FAULTS = {
     "first": ("1 / 0", "ZeroDivisionError: division by zero"),
     "second": ("import warnings\nwarnings.warn('look here')", "UserWarning: look here"),
     "third": ("import os\nos._exit(1)", "the kernel died"),
+    "fourth": (
+        "import numpy as np\nnp.var(np.array([np.inf]))",
+        "RuntimeWarning: invalid value",
+    ),
 }
 
 
 @pytest.mark.slow
 def test_failing_chapters_are_named_and_the_others_are_built(tiny: Path, fixed_library: dict[str, str]) -> None:
     with (tiny / "_toc.yml").open("a") as contents:
-        contents.write("  - file: book/third\n")
-    (tiny / "book" / "third.md").write_text(HEADER + CHAPTER.format(name="third"))
+        contents.write("  - file: book/third\n  - file: book/fourth\n")
+    for name in ("third", "fourth"):
+        (tiny / "book" / f"{name}.md").write_text(HEADER + CHAPTER.format(name=name))
     for name, (code, _) in FAULTS.items():
         edit(tiny, name, "The rate is", f"```{{code-cell}} ipython3\n{code}\n```\n\nThe rate is")
     built = build(tiny, "quick", tell=lambda line: None)

@@ -24,6 +24,13 @@ def test_hidden_without_a_terminal(capfd: pytest.CaptureFixture[str], monkeypatc
         assert stream is sys.stderr
 
 
+def test_a_word_it_does_not_know_is_no_file(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(progress.VARIABLE, "of")
+    progress.say("something")
+    assert capfd.readouterr().err == "something\n"
+    assert not Path("of").exists()
+
+
 @pytest.mark.parametrize("mode", ["off", "/nowhere/at all"])
 def test_off(mode: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv(progress.VARIABLE, mode)

@@ -132,6 +132,26 @@ def test_a_person_who_runs_a_cell_sees_it_there() -> None:
     assert said == [("stderr", "compiling, True\n")]
 
 
+def test_a_terminal_that_is_closed_stops_nothing(tmp_path: Path) -> None:
+    program = """import os, sys, time
+from lintrans import progress
+print("started", file=sys.stderr, flush=True)
+sys.stdin.read()
+progress.say("nobody reads this")
+with progress.bar(20, "Setting 9") as bar:
+    for _ in range(20):
+        bar.update()
+        time.sleep(0.1)
+"""
+    leader, follower = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdin=subprocess.PIPE, stderr=follower)
+    os.close(follower)
+    assert os.read(leader, 100) == b"started\r\n"
+    os.close(leader)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def test_a_line_starts_where_a_bar_was(tmp_path: Path) -> None:
     program = "from lintrans import progress; progress.say('compiling'); progress.say_once('a'); progress.say_once('a')"
     status, shown = in_a_terminal([sys.executable, "-c", program], tmp_path)

@@ -222,8 +222,7 @@ class _Kept:
         found = self._sums()
         kept = bool(found) and found == self._noted()
         if not kept:
-            why = "once" if not found else "again, since what was kept of it is damaged"
-            say(f"compiling the {self.label}, {why} (about {self.seconds} s)")
+            self._announce("again, since what was kept of it is damaged or unfinished" if found else "once")
             self._discard()
         if self.place is not None:
             try:
@@ -231,10 +230,15 @@ class _Kept:
                     made = make(options)
                 self.note()
                 return made, not kept
-            except Exception:  # the disk is full, or code was damaged just now: whatever it is, compiling again works
+            except Exception:  # the disk is full, numba cannot load it: whatever it is, it can be compiled and not kept
+                if kept:
+                    self._announce("again, since what was kept of it cannot be loaded")
                 self._discard()
                 self.place = None
         return make({}), True
+
+    def _announce(self, why: str) -> None:
+        say(f"compiling the {self.label}, {why} (about {self.seconds} s)")
 
     def note(self) -> None:
         """Write down the checksums of its files."""
