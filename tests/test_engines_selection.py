@@ -282,11 +282,16 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
+def nest(path: Path) -> None:
+    path.write_bytes(b"[" * 100_000)
 
 
-@pytest.mark.parametrize("damage", [cut, zero, flip, empty, Path.unlink])
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut, zero, flip, nest, replace_by_folder, Path.unlink])
 @pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi", compiling.SUMS])
 def test_a_damaged_kernel_is_compiled_again_once(kept: Path, tmp_path: Path, pattern: str, damage: Any) -> None:
     """In this process, through the functions that a kernel is loaded by."""

@@ -258,7 +258,7 @@ class _Kept:
     def _noted(self) -> Any:
         try:
             return json.loads((self.place / SUMS).read_text(encoding="utf-8")) if self.place is not None else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def _discard(self) -> None:
