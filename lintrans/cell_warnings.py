@@ -1,46 +1,56 @@
-"""In a kernel that executes a chapter: a warning of the chapter's own code is an error, any other is for the terminal.
+"""In a kernel that executes a chapter: marks the warnings that the chapter answers for, so that they fail it.
 
 ``lintrans execute`` loads this into its kernels as an IPython extension. What counts is where Python's warnings
 machinery says that a warning belongs, and never that something was written to stderr: libraries write there to inform.
+A mark is an output of the cell that no page shows; the cell runs on, and no ``except`` can hide it.
 """
 
 from __future__ import annotations
 
 import sys
 import sysconfig
-import threading
 import warnings
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import progress
-
+MARK = "application/vnd.lintrans.warning"
+"""Kind of output that holds a warning in words."""
 PACKAGE = Path(__file__).resolve().parent
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Take over how warnings are shown; what filters ignore is still ignored."""
-    warnings.showwarning = partial(show, shell.user_ns)
+    """Look at each warning that is shown; what filters ignore is still ignored."""
+    shown, publish = warnings.showwarning, shell.display_pub.publish
+    warnings.showwarning = marking(shell.user_ns, shown, lambda text: publish({MARK: text}, {}))
+    # each time, not once a place: a place in NumPy that warned for somebody else would be silent for a cell
+    warnings.filterwarnings("always", category=RuntimeWarning, append=True)
+    # of a cell's syntax, which Python thinks is of a module named like the cell's temporary file
+    warnings.filterwarnings("default", category=DeprecationWarning, module=r".*[\\/]ipykernel_\d+[\\/]")
 
 
-def show(
-    cells: dict[str, Any],
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Raise a warning that counts; say any other. As ``warnings.showwarning``, given the namespace of the cells."""
-    if threading.current_thread() is threading.main_thread() and counts(cells, category, filename):
-        raise message if isinstance(message, Warning) else category(message)
-    text = warnings.formatwarning(message, category, filename, lineno, line)
-    if file is None:
-        progress.say(text.rstrip())
-    else:
-        file.write(text)
+def marking(cells: dict[str, Any], shown: Callable[..., None], mark: Callable[[str], None]) -> Callable[..., None]:
+    """A ``warnings.showwarning`` that shows each warning once, by `shown`, and marks those that count for `cells`."""
+    known = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        counted = counts(cells, category, filename)
+        warning = (str(message), category, filename, lineno, counted)
+        if warning not in known:
+            known.add(warning)
+            shown(message, category, filename, lineno, file, line)
+            if counted:
+                mark(f"{category.__name__}: {message}")
+
+    return show
 
 
 def counts(cells: dict[str, Any], category: type[Warning], filename: str) -> bool:
@@ -48,8 +58,17 @@ def counts(cells: dict[str, Any], category: type[Warning], filename: str) -> boo
 
     A ``RuntimeWarning`` is what NumPy, SciPy and pandas say of an overflow, of nan or of too few values, from whichever
     file of theirs a cell has called.
+
+    Args:
+        cells: the namespace of the chapter's cells.
+        category: of the warning.
+        filename: where it belongs, as Python says.
     """
-    return _own(filename) or (issubclass(category, RuntimeWarning) and _installed(filename) and _called_by(cells))
+    if _own(filename):
+        return True
+    made = filename.startswith("<") and not filename.startswith("<frozen ")  # by exec, as magics such as %%time do
+    arithmetic = issubclass(category, RuntimeWarning) and _installed(filename)
+    return (made or arithmetic) and _called_by(cells)
 
 
 def _called_by(cells: dict[str, Any]) -> bool:
@@ -62,21 +81,18 @@ def _called_by(cells: dict[str, Any]) -> bool:
 @cache
 def _own(filename: str) -> bool:
     """Whether a file is a cell, of this library or of a user's own."""
-    if not Path(filename).is_absolute():
-        return filename.startswith(("<string>", "<ipython-input"))
-    return _below(filename, PACKAGE) or not _below(filename, *_folders("stdlib", "platstdlib", "purelib", "platlib"))
+    path = Path(filename)
+    if not path.is_absolute():
+        return False
+    return path.resolve().is_relative_to(PACKAGE) or not (_installed(filename) or _below_python(path))
 
 
 @cache
 def _installed(filename: str) -> bool:
-    return _below(filename, *_folders("purelib", "platlib"))
+    """Whether a file is of an installed package, of whichever environment."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(filename).parts)
 
 
-def _folders(*names: str) -> list[Path]:
-    """Folders of Python's own library and of installed packages."""
-    paths = sysconfig.get_paths()
-    return [Path(paths[name]).resolve() for name in names]
-
-
-def _below(filename: str, *folders: Path) -> bool:
-    return any(Path(filename).resolve().is_relative_to(folder) for folder in folders)
+def _below_python(path: Path) -> bool:
+    folders = (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import cell_warnings, forking, reuse
+from . import cell_warnings, forking, progress, reuse
 from .errors import nearest
 from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
 from .parameters import Declared, convert, declared, unknown
@@ -34,8 +34,10 @@ EARLY = (
 KERNEL_ARGUMENTS = [
     "--IPKernelApp.log_level=50",  # else each kernel says that it runs over TCP without encryption
     f"--IPKernelApp.extra_extensions={cell_warnings.__name__}",
-    "--IPKernelApp.reraise_ipython_extension_failures=True",
 ]
+
+MOST_LINES = 6
+"""Lines that are shown of what a cell wrote to stderr."""
 
 
 class BookError(Exception):
@@ -274,7 +276,8 @@ def _execute(
         outcome.error = _last_line(error)
     notebook: Any = nbformat.read(part, as_version=4) if part.exists() else None
     if notebook is not None:
-        outcome.cell = _broken_cell(notebook)
+        outcome.cell, message = (_broken_cell(notebook), "") if outcome.error else _warned_cell(notebook)
+        outcome.error = outcome.error or message
     outcome.seconds = time.monotonic() - start
     if outcome.error:
         outcome.cell = outcome.cell or "its kernel"
@@ -307,7 +310,7 @@ def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: s
             parameters=parameters,
             kernel_name="python3",
             cwd=chapter.notebook.parent,
-            progress_bar={"desc": head, "leave": False} if live else False,
+            progress_bar={"desc": head, "leave": False, **progress.shape(sys.stderr)} if live else False,
             extra_arguments=KERNEL_ARGUMENTS,
             **copies,
         )
@@ -354,6 +357,15 @@ def _broken_cell(notebook: Any) -> str:
     return last
 
 
+def _warned_cell(notebook: Any) -> tuple[str, str]:
+    """The first cell with a warning that counts, and the warning; empty where there is none."""
+    for name, cell in _named_cells(notebook):
+        for output in _outputs(cell, "display_data"):
+            if cell_warnings.MARK in output.data:
+                return name, str(output.data[cell_warnings.MARK]).strip().splitlines()[0]
+    return "", ""
+
+
 def _outputs(cell: Any, kind: str, name: str = "") -> list[Any]:
     found = [output for output in cell.get("outputs", []) if output.output_type == kind]
     return [output for output in found if output.name == name] if name else found
@@ -380,8 +392,9 @@ def _clean(notebook: Any) -> tuple[str, ...]:
     notes = []
     for name, cell in _named_cells(notebook):
         written = _outputs(cell, "stream", "stderr")
-        if text := "".join(output.text for output in written).strip():
-            notes.append(f"{name} wrote: {_shown(text)}")
+        lines = [line.rstrip() for output in written for line in output.text.splitlines() if line.strip()]
+        more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+        notes += [f"{name} wrote: {line}" for line in lines[:MOST_LINES] + more]
         if written:
             cell.outputs = [output for output in cell.outputs if output not in written]
     notebook.metadata.pop("papermill", None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.util
 import json
 import math
+import os
 import platform
 import shutil
 import sys
@@ -71,6 +73,9 @@ def main() -> None:
     lintrans execute adam_vs_sgd -p seeds 12    one chapter, with a parameter of your own
     lintrans results list                       what was computed, and how long it took
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this; kernels and bars want to have one
+            _stand_in_for(name)
 
 
 @main.command("chapters")
@@ -334,8 +339,19 @@ def _doctor() -> list[tuple[str, str]]:
 
 
 def _tell(line: str) -> None:
-    """Print a line, where a chapter's progress bar may be moving."""
-    click.echo(f"{wiped(sys.stdout)}{line}")
+    """Print a line, where a chapter's progress bar may be moving; work goes on when nobody reads it any more."""
+    try:
+        click.echo(f"{wiped(sys.stdout)}{line}")
+    except (OSError, ValueError):
+        _stand_in_for("stdout")
+
+
+def _stand_in_for(name: str) -> None:
+    """Let a stream that is gone, or was never there, take what is written and forget it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
+        return
+    setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def browser() -> str | None:

@@ -77,9 +77,20 @@ def _started_with() -> int | None:
     return None
 
 
-def wiped(stream: TextIO) -> str:
+def wiped(stream: TextIO | None) -> str:
     """What to write before a line, so that it stands alone."""
-    return WIPE if stream.isatty() else ""
+    return WIPE if stream is not None and stream.isatty() else ""
+
+
+def shape(stream: TextIO | None) -> dict[str, Any]:
+    """Options for tqdm: follow a terminal's size, or take the usual one of a terminal that has none."""
+    try:
+        size = os.get_terminal_size(stream.fileno()) if stream is not None and stream.isatty() else None
+    except (OSError, ValueError):
+        size = None
+    if size is None or (size.columns and size.lines):
+        return {"dynamic_ncols": size is not None}
+    return {"ncols": size.columns or 80, "nrows": size.lines or 24}
 
 
 def say(message: str) -> None:
@@ -107,7 +118,7 @@ def target(show: bool | None = None) -> Iterator[TextIO | None]:
 def bar(total: int, title: str, show: bool | None = None) -> Iterator[tqdm[Any]]:
     """A bar over `total` steps, shown where :func:`target` says."""
     with target(show) as stream:
-        live = stream is not None and stream.isatty()
+        live = stream is not None and stream.isatty()  # a log wants few lines
         with tqdm(
             total=total,
             desc=title,
@@ -116,7 +127,7 @@ def bar(total: int, title: str, show: bool | None = None) -> Iterator[tqdm[Any]]
             disable=stream is None,
             leave=False,
             delay=1.0,
-            dynamic_ncols=live,
-            mininterval=0.2 if live or _in_kernel() else 30.0,  # a log wants few lines
+            **shape(stream),
+            mininterval=0.2 if live or _in_kernel() else 30.0,
         ) as shown:
             yield shown

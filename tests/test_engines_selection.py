@@ -330,11 +330,43 @@ def test_code_that_cannot_be_loaded_is_compiled(kept: Path, tmp_path: Path, monk
     zero(victim)
     sums = victim.parent.parent / compiling.SUMS
     noted = json.loads(sums.read_text())
-    name = victim.relative_to(sums.parent).as_posix()
-    sums.write_text(json.dumps(noted | {name: hashlib.sha256(victim.read_bytes()).hexdigest()}))
+    noted["files"][victim.relative_to(sums.parent).as_posix()] = hashlib.sha256(victim.read_bytes()).hexdigest()
+    sums.write_text(json.dumps(noted))
     said, made = loaded(folder)
     assert made == ["compiled"]
     assert said == [f"{COMPILING}again, since what was kept of it cannot be loaded (about 1 s)"]
+
+
+def test_another_kernels_files_are_not_taken_for_its_own(kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kernels"
+    shutil.copytree(kept, folder)
+    [place] = (sums.parent for sums in folder.rglob(compiling.SUMS))
+    place.rename(place.with_name(place.name.replace("-2-", "-3-")))
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(compiling.VARIABLE, str(folder))
+        patch.setattr(compiling, "say", said.append)
+        assert compiling.piece.__wrapped__("moments", 3, 1, True, np.dtype("float64")).prepare()
+    assert len(said) == 1
+    assert "d = 3" in said[0]
+    assert "damaged" in said[0]
+
+
+@pytest.mark.parametrize("which", ["the kernel's folder", "numba's folder"])
+@pytest.mark.parametrize("kind", ["a link", "a file"])
+def test_what_is_no_folder_makes_room_for_one(kept: Path, tmp_path: Path, which: str, kind: str) -> None:
+    folder = tmp_path / "kernels"
+    shutil.copytree(kept, folder)
+    [inner] = (path.parent for path in folder.rglob("*.nbc"))
+    place = inner.parent if which == "the kernel's folder" else inner
+    place.rename(tmp_path / "moved")
+    if kind == "a link":
+        place.symlink_to(tmp_path / "moved")
+    else:
+        place.touch()
+    said, made = loaded(folder)
+    assert (len(said), made) == (1, ["compiled"])
+    assert loaded(folder) == ([], ["loaded"])
 
 
 FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"

@@ -38,8 +38,10 @@ MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded"
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
 KEPT_DAYS = 30
 SUMS = "sums.json"
-ROOM = 16 * 2**20
-"""Bytes that must be free where machine code is kept: some twenty times the largest kernel."""
+LARGEST = 2**20
+"""Bytes of a file that must fit where machine code is kept; the largest so far has 0.6 of them."""
+ROOM = 16 * LARGEST
+"""Bytes that must be free there."""
 FAMILY = ((1, True), (2, True), (5, True), (6, False), (20, True))
 """Shapes with one head, (D, sparse), that are compiled together: those that the book trains.
 
@@ -200,7 +202,11 @@ class _Kept:
     def __init__(self, module: str, name: str, label: str, seconds: int) -> None:
         self.name, self.label, self.seconds = name, label, seconds
         place = folder() / digest(module) / self.name
+        with suppress(OSError):
+            if place.is_symlink() or place.is_file():
+                place.unlink()
         self.place = place if _writable(place) else None
+        self._identity = f"{digest(module)}/{self.name}"
         if self.place is not None:
             _forget(folder())
 
@@ -220,9 +226,10 @@ class _Kept:
             make: compiles or loads, given options for numba.
         """
         found = self._sums()
-        kept = bool(found) and found == self._noted()
+        kept = bool(found["files"]) and found == self._noted()
         if not kept:
-            self._announce("again, since what was kept of it is damaged or unfinished" if found else "once")
+            again = "again, since what was kept of it is damaged or unfinished"
+            self._announce(again if found["files"] else "once")
             self._discard()
         if self.place is not None:
             try:
@@ -246,14 +253,14 @@ class _Kept:
             with suppress(OSError):
                 write(self.place / SUMS, json.dumps(sums, indent=1))
 
-    def _sums(self) -> dict[str, str]:
-        """Checksums of the files that numba left, by name; none of what cannot be read."""
+    def _sums(self) -> dict[str, Any]:
+        """Whose they are, and checksums of the files that numba left, by name; none of what cannot be read."""
         sums: dict[str, str] = {}
         if self.place is not None:
             for path in sorted(self.place.rglob("*.nb[ci]")):
                 with suppress(OSError):
                     sums[path.relative_to(self.place).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return sums
+        return {"kernel": self._identity, "files": sums}
 
     def _noted(self) -> Any:
         try:
@@ -266,11 +273,16 @@ class _Kept:
         if self.place is not None:
             try:
                 for path in self.place.iterdir():
-                    if path.is_dir():
+                    if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path)
                     elif path.name != "lock":
                         path.unlink()
                 full = shutil.disk_usage(self.place).free < ROOM
+                probe = self.place / f".probe-{os.getpid()}"
+                try:
+                    probe.write_bytes(bytes(LARGEST))  # a quota, or a limit on files, may be nearer than the disk's end
+                finally:
+                    probe.unlink(missing_ok=True)
             except OSError:
                 full = True
             if full:
