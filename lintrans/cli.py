@@ -123,7 +123,7 @@ def execute_command(
     report = execute(find_root(), scale, names, given, force, say=_tell, jobs=jobs)
     for outcome in report.outcomes:
         if outcome.path is not None and (given or len(report.outcomes) == 1):
-            click.echo(_relative(outcome.path))
+            _tell(_relative(outcome.path))
     _exit_if_failed(report)
 
 
@@ -146,7 +146,7 @@ def build_command(ctx: click.Context, scale: str, no_execute: bool, settle: bool
     if settle:
         ctx.invoke(pairs_command)
     built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
-    click.echo(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
+    _tell(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
 
 
@@ -177,7 +177,7 @@ def pairs_command(names: tuple[str, ...], only_check: bool, take: str | None) ->
         try:
             if not only_check:
                 line = settle(known[name], take)
-                click.echo(line) if line else None
+                _tell(line) if line else None
                 continue
             found = state(known[name])
             if not found.settled:
