@@ -137,7 +137,7 @@ def test_a_person_who_runs_a_cell_sees_it_there() -> None:
 def test_a_terminal_that_is_closed_stops_nothing(tmp_path: Path) -> None:
     program = """import os, sys, time
 from lintrans import progress
-print("started", file=sys.stderr, flush=True)
+os.write(2, b"started")  # in one piece, so that it is written before this side is closed
 sys.stdin.read()
 progress.say("nobody reads this")
 with progress.bar(20, "Setting 9") as bar:
