@@ -28,7 +28,7 @@ with progress.bar(20, "Setting 9") as bar:
     for _ in range(20):
         bar.update()
         time.sleep(0.1)
-logging.getLogger("a.library").warning("a font is missing")
+logging.getLogger("fonts").warning("a font is missing")
 os.write(2, b"a library in C informs\\n")
 print("home is read-only", file=sys.stderr)
 warnings.warn_explicit("a cache cannot be written", UserWarning, np.__file__, 1)"""
