@@ -19,7 +19,7 @@ from typing import Any
 
 from . import cell_warnings, forking, progress, reuse
 from .errors import nearest
-from .notebooks import Pair, PairError, is_notebook_text, quick_imports, state
+from .notebooks import Pair, PairError, Unreadable, drop_marks, is_chapter, quick_imports, read, state
 from .parameters import Declared, convert, declared, unknown
 from .workers import Workers, default_jobs
 
@@ -51,12 +51,17 @@ class Chapter(Pair):
     @property
     def title(self) -> str:
         """Its first heading."""
-        lines = self.text.read_text("utf-8").splitlines()
-        return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+        with contextlib.suppress(Unreadable):
+            lines = read(self.text).splitlines()
+            return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+        return self.name
 
     def parameters(self) -> dict[str, Declared]:
         """What its parameters cell declares."""
-        notebook = json.loads(self.notebook.read_text("utf-8"))
+        try:
+            notebook = json.loads(read(self.notebook))
+        except ValueError as error:
+            raise Unreadable(f"book/{self.notebook.name} cannot be read as a notebook: {error}") from error
         for cell in notebook["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
                 return declared("".join(cell["source"]))
@@ -127,8 +132,7 @@ def chapters(root: Path) -> list[Chapter]:
     found = []
     for page in pages(root):
         chapter = Chapter(root, Path(page).name)
-        text = chapter.text.read_text("utf-8") if chapter.text.exists() else ""
-        if chapter.notebook.exists() or is_notebook_text(text):
+        if chapter.notebook.exists() or is_chapter(chapter.text):
             found.append(chapter)
 
     def turn(chapter: Chapter) -> int:
@@ -194,10 +198,10 @@ def execute(
         ParameterError: a parameter that a chapter does not take.
     """
     wanted = select(root, names)
-    changed = {chapter.name: given(chapter, values or {}) for chapter in wanted}
-    for chapter in wanted:
-        _refuse_drift(chapter)
-    most = min(default_jobs() if jobs is None else jobs, len(wanted))
+    unread = {chapter.name: why for chapter in wanted if (why := _unreadable(chapter))}
+    readable = [chapter for chapter in wanted if chapter.name not in unread]
+    changed = {chapter.name: given(chapter, values or {}) for chapter in readable}
+    most = min(default_jobs() if jobs is None else jobs, len(readable))
     heads = {chapter.name: f"[{number}/{len(wanted)}] {chapter.name}" for number, chapter in enumerate(wanted, 1)}
     outcomes: dict[str, Outcome] = {}
     start = time.monotonic()
@@ -213,8 +217,11 @@ def execute(
             for note in outcome.notes:
                 say(f"{heads[chapter.name]}: {note}")
 
+    for chapter in wanted:
+        if chapter.name in unread:
+            finish(chapter, Outcome(chapter, error=unread[chapter.name], cell="its files"))
     with Workers[Outcome]() as workers:
-        waiting = list(wanted)
+        waiting = readable
         under_way: dict[str, Chapter] = {}
         while waiting or under_way:
             while waiting and len(under_way) < most and _may_start(waiting[0], under_way):
@@ -404,13 +411,18 @@ def _clean(notebook: Any) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _refuse_drift(chapter: Chapter) -> None:
+def _unreadable(chapter: Chapter) -> str:
+    """Why a chapter's halves cannot be read, if so; halves that differ stop everything."""
     try:
         found = state(chapter)
+        drop_marks(chapter)  # papermill would stumble
+    except Unreadable as error:
+        return str(error)
     except PairError as error:
         raise BookError(str(error)) from error
     if found.edited:
         raise BookError(f"the two halves of {chapter.name} differ ({found.why}): run `lintrans pairs` first")
+    return ""
 
 
 def _target(chapter: Chapter, scale: str, own: dict[str, Any]) -> Path:

@@ -20,7 +20,7 @@ import click
 
 from .chapters import BookError
 from .errors import nearest
-from .notebooks import HALVES, PairError
+from .notebooks import HALVES, PairError, Unreadable, read
 from .parameters import SCALES, ParameterError, check
 from .progress import wiped
 
@@ -90,7 +90,7 @@ def chapters_command(as_json: bool) -> None:
         return
     for chapter in found:
         click.echo(f"{chapter.name}: {chapter.title}")
-        for item in chapter.parameters().values():
+        for item in _parameters(chapter):
             click.echo(f"    {item.name}: {item.kind} = {item.default!r}  {item.comment}".rstrip())
 
 
@@ -132,8 +132,7 @@ def execute_command(
 @click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
 @click.option("--pairs", "settle", is_flag=True, help="Before that, what `lintrans pairs` does.")
 @jobs_option
-@click.pass_context
-def build_command(ctx: click.Context, scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
+def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
     """Execute what is missing or out of date, then build the pages.
 
     \b
@@ -144,7 +143,7 @@ def build_command(ctx: click.Context, scale: str, no_execute: bool, settle: bool
 
     start = time.monotonic()
     if settle:
-        ctx.invoke(pairs_command)
+        _settle((), False, None, going_on=True)
     built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
     _tell(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
@@ -162,6 +161,11 @@ def pairs_command(names: tuple[str, ...], only_check: bool, take: str | None) ->
     lintrans pairs --check                      report only
     lintrans pairs --take text adam_vs_sgd      both were edited: keep the text
     """
+    _settle(names, only_check, take)
+
+
+def _settle(names: tuple[str, ...], only_check: bool, take: str | None, going_on: bool = False) -> None:
+    """What `lintrans pairs` does; `going_on`: files that cannot be read are said, and stop nothing."""
     from .book import find_root
     from .notebooks import conflict, pairs, settle, state
 
@@ -185,7 +189,7 @@ def pairs_command(names: tuple[str, ...], only_check: bool, take: str | None) ->
                 text = conflict(known[name], found) if found.edited == "both" else f"{name}: {found.why}\n{found.diff}"
                 click.echo(text.rstrip())
         except PairError as error:
-            bad += 1
+            bad += not (going_on and isinstance(error, Unreadable))
             click.echo(str(error), err=True)
     if bad:
         if only_check:
@@ -371,8 +375,18 @@ def _chosen(entries: list[Any], keys: tuple[str, ...]) -> list[Any]:
     return chosen
 
 
+def _parameters(chapter: Any) -> list[Any]:
+    """What a chapter's parameters cell declares; nothing, and a line, where a half cannot be read."""
+    try:
+        read(chapter.text)
+        return list(chapter.parameters().values())
+    except (PairError, FileNotFoundError) as error:
+        click.echo(f"lintrans: {error}", err=True)
+        return []
+
+
 def _chapter(chapter: Any) -> dict[str, Any]:
-    items = [vars(item) for item in chapter.parameters().values()]
+    items = [vars(item) for item in _parameters(chapter)]
     return {"name": chapter.name, "title": chapter.title, "parameters": items}
 
 

@@ -15,7 +15,7 @@ from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 from tornado.web import HTTPError
 
-from .notebooks import Pair, PairError, is_notebook_text, save, settle
+from .notebooks import Pair, PairError, is_chapter, save, settle
 
 CONFLICT = 409
 Base: Any = build_sync_jupytext_contents_manager_class(LargeFileManager)
@@ -59,8 +59,7 @@ class ChapterContents(Base):  # type: ignore[misc]
         pair = Pair(Path(self.root_dir), parts.stem)
         if pair.notebook.exists():
             return pair
-        text = pair.text.read_text("utf-8") if pair.text.exists() else ""
-        return pair if is_notebook_text(text) else None
+        return pair if is_chapter(pair.text) else None
 
     def _in_words(self, function: Any, pair: Pair, *arguments: Any, **more: Any) -> Any:
         try:

@@ -7,6 +7,8 @@ nothing is touched. Notebooks are a function of their text and their cell ids: n
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import difflib
 import hashlib
 import json
@@ -33,6 +35,10 @@ HALVES = ("text", "notebook")
 
 class PairError(Exception):
     """The halves of a chapter disagree in a way that only a person can settle, or one cannot be read."""
+
+
+class Unreadable(PairError):
+    """A file of the book that is no text in UTF-8, or no notebook."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,43 @@ def pairs(root: Path) -> list[Pair]:
     """All chapters under ``book/``: texts whose header names a kernel, and notebooks."""
     book = root / "book"
     names = {path.stem for path in book.glob("*.ipynb")}
-    names |= {path.stem for path in book.glob("*.md") if is_notebook_text(path.read_text("utf-8"))}
+    names |= {path.stem for path in book.glob("*.md") if is_chapter(path)}
     return [Pair(root, name) for name in sorted(names)]
+
+
+def read(path: Path) -> str:
+    """A text file of the book, without a byte order mark.
+
+    Raises:
+        Unreadable: it is not in UTF-8.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+        if "\0" not in text:  # UTF-16 without a mark is valid UTF-8, a zero beside each letter
+            return text
+        why = "it holds zeros"
+    except UnicodeDecodeError as error:
+        why = f"byte {error.start} is {error.object[error.start]:#04x}"
+    raise Unreadable(f"{_short(path)} is not in UTF-8 ({why}): save it as UTF-8, or take it from git again")
+
+
+def is_chapter(path: Path) -> bool:
+    """Whether a text is a chapter's half; one that cannot be read may be, and whoever reads it says so."""
+    try:
+        return is_notebook_text(read(path)) if path.exists() else False
+    except Unreadable:
+        return True
+
+
+def marked(path: Path) -> bool:
+    """Whether a file begins with a byte order mark."""
+    return path.exists() and path.read_bytes().startswith(codecs.BOM_UTF8)
+
+
+def drop_marks(pair: Pair) -> None:
+    """Write the halves again without byte order marks."""
+    for path in filter(marked, (pair.text, pair.notebook)):
+        write(path, read(path))
 
 
 def is_notebook_text(text: str) -> bool:
@@ -127,6 +168,7 @@ def state(pair: Pair) -> State:
     theirs = _guard(pair.text, canonical, text, pair.root)
     if theirs == ours:
         tidy = text == theirs and notebook == notebook_of(theirs, pair.root, pair.name, notebook)
+        tidy = tidy and not (marked(pair.text) or marked(pair.notebook))
         return State("", tidy, theirs, "" if tidy else "same inputs; outputs, metadata or layout to tidy")
     for place, base_text, base_notebook in _baselines(pair):
         if ours == base_notebook or _digest(ours) == base_notebook:
@@ -148,7 +190,6 @@ def settle(pair: Pair, take: str | None = None, keep_text: bool = False) -> str:
     Raises:
         PairError: both halves were edited and `take` does not say which to believe.
     """
-    found = state(pair)
     if take is not None:
         source = pair.text if take == "text" else pair.notebook
         content = _content(source)
@@ -156,14 +197,20 @@ def settle(pair: Pair, take: str | None = None, keep_text: bool = False) -> str:
             raise PairError(f"there is no {_short(source)} to take")
         wanted = canonical(content, pair.root) if take == "text" else text_of(content, pair.root)
         why = f"took the {take}"
-    elif found.edited == "both":
-        raise PairError(conflict(pair, found))
+        keep_text = False
     else:
+        found = state(pair)
+        if found.edited == "both":
+            raise PairError(conflict(pair, found))
         wanted, why = found.wanted, found.why
+        keep_text = keep_text and found.edited != "notebook"
     written = []
-    old = _content(pair.notebook)
+    try:
+        old = _content(pair.notebook)
+    except Unreadable:  # the text was taken in its place
+        old = None
     previous = old if old is not None else _head(pair.root, pair.notebook)
-    if not (keep_text and found.edited != "notebook" and take is None):
+    if not keep_text:
         written += _replace(pair.text, wanted)
     written += _replace(pair.notebook, notebook_of(wanted, pair.root, pair.name, previous))
     remember(pair, wanted)
@@ -213,8 +260,8 @@ def remember(pair: Pair, agreed: str) -> None:
 
 def _edited_elsewhere(pair: Pair, wanted: str) -> Path | None:
     """The half on disk that neither the editor nor a known state accounts for, if the halves differ."""
-    text = canonical(pair.text.read_text("utf-8"), pair.root)
-    notebook = text_of(pair.notebook.read_text("utf-8"), pair.root)
+    text = canonical(read(pair.text), pair.root)
+    notebook = text_of(read(pair.notebook), pair.root)
     if text == notebook:
         return None
     bases = list(_baselines(pair))[:1]
@@ -249,16 +296,20 @@ def _head(root: Path, path: Path) -> str | None:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError:
         return None
-    return done.stdout.decode("utf-8").replace("\r\n", "\n") if done.returncode == 0 else None
+    try:
+        return done.stdout.decode("utf-8-sig").replace("\r\n", "\n") if done.returncode == 0 else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _content(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.exists() else None
+    return read(path) if path.exists() else None
 
 
 def _replace(path: Path, content: str) -> list[str]:
-    if path.exists() and path.read_text("utf-8") == content:
-        return []
+    with contextlib.suppress(Unreadable):
+        if path.exists() and not marked(path) and read(path) == content:
+            return []
     write(path, content)
     return [_short(path)]
 
@@ -275,7 +326,7 @@ def _guard(path: Path, reader: Any, content: str, root: Path) -> str:
     try:
         return str(reader(content, root))
     except Exception as error:  # whatever the parsers raise, the reader needs the file's name
-        raise PairError(f"{_short(path)} cannot be read as a notebook: {error}") from error
+        raise Unreadable(f"{_short(path)} cannot be read as a notebook: {error}") from error
 
 
 def _diff(pair: Pair, old: str, new: str, most: int = 30) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import write
-from .notebooks import Pair, canonical
+from .notebooks import Pair, canonical, read
 from .sources import digest_of
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
@@ -49,7 +49,7 @@ def note(target: Path, scale: str) -> Path:
 def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     """Digest what a chapter depends on, part by part."""
     lock = chapter.root / "requirements.lock"
-    text = chapter.text.read_text("utf-8")
+    text = read(chapter.text)
     digests: dict[str, Any] = {
         "text": digest(canonical(text, chapter.root)),
         "parameters": parameters,

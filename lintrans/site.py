@@ -6,6 +6,7 @@ so; its neighbours are built all the same.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from .chapters import BookError, Chapter, Outcome, chapters, executed
 from .files import write
-from .notebooks import SLOW, is_notebook_text
+from .notebooks import SLOW, Unreadable, is_chapter, read
 
 PLAIN = ("*.md", "*.bib")
 # Works whatever PATH says, starts without this library, and ends before garbage would matter: half of the time.
@@ -37,8 +38,8 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
     _sweep(executed(root, scale), {f"{chapter.name}.ipynb" for chapter in known})
     for pattern in PLAIN:
         for page in sorted((root / "book").glob(pattern)):
-            if not is_notebook_text(page.read_text("utf-8")):
-                write(source / "book" / page.name, page.read_text("utf-8"))
+            if not is_chapter(page):
+                write(source / "book" / page.name, read(page))
     for folder in ("_static", "_ext"):
         if (root / "book" / folder).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -46,7 +47,8 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
     reasons = {outcome.chapter.name: f"{outcome.cell}: {outcome.error}" for outcome in failed}
     missing = []
     for chapter in known:
-        write(source / "text" / chapter.text.name, chapter.text.read_text("utf-8"))  # to download, not to build
+        with contextlib.suppress(Unreadable):
+            write(source / "text" / chapter.text.name, read(chapter.text))  # to download, not to build
         copy = executed(root, scale) / f"{chapter.name}.ipynb"
         if not copy.exists():
             missing.append(chapter.name)

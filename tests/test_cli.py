@@ -182,6 +182,30 @@ def test_pairs_in_conflict_exit_with_one_and_go_on_with_the_others(here: Path) -
     assert "Edit 1." in (here / "book" / "first.md").read_text()
 
 
+@pytest.mark.parametrize("half", ["md", "ipynb"])
+def test_a_chapter_in_another_encoding_stops_no_other(here: Path, half: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lintrans import chapters
+
+    def done(chapter: Any, target: Path, *_: Any) -> Any:
+        return chapters.Outcome(chapter, target)
+
+    monkeypatch.setattr(chapters, "_execute", done)
+    path = here / "book" / f"first.{half}"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    second = here / "book" / "second.md"
+    second.write_text(second.read_text().replace("A sentence.", "Edited."))
+    line = f"book/first.{half} is not in UTF-8 (byte 0 is 0xff): save it as UTF-8, or take it from git again"
+    settled = call("pairs")
+    assert (settled.exit_code, line in settled.output) == (1, True)
+    assert "Edited." in second.with_suffix(".ipynb").read_text()
+    listed = call("chapters")
+    assert (listed.exit_code, line in listed.output, "second: " in listed.output) == (0, True, True)
+    executed = call("execute", "--jobs", "1")
+    assert (executed.exit_code, f"first failed in its files: {line}" in executed.output) == (1, True)
+    assert "second: done" in executed.output
+    assert call("execute", "--jobs", "1", "second").exit_code == 0
+
+
 def test_a_failed_chapter_ends_with_its_name_and_cell(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lintrans.book import Outcome, Report, chapters
 

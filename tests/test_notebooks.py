@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import subprocess
@@ -175,6 +176,39 @@ def test_outputs_and_an_editors_metadata_are_tidied_away(pair: Pair) -> None:
     settle(pair)
     assert pair.notebook.read_bytes() == clean
     assert git(pair.root, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("half", ["text", "notebook"])
+def test_a_byte_order_mark_is_dropped(pair: Pair, half: str) -> None:
+    """It is no edit, and never a second header."""
+    path: Path = getattr(pair, half)
+    before = pair.text.read_bytes(), pair.notebook.read_bytes()
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert [found.name for found in pairs(pair.root)] == ["first", "intro", "second"]
+    assert (state(pair).edited, state(pair).tidy) == ("", False)
+    settle(pair)
+    assert (pair.text.read_bytes(), pair.notebook.read_bytes()) == before
+    if half == "text":
+        edit_text(pair)
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+        settle(pair)
+        assert not path.read_bytes().startswith(codecs.BOM_UTF8)
+        assert path.read_text().count("kernelspec:") == 1
+        assert "An edited sentence." in pair.notebook.read_text()
+
+
+@pytest.mark.parametrize("half", ["text", "notebook"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_another_encoding_is_named(pair: Pair, half: str, encoding: str) -> None:
+    path: Path = getattr(pair, half)
+    path.write_bytes(path.read_text().replace("A sentence.", "Ein schöner Satz.").encode(encoding))
+    garbled = path.read_bytes()
+    with pytest.raises(PairError, match=rf"book/{path.name} is not in UTF-8 \(.*\): save it as UTF-8"):
+        settle(pair)
+    assert path.read_bytes() == garbled
+    assert state(Pair(pair.root, "second")).settled
+    settle(pair, "notebook" if half == "text" else "text")
+    assert state(pair).settled
 
 
 def test_what_is_no_notebook_is_named(pair: Pair) -> None:
