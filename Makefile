@@ -44,7 +44,7 @@ check: .venv/ready  ## style, types, pairs in sync, lock in step
 	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 	$(BIN)/lintrans pairs --check
-	$(BIN)/lintrans lock-check
+	$(BIN)/python -m pytest -q tests/test_project.py -k lock
 
 bench: .venv/ready  ## time the engines side by side, ten to twenty minutes; the book shows what it stores
 	@$(BIN)/python -m benchmarks.bench

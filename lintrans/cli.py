@@ -213,20 +213,6 @@ def lab_command(more: tuple[str, ...], port: int, browser: bool) -> None:
     serve(find_root(), port, browser, more)
 
 
-@main.command("lock-check")
-def lock_command() -> None:
-    """Check that requirements.lock is in step with pyproject.toml, without a network."""
-    from .book import find_root
-    from .lock import problems
-
-    found = problems(find_root())
-    for line in found:
-        click.echo(line, err=True)
-    if found:
-        click.echo("resolve again with: make lock", err=True)
-        sys.exit(1)
-
-
 @main.group(cls=Suggesting)
 def results() -> None:
     """List, measure and remove stored experiments."""

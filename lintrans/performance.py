@@ -27,7 +27,7 @@ from .runs import grid
 from .tasks import LinearRegression
 from .training import plan_training
 
-STORED = Path(__file__).resolve().parents[1] / "benchmarks" / "results.json"
+STORED = Path("benchmarks") / "results.json"
 STORED_GPU = STORED.with_name("gpu.json")
 NAMES = {
     "plain": "tokens, autograd, one run at a time",
@@ -49,15 +49,26 @@ SIZES = {"Setting 1": 5, "L = 8": 5, "C14": 20}  # d of the roofline's shapes, a
 MARKERS = {"plain": "o", "vmap": "s", "reference": "D", "cpu": "^", "jax": "v"}
 
 
+def stored(path: Path = STORED) -> Path | None:
+    """Where a checkout keeps its benchmarks: the nearest above this folder, else the one this package runs from."""
+    here = Path.cwd()
+    found = (folder / path for folder in (here, *here.parents, Path(__file__).resolve().parents[1]))
+    return next((each for each in found if each.is_file()), None)
+
+
 def load(path: Path = STORED) -> dict[str, Any]:
-    """The stored benchmarks.
+    """The stored benchmarks, of a file or of the checkout.
 
     Raises:
         FileNotFoundError: there are none, in words.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no benchmarks are stored in {path}: make some with `make bench`")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    file = stored(path)
+    if file is None:
+        raise FileNotFoundError(
+            f"no benchmarks are stored in {path}, here or in a folder above: change into a checkout of the project, "
+            f"which has them, and make some there with `make bench`"
+        )
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return record
 
 
@@ -69,12 +80,6 @@ def compared(record: dict[str, Any], shape: str | None = None, runs: int | None 
     if runs is not None:
         frame = frame[frame["runs"] == runs]
     return frame.reset_index(drop=True)
-
-
-def ratio_of(record: dict[str, Any], candidate: str, runs: int, shape: str = "Setting 1") -> float:
-    """How many times faster than plain code a candidate was."""
-    rows = compared(record, shape, runs)
-    return float(rows["ratio"][rows["candidate"] == candidate].iloc[0])
 
 
 def ratio_table(record: dict[str, Any]) -> pd.DataFrame:

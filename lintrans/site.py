@@ -78,11 +78,6 @@ def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
     return index
 
 
-def download_names(html: Path) -> list[Path]:
-    """The notebooks that the site's download buttons offer."""
-    return sorted((html / "_sources" / "book").glob("*.ipynb"))
-
-
 def _sweep(folder: Path, keep: set[str]) -> None:
     """Empty the staged tree of all but the executed copies."""
     if not folder.exists():

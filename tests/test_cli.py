@@ -120,7 +120,7 @@ def test_a_gpu_that_is_not_here_is_refused_before_anything_runs(here: Path) -> N
 def test_outside_a_checkout_the_book_is_missed_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lintrans.chapters.__file__", str(tmp_path / "x" / "y.py"))
     monkeypatch.chdir(tmp_path)
-    for command in ("chapters", "build", "execute", "pairs", "lock-check"):
+    for command in ("chapters", "build", "execute", "pairs"):
         result = call(command)
         assert result.exit_code == 2
         assert "no book here" in result.output
@@ -267,12 +267,6 @@ def test_doctor() -> None:
     assert result.exit_code == 0
     for word in ("lintrans", "python", "torch", "device", "engine", "store", "book tools", "chromium"):
         assert word in result.output
-
-
-def test_lock_check(here: Path) -> None:
-    result = call("lock-check")  # the tiny book's lock has torch alone
-    assert result.exit_code == 1
-    assert "numpy is in pyproject.toml and not in requirements.lock" in result.output
 
 
 def test_the_console_script_is_installed() -> None:

@@ -21,7 +21,7 @@ BUDGET = curvature("quick")
 
 @pytest.fixture
 def history(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> lt.History:
-    monkeypatch.setenv("LINTRANS_RESULTS", str(tmp_path))
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
     setting = PROBLEMS["3"]
     runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, clip=1.0, seed=range(2))
     return lt.experiment(

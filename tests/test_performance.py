@@ -10,13 +10,14 @@ import pytest
 
 from lintrans import performance
 
-pytestmark = pytest.mark.skipif(not performance.STORED.is_file(), reason="no benchmarks in an installed package")
+pytestmark = pytest.mark.skipif(performance.stored() is None, reason="no benchmarks in an installed package")
 
 
 def test_tables_and_sentences_say_what_is_stored() -> None:
     record = performance.load()
     table = performance.ratio_table(record)
-    ours = f"({performance.ratio_of(record, 'cpu', 12):.3g}x)"
+    rows = performance.compared(record, "Setting 1", 12).set_index("candidate")
+    ours = f"({rows.loc['cpu', 'ratio']:.3g}x)"
     assert sum(cell.endswith(ours) for cell in table["12 runs"]) == 1
     assert record["machine"]["processor"] in performance.describe_machine(record)
     other = copy.deepcopy(record)
@@ -45,6 +46,18 @@ def test_figures_show_every_candidate_and_sweep() -> None:
 def test_missing_benchmarks_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make some with `make bench`"):
         performance.load(tmp_path / "none.json")
+
+
+def test_benchmarks_are_those_of_the_checkout_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package has none of its own."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "book").mkdir()
+    (tmp_path / performance.STORED).write_text('{"date": "here"}')
+    monkeypatch.chdir(tmp_path / "book")
+    monkeypatch.setattr(performance, "__file__", str(tmp_path / "site-packages" / "lintrans" / "performance.py"))
+    assert performance.load() == {"date": "here"}
+    with pytest.raises(FileNotFoundError, match=r"no benchmarks are stored in benchmarks/gpu\.json.*change into"):
+        performance.load(performance.STORED_GPU)
 
 
 def test_live_timing_compares_two_engines() -> None:

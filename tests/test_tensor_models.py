@@ -14,7 +14,7 @@ from torch import Tensor
 
 import lintrans as lt
 from lintrans import engines
-from lintrans.diagnostics.curvature import block_condition_numbers, conditions
+from lintrans.diagnostics.curvature import conditions
 from lintrans.engines import reference
 from lintrans.models import TensorModel, has_tensor
 from lintrans.random import Source, Stream
@@ -121,8 +121,9 @@ def test_instruments() -> None:
     expected = float(h.diagonal().max() / h.diagonal().mean())
     found = lt.robust_condition_number(MODEL, parameters, prompts, median="midpoint", unused=False)
     assert found.tolist() == pytest.approx([expected] * 2)
-    assert block_condition_numbers(MODEL, parameters, prompts).tolist() == [[1.0, 1.0], [1.0, 1.0]]
-    assert conditions(MODEL, parameters, prompts)["r_used"].tolist() == pytest.approx([expected] * 2)
+    found_all = conditions(MODEL, parameters, prompts)
+    assert found_all["r_blocks"].tolist() == [1.0, 1.0]
+    assert found_all["r_used"].tolist() == pytest.approx([expected] * 2)
     noise = lt.gradient_noise(MODEL, TASK, parameters, batch=10, samples=6, reference=200)
     assert noise.shape == (2, 6)
     assert bool((noise > 0).all())

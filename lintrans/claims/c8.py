@@ -98,11 +98,6 @@ def gap_units(histories: Mapping[str, History]) -> tuple[Unit, Unit]:
     )
 
 
-def gap_growth(histories: Mapping[str, History]) -> Unit:
-    """D read by the general rule, as claim C17 asks: YES where the gap grows with the tails."""
-    return gap_units(histories)[1]
-
-
 def _beside(histories: Mapping[str, History], names: tuple[str, str], case: str) -> list[Unit]:
     """D and the gap in end losses of any pair, by the general rule."""
     logs, censored = _gaps(histories, names)
@@ -144,4 +139,4 @@ def judge(
     return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c8", "tails"))
 
 
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap_growth", "gap_units", "judge"]
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap_units", "judge"]

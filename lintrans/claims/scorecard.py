@@ -20,14 +20,18 @@ CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType(
 """Modules by claim, in the order of their numbers; each has CLAIM, SENTENCE, CHAPTER, FIGURE and READINGS."""
 
 NOT_YET = "not judged yet"
-GROUPS: MappingProxyType[str, range] = MappingProxyType({"behaviours": range(1, 6), "causes": range(6, 18)})
-"""Numbers of the claims that stand together on a page."""
+BEHAVIOURS = 5
+"""The first claims, on what training shows; all others say what drives it."""
+GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
+    {"behaviours": tuple(CLAIMS)[:BEHAVIOURS], "causes": tuple(CLAIMS)[BEHAVIOURS:]}
+)
+"""Claims that stand together on a page."""
 
 
 def members(group: str) -> dict[str, ModuleType]:
     """The claims of a group; of all, where it is empty."""
-    numbers = GROUPS[choice("group", group, tuple(GROUPS))] if group else None
-    return {name: claim for name, claim in CLAIMS.items() if numbers is None or int(name[1:]) in numbers}
+    names = GROUPS[choice("group", group, tuple(GROUPS))] if group else tuple(CLAIMS)
+    return {name: CLAIMS[name] for name in names}
 
 
 def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:

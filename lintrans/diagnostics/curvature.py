@@ -190,13 +190,6 @@ def robust_condition_number(
     return values.reshape(layout.lead)
 
 
-def block_condition_numbers(model: TensorModel, parameters: Tensor, prompts: Any) -> Tensor:
-    """R_med of each of the model's blocks, ``[..., blocks]``: of P_l, Q_l, layer by layer, heads within, P first."""
-    flat, layout = _vectors(model, parameters)
-    diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
-    return _block_conditions(model, diagonal).reshape(*layout.lead, -1)
-
-
 def _block_conditions(model: TensorModel, diagonal: Tensor) -> Tensor:
     """R_med per block of diagonals [runs, parameters], over the block's entries that affect the loss."""
     return torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)

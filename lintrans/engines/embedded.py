@@ -49,11 +49,6 @@ def rows_of(n: int, d: int) -> int:
     return (n + 1) * (d + 1) + 1
 
 
-def network_size(d: int, hidden: int) -> int:
-    """Parameters of the network, which precede those of the Transformer."""
-    return hidden * (2 * d + 1) + d
-
-
 def work_size(layers: int, n: int, d: int, hidden: int) -> int:
     """Numbers of working memory that a prompt needs."""
     size = d + 1
