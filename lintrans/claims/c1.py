@@ -87,7 +87,7 @@ def judge(reading: str, scale: str, histories: Mapping[str, History], budget: Tu
         units.append(loss)
         beside.append(steps)
     short = deviations(budget, PROTOCOL, tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c1"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def extents(histories: Mapping[str, History]) -> MeansTest:

@@ -37,7 +37,7 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
             units.append(Unit(f"{label} from {contrast_case(shallow, deep)}", STATISTIC, ratio, ratio_state(ratio)))
     return Verdict(
         CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), training_deviations(budget),
-        rules_digest("c10", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

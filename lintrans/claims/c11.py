@@ -74,7 +74,7 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -
         units.append(replace(unit, decides=False))
     return Verdict(
         CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), init_deviations(budget),
-        rules_digest("c11", "c2", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

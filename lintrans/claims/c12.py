@@ -50,7 +50,7 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     """The verdict, reading "tuned"."""
     units = [unit for layers in DEPTHS[1:] for unit in units_of(depths, layers)]
     short = (*training_deviations(budget), *curvature_deviations(budget))
-    digest = rules_digest("c12", "c3", "c7", "depth", "tails")
+    digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), short, digest)
 
 

@@ -127,7 +127,7 @@ def judge(scale: str, histories: Mapping[str, History], budget: AttentionBudget)
     units = [unit for name in DEFINITIONS for unit in units_of(name, histories, True)]
     beside = [unit for name in BESIDE for unit in units_of(name, histories, False)]
     short = deviations(budget.sparse.training, ATTENTION_PROTOCOL.sparse.training)
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c13", "c16"))
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def behaviours(measured: Measured, budget: AttentionBudget) -> dict[str, dict[str, Behaviour]]:

@@ -78,7 +78,7 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
         ),
         *noise_deviations(budget.noise, asked.noise),
     )
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest("c14", "c1", "c2", "depth"))
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge", "measure"]

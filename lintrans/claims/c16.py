@@ -241,7 +241,7 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
         *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
         FIRST_HALF,
     )
-    digest = rules_digest("c16", "c1", "c2", "c3", "c4", "c5")
+    digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling_of(units, table), short, digest)
 
 

@@ -110,7 +110,7 @@ def judge(reading: str, scale: str, records: Records) -> Verdict:
     short = [name for name in (*INPUTS, c8.CLAIM) if _kept(records, name, reading).get("deviations")]
     texts = (f"so do its inputs: {', '.join(short)}",) if short else ()
     ruling = ruling_of(claims, gap)
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest("c17"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest(__name__))
 
 
 def derive(scale: str, store: Store | None = None) -> dict[str, Verdict]:

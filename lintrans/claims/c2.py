@@ -32,7 +32,6 @@ FIGURE = "fig-gradient-noise"
 READINGS = ("init",)
 STATISTIC = "E: q99 / median of the noise norm, over that of N(0, C)"
 STATISTIC_999 = "the same of q99.9"
-NOISE_MODULES = ("vectors", "diagnostics/noise", "diagnostics/tails")
 MOST_ERROR = 0.5
 """Standard error of the reference gradient, in median norms of the noise, beyond which E is not read."""
 KEPT = 3
@@ -76,7 +75,7 @@ def _table(
         "dtype": parameters.dtype,
         **of,
     }
-    return readable(measurement(title, defined, compute, modules=NOISE_MODULES))
+    return readable(measurement(title, defined, compute))
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +201,7 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -
         units.append(excess)
         beside.append(further)
     short = deviations(budget, NOISE_PROTOCOL)
-    return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c2"))
+    return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def deviations(budget: NoiseBudget, asked: NoiseBudget) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ def judge(
             beside.append(Unit(case, f"{RATIO}, {MATCHED}", None, State.MISSING, decides=False))
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "judged"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c3"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def robust(verdict: Verdict) -> bool:

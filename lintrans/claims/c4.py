@@ -104,7 +104,7 @@ def judge(
     units.append(Unit(SECOND_HALF, CORRELATION, correlation, state))
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "grid"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c4"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def negative_shares(frame: pd.DataFrame) -> pd.Series:

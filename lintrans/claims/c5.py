@@ -95,7 +95,7 @@ def judge(
         beside.append(differences)
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "spectral"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c5"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:

@@ -59,7 +59,7 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, t
         units.append(Unit(f"along {trend.levels} levels", TREND, trend.seeds, state, decides=False))
     measured = replace(budget, settings=tuple(name for name in PAIR if name in tables))
     short = deviations(measured, replace(NOISE_PROTOCOL, settings=PAIR))
-    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c6", "c2", "tails"))
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

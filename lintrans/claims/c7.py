@@ -89,7 +89,7 @@ def judge(
         replace(budget, settings=pair), replace(CURVATURE_ASKED, settings=PAIR), tuned=reading == "tuned"
     )
     short = (*asked, *probe_deviations(curvature, budget.steps), *curvature_deviations(curvature))
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c7", "c3", "tails"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def probe_deviations(curvature: CurvatureBudget, steps: int) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def judge(
         units += _beside(levels, ("3", "tail sphere"), f"{GAP_CASE} at equal clip")
     pair = tuple(name for name in PAIR if name in histories)
     short = deviations(replace(budget, settings=pair), replace(PROTOCOL, settings=PAIR), tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c8", "tails"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap_growth", "gap_units", "judge"]

@@ -108,7 +108,7 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     decide, beside = [first for first, _, _ in found], [unit for _, *rest in found for unit in rest]
     return Verdict(
         CLAIM, "tuned", scale, CHAPTER, (*decide, *beside), rule(decide), training_deviations(budget),
-        rules_digest("c9", "c1", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..protocol import COARSE_LOSS, LOSS, end_values
 from ..settings import CURVATURE_PROTOCOL, CURVATURE_SEEDS, PROTOCOL
-from ..sources import digest_of
+from ..sources import code
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
@@ -124,8 +123,6 @@ def _list(steps: tuple[int, ...]) -> str:
     return ", ".join(f"{step:,}" for step in steps)
 
 
-def rules_digest(*claims: str) -> str:
-    """Digest of the code that judges a claim, with that of other claims where it stands on theirs."""
-    here = Path(__file__).parent
-    own = [here / f"{name}.py" for name in ("rules", "common", *claims)]
-    return digest_of([*own, *(here.parent / f"{name}.py" for name in ("statistics", "protocol", "measured"))])
+def rules_digest(claim: str) -> str:
+    """Digest of the code that judges a claim, with all that it stands on, given its module's ``__name__``."""
+    return code().digest(claim)
