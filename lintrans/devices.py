@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .errors import nearest
@@ -49,6 +51,19 @@ def resolve_device(device: str | torch.device = "auto", dtype: torch.dtype | Non
                 "use device='cpu' or another dtype"
             ) from None
     return chosen
+
+
+def real_dtype(dtype: Any, default: torch.dtype | None = None) -> torch.dtype:
+    """Return a dtype of real numbers, or where it is None the default (torch's where that is None too).
+
+    Raises:
+        ValueError: no torch dtype, or one of integers, truth values or complex numbers.
+    """
+    if dtype is None:
+        return torch.get_default_dtype() if default is None else default
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype = {dtype!r} is not allowed: give torch.float32, torch.float64 or None")
+    return dtype
 
 
 def resolve_dtype(dtype: torch.dtype | str | None, default: torch.dtype) -> torch.dtype:

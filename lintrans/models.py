@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 
 from .attention import ON_TOKENS, predict
+from .devices import real_dtype
 from .errors import choice, real, whole
+from .fitting import check_inputs
 from .random import Source, Stream
 from .tasks import LinearRegression, Moments, Prompts, Task
 
@@ -187,7 +189,7 @@ class LinearTransformer:
         size = torch.Size(self.parameter_shape).numel()
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
         entries = self.init_std * source.normals(size).reshape(*source.lead, *self.parameter_shape)
-        return entries.to(self.default_dtype if dtype is None else dtype)
+        return entries.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
         self,
@@ -228,7 +230,7 @@ class LinearTransformer:
         Raises:
             ValueError: a shape that does not fit, in words.
         """
-        self._check(parameters, prompts)
+        check_inputs(self, parameters, prompts)
         wide = torch.promote_types(parameters.dtype, prompts.dtype)
         parameters, prompts = parameters.to(wide), prompts.to(wide)
         if isinstance(prompts, Prompts):
@@ -305,44 +307,12 @@ class LinearTransformer:
                 s = congruence(b, s)
         return -z[..., -1, :]
 
-    def _check(self, parameters: Tensor, prompts: Prompts | Moments) -> None:
-        check_parameters(self, parameters)
-        if not isinstance(prompts, Prompts | Moments):
-            raise TypeError(f"prompts are a {type(prompts).__name__}: give lintrans.Prompts or lintrans.Moments")
-        if isinstance(prompts, Moments) and self.attention != "linear":
-            raise ValueError(
-                f"{self.attention} attention has no moment form: give lintrans.Prompts, as task.sample does"
-            )
-        if prompts.d != self.d:
-            raise ValueError(f"the prompts have d = {prompts.d} and the model d = {self.d}: make them equal")
-        if parameters.device != prompts.target.device:
-            raise ValueError(
-                f"parameters lie on {parameters.device} and prompts on {prompts.target.device}: move one with .to(...)"
-            )
-
 
 def has_tensor(model: object) -> TypeGuard[TensorModel]:
     """Whether an object is a :class:`TensorModel`."""
     if isinstance(model, LinearTransformer):  # first: the other question asks every property
         return True
     return isinstance(model, TensorModel) and not isinstance(model, type)
-
-
-def check_parameters(model: TensorModel, parameters: Tensor) -> None:
-    """Refuse parameters whose shape or dtype is not the model's.
-
-    Raises:
-        TypeError: no floating-point tensor.
-        ValueError: another shape than ``[..., *model.parameter_shape]``.
-    """
-    if not isinstance(parameters, Tensor) or not parameters.is_floating_point():
-        raise TypeError(f"parameters are {type(parameters).__name__}: give a floating-point tensor")
-    if tuple(parameters.shape[-len(model.parameter_shape) :]) != model.parameter_shape:
-        expected = ", ".join(map(str, model.parameter_shape))
-        axes = ""
-        if isinstance(model, LinearTransformer):
-            axes = f" = [..., layers, heads, (P, Q), {model.block}, {model.block}]"
-        raise ValueError(f"parameters have shape {list(parameters.shape)}; this model needs [..., {expected}]{axes}")
 
 
 # Products of the moment form. Matrices of a prompt are [..., i, j, batch], its vectors [..., i, batch].

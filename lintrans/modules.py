@@ -109,8 +109,7 @@ class TorchModel:
 
     def _single(self, parameters: dict[str, Tensor], prompts: Any) -> Tensor:
         """The loss of one run."""
-        state = {f"module.{name}": value for name, value in (self._kept() | parameters).items()}
-        loss = functional_call(self._evaluation, state, (self._loss, prompts))
+        loss = functional_call(self._evaluation, self._state(parameters), (self._loss, prompts), tie_weights=False)
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss returned a {type(loss).__name__}: return a tensor without axes, not its .item()")
         if loss.ndim > 0:
@@ -119,11 +118,22 @@ class TorchModel:
             )
         return loss
 
-    def _kept(self) -> dict[str, Tensor]:
-        """Copies of what is not given: the module may write into them."""
-        parameters = [(name, value) for name, value in self.module.named_parameters() if name not in self._shapes]
-        buffers = [(name, value) for name, value in self.module.named_buffers() if not isinstance(value, nn.Parameter)]
-        return {name: value.detach().clone() for name, value in parameters + buffers}
+    def _state(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each place of a module gets: the parameter given for it, or a copy, which the module may write into.
+
+        A place has one name here, however many the module has: torch would put what it took out of a place with two
+        names back in the wrong order, and the module would lose its own tensors.
+        """
+        own = dict(self.module.named_parameters())
+        values = {id(own[name]): value for name, value in parameters.items()}
+        state = {}
+        for name, part in self.module.named_modules(prefix="module"):  # a shared one once
+            options = {"prefix": name, "recurse": False, "remove_duplicate": False}
+            for place, value in (*part.named_parameters(**options), *part.named_buffers(**options)):
+                if id(value) not in values:
+                    values[id(value)] = value.detach().clone()
+                state[place] = values[id(value)]
+        return state
 
 
 class _Evaluation(nn.Module):

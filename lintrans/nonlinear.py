@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .devices import real_dtype
 from .errors import real, seed_number, whole
-from .models import LinearTransformer, check_parameters
+from .fitting import check_inputs
+from .models import LinearTransformer
 from .random import Source, Stream
 from .tasks import Gaussian, Moments, Prompts, Task
 
@@ -118,7 +120,7 @@ class FeatureRegression:
         In memory prompts are the last axis, as compiled loops take them.
         """
         source = Source(seed, step, stream, batch, first=first, device=device)
-        kind = torch.get_default_dtype() if dtype is None else dtype
+        kind = real_dtype(dtype)
         normals = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, batch).to(kind)
         x, w = normals[..., :-1, :, :], normals[..., -1, :, :]
         y = (self.features(x) * w.unsqueeze(-3)).sum(-2)  # [*seeds, n + 1, batch]
@@ -217,7 +219,7 @@ class EmbeddedTransformer:
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
         transformer = self.transformer.init(seed, dtype=torch.float64, device=device)
         whole_vector = torch.cat([self.network.init(source), transformer.reshape(*source.lead, -1)], dim=-1)
-        return whole_vector.to(self.default_dtype if dtype is None else dtype)
+        return whole_vector.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
         self,
@@ -241,7 +243,7 @@ class EmbeddedTransformer:
 
     def predict(self, parameters: Tensor, prompts: Prompts) -> Tensor:
         """Predictions ``[..., batch]``, differentiable; leading axes of prompts broadcast with those of the runs."""
-        check_parameters(self, parameters)
+        check_inputs(self, parameters, prompts)
         network, attention = torch.split(parameters, list(self._sizes), dim=-1)
         tokens = prompts.covariates.movedim(-3, -1)  # [..., n + 1, d, batch]
         embedded = self.network.apply(network.unsqueeze(-2), tokens)

@@ -14,6 +14,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from .devices import real_dtype
 from .errors import real, whole
 from .random import FRAME_ATTEMPT, TEACHER_ATTEMPT, Source, Stream
 
@@ -148,10 +149,11 @@ class Prompts:
         if (
             self.covariates.ndim < 3
             or self.covariates.shape[-2] < 2
+            or 0 in self.covariates.shape[-3:]
             or self.responses.shape != self.covariates.shape[:-1]
         ):
             raise ValueError(
-                f"prompts need covariates [..., batch, n + 1, d] with n >= 1 and responses [..., batch, n + 1], "
+                f"prompts need covariates [..., batch, n + 1, d] with batch, n, d >= 1, responses [..., batch, n + 1], "
                 f"not {list(self.covariates.shape)} and {list(self.responses.shape)}"
             )
 
@@ -182,7 +184,8 @@ class Prompts:
 
     def to(self, target: torch.dtype | torch.device | str) -> Prompts:
         """The same prompts in another dtype or on another device, as ``Tensor.to``."""
-        return Prompts(self.covariates.to(target), self.responses.to(target))
+        where = real_dtype(target) if isinstance(target, torch.dtype) else target
+        return Prompts(self.covariates.to(where), self.responses.to(where))
 
     def __getitem__(self, index: Tensor | slice | int) -> Prompts:
         """Select along the first axis, for prompts of several seeds."""
@@ -214,6 +217,15 @@ class Moments:
     query: Tensor
     target: Tensor
 
+    def __post_init__(self) -> None:
+        d, batch = self.query.shape[-2:] if self.query.ndim > 1 else (0, 0)
+        needed = [(d, d, batch), (d, batch), (batch,), (d, batch), (batch,)]
+        if not d * batch or any(part.shape[-len(shape) :] != shape for part, shape in zip(self, needed, strict=True)):
+            raise ValueError(
+                f"moments need xx [..., d, d, batch], xy and query [..., d, batch], yy and target [..., batch], not "
+                f"{', '.join(str(list(part.shape)) for part in self)}"
+            )
+
     @property
     def d(self) -> int:
         """Dimension of the covariates."""
@@ -234,7 +246,8 @@ class Moments:
 
     def to(self, target: torch.dtype | torch.device | str) -> Moments:
         """The same moments in another dtype or on another device, as ``Tensor.to``."""
-        return Moments(*(part.to(target) for part in self))
+        where = real_dtype(target) if isinstance(target, torch.dtype) else target
+        return Moments(*(part.to(where) for part in self))
 
     def __getitem__(self, index: Tensor | slice | int) -> Moments:
         """Select along the first axis, for moments of several seeds."""
@@ -344,7 +357,7 @@ class LinearRegression:
         source = Source(seed, step, stream, batch, first=first, device=device)
         x, w = self._draw(source)
         y = (x * w.unsqueeze(-3)).sum(-2)  # [*seeds, n + 1, batch]
-        kind = torch.get_default_dtype() if dtype is None else dtype
+        kind = real_dtype(dtype)
         return Prompts(x.movedim(-1, -3).contiguous().to(kind), y.movedim(-1, -2).contiguous().to(kind))
 
     def sample_moments(
@@ -363,7 +376,7 @@ class LinearRegression:
         Noiseless labels give xy = xx w and yy = w^T xx w. The draw is in float64, the moments in `dtype`.
         """
         source = Source(seed, step, stream, batch, first=first, device=device)
-        kind = torch.get_default_dtype() if dtype is None else dtype
+        kind = real_dtype(dtype)
         if self.factored:  # R^T R = X^T X
             context, query, w = (part.to(kind) for part in self._factor(source))
         else:

@@ -20,6 +20,7 @@ from torch import Tensor
 from .devices import resolve_device, resolve_dtype
 from .engines import Engine, Plan, State, choose, place
 from .errors import real, whole
+from .fitting import check_task
 from .history import COLUMNS, History
 from .models import TensorModel, has_tensor
 from .probes import Probe, StepProbe, TestLoss
@@ -75,9 +76,7 @@ def plan_training(
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
     if not isinstance(runs, Runs) or not len(runs):
         raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
-    dimensions = [getattr(each, "d", None) for each in (model, task)]
-    if None not in dimensions and dimensions[0] != dimensions[1]:
-        raise ValueError(f"the model has d = {dimensions[0]} and the task d = {dimensions[1]}: make them equal")
+    check_task(model, task)
     if clip is not None:
         real("clip", clip, above=0)
     kind = resolve_dtype(dtype, model.default_dtype)

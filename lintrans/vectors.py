@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from .errors import nearest
-from .models import TensorModel, check_parameters, has_tensor
+from .fitting import check_parameters
+from .models import TensorModel, has_tensor
 
 Shape: TypeAlias = tuple[int, ...]
 

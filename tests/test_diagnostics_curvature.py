@@ -285,6 +285,40 @@ def test_magnitudes_count_where_curvature_is_negative() -> None:
     assert float(robust_condition_number(model, at([0, 0, 0]), NOTHING)) == 4.0
 
 
+class Halves(nn.Module):
+    """0.25 a^2 + b^2 + 2.25 c^2: diagonal 0.5, 2, 4.5; what else it has may affect the loss or not."""
+
+    def __init__(self, *extra: str) -> None:
+        super().__init__()
+        self.scalars = nn.ParameterList([torch.ones((), dtype=torch.float64) for _ in range(3)])
+        self.extra, self.row = extra, nn.Parameter(torch.ones(2, dtype=torch.float64))
+        self.never = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self) -> Tensor:
+        a, b, c = self.scalars
+        loss = 0.25 * a**2 + b**2 + 2.25 * c**2
+        if "linear" in self.extra:
+            loss = loss + self.row[0]  # a row of zeros in the Hessian, yet it counts
+        if "dead" in self.extra:
+            loss = loss + torch.relu(-self.row[1])  # as does a unit that is off here
+        return loss
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [((), 2.25), (("linear",), 4.5 / 1.25), (("linear", "dead"), 9.0)],
+)
+def test_unused_parameters_of_a_module_are_left_out(extra: tuple[str, ...], expected: float) -> None:
+    """Single entries too: the row of two has one that only its own term meets."""
+    model = lt.TorchModel(Halves(*extra), lambda module, _: module())
+    value = robust_condition_number(model, model.parameters(), NOTHING, median="midpoint", unused=False)
+    assert float(value) == pytest.approx(expected, rel=1e-12)
+    if not extra:
+        assert float(robust_condition_number(model, model.parameters(), NOTHING, unused=False)) == 2.25
+        lost = {name: value[None] * math.nan for name, value in model.parameters().items()}
+        assert robust_condition_number(model, lost, NOTHING, unused=False).isnan().all()
+
+
 def test_unused_parameters_pull_the_median_down() -> None:
     """Two of five still leave a median; three of five do not; a Hessian of zeros has no ratio."""
 

@@ -100,9 +100,37 @@ def normalized_formula(parameters: list[Tensor], x: Tensor) -> Tensor:
     return (h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt() @ v.T + c
 
 
+class Shared(nn.Module):
+    """One encoder under three names, and one of its tensors under a fourth, as a parameter and as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        encoder = nn.Linear(3, 3).double()
+        self.left = self.right = encoder
+        self.blocks = nn.ModuleList([encoder, nn.Sequential(encoder, nn.Tanh())])
+        self.weight = encoder.weight
+        self.norm = self.again = nn.BatchNorm1d(3, affine=False).double()
+        self.register_buffer("scale", encoder.bias)
+        self.scale: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks[1](self.right(torch.tanh(self.left(x)))) @ self.weight.T * self.scale
+        return self.again(self.norm(y))[:, :2]
+
+
+def shared_formula(parameters: list[Tensor], x: Tensor) -> Tensor:
+    w, b = parameters
+    y = torch.tanh(x @ w.T + b) @ w.T + b
+    y = torch.tanh(y @ w.T + b) @ w.T * b
+    for _ in range(2):
+        y = (y - y.mean(0)) / (y.var(0, correction=0) + 1e-5).sqrt()
+    return y[:, :2]
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[list[Tensor], Tensor], Tensor]]] = {
     "mlp": (mlp, mlp_formula),
     "tied": (Tied, tied_formula),
+    "shared": (Shared, shared_formula),
     "counting": (Counting, counting_formula),
     "batch norm": (normalized, normalized_formula),
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..engines import Engine, Plan, choose
 from ..engines.derivatives import batch_gradients
+from ..fitting import check_parameters
 from ..history import COLUMNS, History
 from ..models import LinearTransformer
 from ..optimizers import gradient_norm
@@ -96,6 +97,7 @@ def block_losses(model: LinearTransformer, task: LinearRegression, parameters: T
         parameters: ``[runs, *model.parameter_shape]``; losses are computed in their dtype.
         blocks: how many.
     """
+    check_parameters(model, parameters)
     nobody = grid(optimizer="sgd", lr=0.0, seed=range(len(parameters)))
     plan = plan_training(model, task, nobody, steps=0, batch=BLOCK, device="cpu", dtype=parameters.dtype)
     return choose("auto", plan).block_losses(parameters, blocks, Stream.EVALUATION, BLOCK).double()

@@ -22,7 +22,7 @@ from ..engines.derivatives import gradients, hessian_products
 from ..errors import choice
 from ..models import LinearTransformer, TensorModel, has_tensor
 from ..nonlinear import EmbeddedTransformer
-from ..vectors import Layout, Model, P, pack
+from ..vectors import Layout, MappingModel, Model, P, pack
 
 MEDIANS = ("lower", "midpoint")
 COLUMN_BYTES = 2**26
@@ -130,6 +130,26 @@ def _used(model: Model, size: int) -> Tensor:
     return torch.arange(size)
 
 
+def _met(model: MappingModel, flat: Tensor, layout: Layout[Any], dense: Tensor, prompts: Any) -> Tensor:
+    """Indices of the parameters whose value the loss meets in some run: NaN in its place reaches the loss.
+
+    Only rows of zeros in the Hessian are tried: a linear term or a dead unit has such a row too, and counts.
+    """
+    used = torch.ones(layout.size, dtype=torch.bool, device=flat.device)
+    points = torch.where(flat.isfinite().all(-1, keepdim=True), flat, 0.0)
+    with torch.no_grad():
+        for entry in (dense.nan_to_num(0.0) == 0).all(-1).all(0).nonzero().squeeze(-1).tolist():
+            spoiled = points.clone()
+            spoiled[:, entry] = math.nan
+            try:
+                used[entry] = model.loss(layout.unpack(spoiled), prompts).isnan().any()
+            except (ArithmeticError, ValueError, RuntimeError):  # the loss looked, and refused
+                used[entry] = True
+    if not used.any():
+        raise ValueError("no parameter affects the loss on these prompts: the robust condition number has no entries")
+    return used.nonzero().squeeze(-1)
+
+
 def robust_condition_number(
     model: Model, parameters: P, prompts: Any, *, median: str = "lower", unused: bool = True
 ) -> Tensor:
@@ -144,19 +164,25 @@ def robust_condition_number(
         prompts: what the loss is taken on.
         median: "lower" (the lower of the two middle elements, as ``torch.median``) or "midpoint" (their mean, as
             ``numpy.median``).
-        unused: whether entries count that can never affect the loss, such as the last layer's P in the sparse form.
+        unused: whether entries count that can never affect the loss, such as the last layer's P in the sparse form;
+            of a model with named parameters those whose value the loss on these prompts never meets.
 
     Returns:
         ``[...]`` in float64. Infinite, with a warning, where the median is zero.
+
+    Raises:
+        ValueError: `unused` is False, and no entry affects the loss.
     """
     choice("median", median, MEDIANS)
     flat, layout = _vectors(model, parameters)
-    diagonal = _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
+    dense = _hessian(model, flat, layout, prompts)
+    diagonal = dense.diagonal(dim1=-2, dim2=-1)
     if not unused:
-        diagonal = diagonal[:, _used(model, layout.size)]
+        met = _met(model, flat, layout, dense, prompts) if not has_tensor(model) else _used(model, layout.size)
+        diagonal = diagonal[:, met]
     values = _condition(diagonal, median)
     if (values.isinf() & (_middle(diagonal.abs(), median) == 0)).any():
-        advice = ": leave out entries without effect (unused=False)" if unused and hasattr(model, "form") else ""
+        advice = ": leave out entries without effect (unused=False)" if unused else ""
         warnings.warn(
             f"the median of the Hessian's diagonal is zero, so the robust condition number is infinite{advice}",
             stacklevel=2,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from ..fitting import check_state
 from ..random import Stream
 from ..tasks import Moments, Prompts
 from .base import SKIPPED_SHARE, Plan, State
@@ -86,6 +87,7 @@ class CpuEngine(ReferenceEngine):
         if not self.whole:
             super().advance(state, steps)
             return
+        check_state(self.plan, state)
         rates = np.array([self.plan.rate(state.step + k) for k in range(steps)], np.float64)
         self._steps(state, rates, np.zeros((0, 1, 1), self.loops.kind), Stream.TRAINING)
         state.step += steps

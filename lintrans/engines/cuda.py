@@ -13,6 +13,7 @@ from numba import cuda
 from numba.core.errors import NumbaPerformanceWarning
 from torch import Tensor
 
+from ..fitting import check_parameters, check_state
 from ..optimizers import SGD, Adam
 from ..progress import say
 from ..random import Stream
@@ -76,6 +77,7 @@ class CudaEngine(ReferenceEngine):
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place."""
+        check_state(self.plan, state)
         plan, runs, blocks = self.plan, len(self.plan.runs), self._partial.shape[1]
         data, partial, owner = on_device(self._data), on_device(self._partial), on_device(self.seed_of_run)
         prompts = (data, on_device(self._seeds), on_device(self._zeros))
@@ -95,12 +97,13 @@ class CudaEngine(ReferenceEngine):
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
         """Losses ``[runs, blocks]`` on the first `blocks` batches of a stream, the same for all runs."""
+        check_parameters(self.plan.model, parameters)
         where, kind, runs = self.plan.device, self.plan.dtype, len(parameters)
         sets = max(1, min(blocks, BLOCK_BYTES // (self.kernels.numbers * batch * kind.itemsize)))
         parts, each = -(-batch // THREADS), torch.arange(sets, dtype=torch.int64, device=where)
         data = torch.zeros(sets, self.kernels.numbers, batch, dtype=kind, device=where)
         partial = torch.zeros(runs, sets, parts, dtype=kind, device=where)
-        theta = on_device(parameters.detach().reshape(runs, -1).contiguous())
+        theta = on_device(parameters.detach().to(where, kind).reshape(runs, -1).contiguous())
         losses = []
         for first in range(0, blocks, sets):
             launched(self.kernels.draw, -(-sets * batch // THREADS))(

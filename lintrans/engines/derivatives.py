@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from ..errors import choice, seed_number, whole
+from ..errors import UINT32, choice, whole
+from ..fitting import check_inputs, check_seeds, check_task
 from ..models import LinearTransformer, has_tensor
 from ..nonlinear import EmbeddedTransformer
 from ..random import Stream
@@ -166,8 +167,10 @@ def batch_gradients(
         ValueError: shapes that do not fit, or another number of seeds than of runs.
     """
     flat, layout = pack(model, parameters)
+    check_task(model, task)
     batch, count, first = whole("batch", batch, 1), whole("count", count, 1), whole("first", first)
-    seeds = _seeds(seed, layout.lead, len(flat))
+    whole("first + count", first + count, 1, UINT32)
+    seeds = check_seeds(seed, len(flat), layout.lead)
     loops = _loops(engine, model, flat)
     if loops is not None and _drawable(model, task):
         found = loops.drawn_gradients(flat.cpu(), cast(Any, task), count, stream, batch, seeds, first)
@@ -221,24 +224,13 @@ def _prepared(model: Model, parameters: Tensor | Mapping[str, Tensor], prompts: 
     """Prompts as the model's loss takes them fastest; a mapping model's are its own affair."""
     if not has_tensor(model):
         return prompts
-    if isinstance(model, LinearTransformer):
-        model._check(cast(Tensor, parameters), prompts)
-        prompts = prompts.moments() if isinstance(prompts, Prompts) and model.attention == "linear" else prompts
+    if isinstance(model, LinearTransformer | EmbeddedTransformer):
+        check_inputs(model, parameters, prompts)
+        if isinstance(prompts, Prompts) and getattr(model, "attention", "") == "linear":
+            prompts = prompts.moments()
     if prompts.target.ndim != 1:
         raise ValueError(f"prompts have leading axes {list(prompts.target.shape[:-1])}: give prompts for all runs")
     return prompts.to(cast(Tensor, parameters).dtype)
-
-
-def _seeds(seed: int | Sequence[int], lead: tuple[int, ...], runs: int) -> int | list[int]:
-    """One seed of all runs, or those of each."""
-    if not isinstance(seed, Sequence) or isinstance(seed, str):
-        return seed_number(seed)
-    if len(seed) != runs:
-        raise ValueError(
-            f"seed has {len(seed)} numbers, and the parameters' leading axes {list(lead)} hold {runs} runs: give one "
-            f"number for all, or one for each run"
-        )
-    return [seed_number(number) for number in seed]
 
 
 def _drawn(

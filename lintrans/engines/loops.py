@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..fitting import check_parameters, check_prompts, check_seeds, check_task, owners
 from ..models import LinearTransformer
 from ..optimizers import SGD, Adam, Optimizer
 from ..random import Stream
@@ -142,7 +143,9 @@ class Loops:
         return -(-batch // pieces.CHUNK)
 
     def flat(self, parameters: Tensor) -> Array:
-        """Parameters ``[runs, *model.parameter_shape]`` as an array ``[runs, parameters]``."""
+        """Parameters ``[runs, *model.parameter_shape]``, or vectors of them, as an array ``[runs, parameters]``."""
+        if parameters.ndim > 3 or parameters.shape[-1] != self.wide:
+            check_parameters(self.model, parameters)
         array: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide).contiguous().numpy()
         return array
 
@@ -194,11 +197,9 @@ class Loops:
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
         points = self.flat(parameters)[..., None]
-        data = self.pack(prompts)
-        shared = prompts.target.ndim == 1
-        chosen = np.zeros(len(points), np.int64) if shared else np.arange(len(points), dtype=np.int64)
-        batch = prompts.target.shape[-1]
-        result = torch.from_numpy(self.differentiate(points, data, chosen, batch)[..., 0])
+        check_prompts(self.model, prompts)
+        chosen, batch = owners(prompts, len(points)), prompts.target.shape[-1]
+        result = torch.from_numpy(self.differentiate(points, self.pack(prompts), chosen, batch)[..., 0])
         return result[:, -1] / batch, result[:, :-1].reshape(parameters.shape)
 
     def hessian_products(
@@ -223,8 +224,8 @@ class Loops:
         points = aligned((runs, groups, self.wide, 1 + tangents), self.kind)
         points[..., 0] = self.flat(parameters)[:, None]
         points[..., 1:] = along.reshape(runs, groups, tangents, self.wide).transpose(0, 1, 3, 2)
-        data = self.pack(prompts)
-        owner = np.zeros(runs, np.int64) if prompts.target.ndim == 1 else np.arange(runs, dtype=np.int64)
+        check_prompts(self.model, prompts)
+        owner, data = owners(prompts, runs), self.pack(prompts)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
         back = self.model.layers - part_of(self.model.parts, start)
         result = self.differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents, back)
@@ -246,6 +247,7 @@ class Loops:
         The prompts are drawn in the kernel: of one seed, shared by all runs, or of one seed a run. Runs of equal seeds
         share what is drawn; a run's bits do not depend on the others.
         """
+        check_task(self.model, task)
         drawn = known(moments_of(task), task)
         theta = np.ascontiguousarray(self.flat(parameters))
         runs, kind, memory = len(theta), self.kind, self.memory(drawn)
@@ -254,7 +256,8 @@ class Loops:
         record = np.zeros((steps, runs, self.wide + 1), kind)
         unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
         nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)
-        order, starts, seeds = arranged(seed if isinstance(seed, Sequence) else [seed] * runs)
+        given = check_seeds(seed, runs)
+        order, starts, seeds = arranged([given] * runs if isinstance(given, int) else given)
         rule, hyper, result = np.zeros(runs, np.int64), np.zeros((runs, 3)), aligned((runs, self.wide + 1), kind)
         group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
         for start in range(0, steps, group):
@@ -270,6 +273,8 @@ class Loops:
 
     def losses(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
+        check_prompts(self.model, prompts)
+        owners(prompts, 1)  # refuses more than one set
         data, theta = self.pack(prompts), self.flat(parameters)
         nothing = Drawn(GAUSSIAN, 1.0, 0.0, 1)
         memory = self.memory(nothing)
@@ -286,6 +291,7 @@ class Loops:
         first: int = 0,
     ) -> Tensor:
         """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
+        check_task(self.model, task)
         drawn = known(moments_of(task), task)
         data, theta = np.zeros((0, 0, self.numbers, self.lanes), self.kind), self.flat(parameters)
         group = max(1, MEMORY // (self.chunks(batch) * len(theta) * self.lanes * self.kind.itemsize))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..fitting import check_task
 from ..optimizers import Optimizer, clip_factor, gradient_norm
 from ..random import Stream
 from .base import SKIPPED_SHARE, Plan, State
@@ -27,6 +28,7 @@ class ReferenceEngine:
     name = "reference"
 
     def __init__(self, plan: Plan) -> None:
+        check_task(plan.model, plan.task)
         self.plan = plan
         runs, device = plan.runs, plan.device
         self.seeds = sorted({run.seed for run in runs})

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..fitting import check_parameters, check_prompts, check_seeds, check_task, owners
 from ..models import LinearTransformer
 from ..nonlinear import EmbeddedTransformer
 from ..random import Stream
@@ -37,7 +38,7 @@ class TokenLoops(ABC):
     """
 
     def __init__(self, model: LinearTransformer | EmbeddedTransformer, d: int, layers: int, dtype: torch.dtype) -> None:
-        self.d, self.layers, self.dtype = d, layers, dtype
+        self.owner, self.d, self.layers, self.dtype = model, d, layers, dtype
         self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self.lanes = lanes_of(self.kind)
         self.wide = torch.Size(model.parameter_shape).numel()
@@ -74,6 +75,7 @@ class TokenLoops(ABC):
 
     def pack(self, prompts: Prompts) -> Array:
         """Prompts as kernels read them, ``[sets, rows, prompts]``; sets are the prompts' leading axis, or one."""
+        check_prompts(self.owner, prompts)
         x, y = (part.detach().to("cpu", self.dtype) for part in (prompts.covariates, prompts.responses))
         x, y = x.movedim(-3, -1), y.movedim(-2, -1)  # [*sets, n + 1, d, batch], [*sets, n + 1, batch]
         batch = prompts.batch
@@ -108,12 +110,10 @@ class TokenLoops(ABC):
 
     def points(self, parameters: Tensor) -> Array:
         """Parameters as kernels read them, without tangents: ``[runs, G, 1]``."""
+        if parameters.ndim > 3 or parameters.shape[-1] != self.wide:
+            check_parameters(self.owner, parameters)
         points: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide, 1).contiguous().numpy()
         return points
-
-    def chosen(self, runs: int, sets: int) -> Array:
-        """Which set each run takes: the only one, or its own."""
-        return np.zeros(runs, np.int64) if sets == 1 else np.arange(runs, dtype=np.int64)
 
     def on(self, parameters: Tensor, data: Array, chosen: Array, batch: int) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients like the parameters on packed prompts, each run on the set chosen for it."""
@@ -123,7 +123,7 @@ class TokenLoops(ABC):
     def gradient(self, parameters: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
         data = self.pack(prompts)
-        return self.on(parameters, data, self.chosen(len(parameters), len(data)), prompts.batch)
+        return self.on(parameters, data, owners(prompts, len(parameters)), prompts.batch)
 
     def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Prompts, start: int = 0) -> Tensor:
         """Exact Hessian-vector products ``[runs, count, G]`` by dual numbers, two directions at a time.
@@ -136,12 +136,12 @@ class TokenLoops(ABC):
         tangents = 2 if count > 1 else 1
         groups = -(-count // tangents)
         along = np.zeros((runs, groups * tangents, self.wide), self.kind)
-        along[:, :count] = directions.detach().to("cpu", self.dtype).numpy()
+        along[:, :count] = self.points(directions.flatten(0, 1)).reshape(runs, count, self.wide)
         points = aligned((runs, groups, self.wide, 1 + tangents), self.kind)
         points[..., 0] = self.points(parameters)[:, None, :, 0]
         points[..., 1:] = along.reshape(runs, groups, tangents, self.wide).transpose(0, 1, 3, 2)
         data = self.pack(prompts)
-        owner = np.repeat(self.chosen(runs, len(data)), groups)
+        owner = np.repeat(owners(prompts, runs), groups)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
         back = len(self.parts) - part_of(self.parts, start)
         result = self.differentiate(flat, data, owner, prompts.batch, tangents, back)
@@ -156,7 +156,9 @@ class TokenLoops(ABC):
 
         The prompts are those of one seed, shared by all runs, or of one seed a run.
         """
-        seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(parameters)
+        check_task(self.owner, task)
+        given = check_seeds(seed, len(parameters))
+        seeds = [given] * len(parameters) if isinstance(given, int) else given
         distinct, chosen = np.unique(np.array(seeds, np.int64), return_inverse=True)
         found = []
         for step in range(first, first + steps):
@@ -204,6 +206,7 @@ class TokenEngine(ReferenceEngine):
 
     def loss(self, parameters: Tensor, prompts: Prompts) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
+        owners(prompts, 1)  # refuses more than one set
         return self.loops.losses(parameters, self.loops.pack(prompts), prompts.batch)
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
