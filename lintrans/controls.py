@@ -17,7 +17,7 @@ from .problems import PROBLEMS, Setting
 from .protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
 from .results import experiment
 from .runs import Runs, grid
-from .settings import LABELS
+from .scales import LABELS
 from .statistics import Interval, geometric_ratio
 
 DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")

@@ -14,7 +14,7 @@ from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS, train_to_judge
 from .results import measurement
 from .runs import grid
-from .settings import PAPER_SEEDS
+from .scales import PAPER_SEEDS
 
 CURVATURE_MODULES = ("vectors", "diagnostics/curvature", "diagnostics/along")
 

@@ -19,8 +19,9 @@ import lintrans as lt
 from lintrans import claims
 from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, common, ratio_state, rule
 from lintrans.claims.records import COLUMNS, interval_text
+from lintrans.problems import SETTINGS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import PROTOCOL, SCALES, SETTINGS
+from lintrans.scales import PROTOCOL, SCALES
 from lintrans.statistics import Interval
 from lintrans.store import Store
 

@@ -14,7 +14,7 @@ from lintrans.claims import State, Unit, Verdict, Word, c15, c15_page
 from lintrans.claims.c16 import FEATURES, Behaviour
 from lintrans.problems import PROBLEMS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
+from lintrans.scales import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State

@@ -20,7 +20,7 @@ from lintrans.claims.c3 import CONVENTIONS, PUBLIC
 from lintrans.claims.common import CURVATURE_ASKED, curvature_deviations, paired
 from lintrans.claims.rules import correlation_state, share_state, table_of
 from lintrans.protocol import COARSE_LOSS, LOSS
-from lintrans.settings import CURVATURE, CURVATURE_PROTOCOL, SCALES
+from lintrans.scales import CURVATURE, CURVATURE_PROTOCOL, SCALES
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State

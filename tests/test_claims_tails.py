@@ -26,7 +26,7 @@ from lintrans.claims.tails import Levels, Trend
 from lintrans.diagnostics import along
 from lintrans.problems import PROBLEMS, TAIL_FAMILIES
 from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Tuning, end_steps
-from lintrans.settings import CURVATURE_PROTOCOL, NOISE_PROTOCOL, PROTOCOL, RATES, SCALES, TAILS
+from lintrans.scales import CURVATURE_PROTOCOL, NOISE_PROTOCOL, PROTOCOL, RATES, SCALES, TAILS
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
@@ -543,10 +543,35 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def test_levels_are_measured(small: None) -> None:
     """Every level by every statistic; a level that a claim judges keeps that claim's noise, others have less."""
-    training = TuningBudget((), 20, 2, 10, 1, 5, 10, RATES, (1.0,), (1000,), 20, 1, 1)
-    budget = TailBudget(training, (10, 20), 2, 8, 5)
-    curvature = CurvatureBudget(3, (0,), (), 10, 10, (0, 0, 1), (), 0, 0, 5)
-    noise = NoiseBudget((), 3, 12, 5, 50, (), (), 0, 0, 5)
+    training = TuningBudget(
+        settings=(),
+        steps=20,
+        seeds=2,
+        batch=10,
+        blocks=1,
+        every=10,
+        rates=RATES,
+        clips=(1.0,),
+        tuning_seeds=(1000,),
+        screening=20,
+        finalists=1,
+        tuning_blocks=1,
+    )
+    budget = TailBudget(training=training, probes=(10, 20), noise_seeds=2, noise_samples=8)
+    curvature = CurvatureBudget(
+        seeds=3, probes=(0,), judged=(), settled=10, every=10, spectral=(0, 0, 1), rates=(), grid_steps=0, grid_seeds=0
+    )
+    noise = NoiseBudget(
+        settings=(),
+        seeds=3,
+        samples=12,
+        batch=5,
+        reference=50,
+        batches=(),
+        steps=(),
+        trained_seeds=0,
+        trained_samples=0,
+    )
     levels = tails.measure(budget, curvature, noise)
     assert {name: len(table) for name, table in levels.noise.items()} == {"tail 10": 2, "3": 3}
     assert set(levels.tunings) == set(levels.histories) == {"tail 10", "3"}

@@ -31,7 +31,18 @@ from lintrans.runs import Run, Runs
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
-TINY = ComparisonBudget(("1",), ("noise", "curvature"), 4, 2, 10, 1, 5, 10, 20, 1200)
+TINY = ComparisonBudget(
+    problems=("1",),
+    measures=("noise", "curvature"),
+    steps=4,
+    seeds=2,
+    batch=10,
+    blocks=1,
+    prompts=5,
+    noise_batch=10,
+    samples=20,
+    reference=1200,
+)
 RATES = {"sgd": 0.02, "adam": 0.005}
 
 

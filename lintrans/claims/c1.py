@@ -12,7 +12,7 @@ import pandas as pd
 from ..budgets import TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import PROTOCOL
+from ..scales import PROTOCOL
 from ..statistics import MeansTest, equal_means, geometric_ratio
 from .common import CASES, READINGS, arms, deviations, floor, judged_losses, rules_digest, steps_to
 from .records import Verdict

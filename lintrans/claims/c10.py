@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..problems import PROBLEMS
-from ..settings import LABELS
+from ..scales import LABELS
 from .common import judged_losses, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict

@@ -16,7 +16,7 @@ from ..budgets import AttentionBudget
 from ..history import History
 from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from ..protocol import Judged, judge_all, with_seeds_and_steps
-from ..settings import ATTENTION_PROTOCOL, LABELS
+from ..scales import ATTENTION_PROTOCOL, LABELS
 from ..statistics import Interval, geometric_ratio
 from . import c2, c16
 from .c16 import FEATURES, Behaviour

@@ -15,7 +15,7 @@ from ..budgets import LargerBudget
 from ..history import History
 from ..problems import LARGER
 from ..protocol import Judged, judge_all
-from ..settings import LARGER_PROTOCOL
+from ..scales import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
 from .c2 import STATISTIC, at_initialization, noise_units
 from .c2 import deviations as noise_deviations

@@ -17,7 +17,7 @@ from ..history import History
 from ..measured import condition_numbers, step_curvatures
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS, published_runs, train_to_judge
-from ..settings import NONLINEAR_PROTOCOL
+from ..scales import NONLINEAR_PROTOCOL
 from . import c1, c2, c4, c5
 from .c9 import ORDER
 from .c16 import FEATURES, Behaviour, c3_units

@@ -16,7 +16,7 @@ from ..history import History
 from ..measured import condition_numbers, step_curvatures
 from ..problems import PROBLEMS, SIZES
 from ..protocol import Tuning, judge_all
-from ..settings import SIZE_PROTOCOL
+from ..scales import SIZE_PROTOCOL
 from . import c1, c2, c3, c4, c5
 from .common import curvature_deviations, deviations, rules_digest
 from .records import Verdict

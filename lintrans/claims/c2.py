@@ -19,7 +19,7 @@ from ..diagnostics.noise import measure_noise, noise_table
 from ..problems import PROBLEMS, Setting
 from ..protocol import published_runs
 from ..results import experiment, measurement
-from ..settings import NOISE_PROTOCOL, PAPER_SEEDS
+from ..scales import NOISE_PROTOCOL, PAPER_SEEDS
 from ..statistics import Interval, paired_t
 from .common import CASES, rules_digest
 from .records import Verdict

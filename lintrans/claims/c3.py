@@ -18,7 +18,7 @@ from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS
-from ..settings import PAPER_SEEDS
+from ..scales import PAPER_SEEDS
 from ..statistics import geometric_ratio, paired_t
 from .common import (
     CASES,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..budgets import NoiseBudget
-from ..settings import NOISE_PROTOCOL
+from ..scales import NOISE_PROTOCOL
 from .c2 import deviations, geometric_mean
 from .common import rules_digest
 from .records import Verdict

@@ -14,7 +14,7 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import CURVATURE_PROTOCOL
+from ..scales import CURVATURE_PROTOCOL
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along
 from .common import CURVATURE_ASKED, READINGS, curvature_deviations, deviations, rules_digest
 from .records import Verdict

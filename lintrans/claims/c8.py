@@ -17,7 +17,7 @@ from scipy import stats
 from ..budgets import TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import LABELS, PROTOCOL
+from ..scales import LABELS, PROTOCOL
 from ..statistics import ROUNDING, Interval, equivalent
 from .common import READINGS, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..history import History
-from ..settings import LABELS
+from ..scales import LABELS
 from .c1 import compare
 from .common import rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations

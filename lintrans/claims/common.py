@@ -11,7 +11,7 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..protocol import COARSE_LOSS, LOSS, end_values
-from ..settings import CURVATURE_PROTOCOL, CURVATURE_SEEDS, PROTOCOL
+from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, PROTOCOL
 from ..sources import digest_of
 
 CASES = ("1", "2", "3")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..double_check import STATISTICS
 from ..problems import ATTENTION_TITLES, LARGER, NONLINEAR, PROBLEMS, SIZES
-from ..settings import LABELS
+from ..scales import LABELS
 from ..store import Store
 from . import c8, c13, c14, c17, depth, tails
 from .c16 import title
