@@ -101,7 +101,7 @@ def test_ratios_are_those_to_the_published_arm_of_the_same_optimizer(found: Any)
         return factor(arm) * (1 + 0.1 * seed) * (1.01**seed if arm not in ("sgd", "adam") else 1.0)
 
     table = controls.ratios(found(loss))
-    assert list(table.columns) == ["setting", "arm", "estimate", "low", "high", "lost", "lost_base", "seeds"]
+    assert list(table.columns) == ["setting", "arm", "label", "estimate", "low", "high", "lost", "lost_base", "seeds"]
     assert table.groupby("setting")["arm"].apply(set).to_dict() == {"1": BESIDE, "3": BESIDE}
     own = rows(table[table["setting"] == "1"])
     logs = math.log(3.0) + math.log(1.01) * np.arange(4)
