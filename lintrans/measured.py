@@ -15,7 +15,7 @@ from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS, train_to_judge
 from .results import measurement
 from .runs import grid
-from .settings import PAPER_SEEDS
+from .scales import PAPER_SEEDS
 
 
 def first_seeds(history: History, count: int) -> History:

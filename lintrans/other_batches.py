@@ -18,7 +18,7 @@ from .history import History
 from .measured import first_seeds, key_of_history
 from .problems import PROBLEMS, Setting
 from .results import measurement
-from .settings import PAPER_SEEDS
+from .scales import PAPER_SEEDS
 
 
 def measure(

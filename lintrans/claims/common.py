@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,30 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..protocol import COARSE_LOSS, LOSS, end_values
-from ..settings import CURVATURE_PROTOCOL, CURVATURE_SEEDS, PROTOCOL
+from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
 from ..sources import code
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
+ARMS = tuple(LABELS)
+"""Statistics that are one optimizer's end loss."""
 CURVATURE_ASKED = replace(PROTOCOL, seeds=CURVATURE_SEEDS)
 """The trainings that C3 to C5 ask for: those of C1, with fewer seeds."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a claim's cases rest on.
+
+    Attributes:
+        problems: their names.
+        statistics: of :data:`lintrans.double_check.STATISTICS`; all of them if empty.
+        claims: those whose verdicts it is judged from; it rests on what they rest on.
+    """
+
+    problems: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
 
 def floor(history: History) -> float:
