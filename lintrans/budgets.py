@@ -1,11 +1,11 @@
-"""What an experiment computes, as data: steps, seeds, prompts, rates. The numbers are in :mod:`lintrans.settings`."""
+"""What an experiment computes, as data: steps, seeds, prompts, rates. The numbers are in :mod:`lintrans.scales`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """How much the judged trainings compute.
 
@@ -15,7 +15,6 @@ class Budget:
         seeds: judging seeds 0, 1, ...
         batch: fresh prompts per step.
         blocks: blocks of 1000 prompts behind a typical loss.
-        seconds: what it may take on two cores.
         every: steps between two points of a curve; steps to a target are multiples of it.
     """
 
@@ -24,13 +23,12 @@ class Budget:
     seeds: int
     batch: int
     blocks: int
-    seconds: int
     every: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TuningBudget(Budget):
-    """How each optimizer's best rate is found, and whether it is then judged.
+    """How each optimizer's best rate is found, and whether it is then judged; there is no search where it is left out.
 
     Attributes:
         rates: the grid.
@@ -43,12 +41,12 @@ class TuningBudget(Budget):
         own_rates: (optimizer's name, its grid) where it starts from another one, nearer to its best rate.
     """
 
-    rates: tuple[float, ...]
-    clips: tuple[float, ...]
-    tuning_seeds: tuple[int, ...]
-    screening: int
-    finalists: int
-    tuning_blocks: int
+    rates: tuple[float, ...] = ()
+    clips: tuple[float, ...] = ()
+    tuning_seeds: tuple[int, ...] = ()
+    screening: int = 0
+    finalists: int = 0
+    tuning_blocks: int = 0
     own_rates: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def rates_of(self, optimizer: str) -> tuple[float, ...]:
@@ -56,7 +54,7 @@ class TuningBudget(Budget):
         return dict(self.own_rates).get(optimizer, self.rates)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CurvatureBudget:
     """Where along the judged trainings curvature is measured, and what is trained beside them.
 
@@ -69,7 +67,6 @@ class CurvatureBudget:
         spectral: first, last and distance of the steps at which the Hessian's norm is compared with the gradient's.
         rates: grid of rates behind the relation of smoothness and speed.
         grid_steps, grid_seeds: its horizon and its seeds 0, 1, ...
-        seconds: what it may take on two cores.
         batch: prompts of the fixed test batch; 0: that of the loss curves.
     """
 
@@ -79,25 +76,23 @@ class CurvatureBudget:
     settled: int
     every: int
     spectral: tuple[int, int, int]
-    rates: tuple[float, ...]
-    grid_steps: int
-    grid_seeds: int
-    seconds: int
+    rates: tuple[float, ...] = ()
+    grid_steps: int = 0
+    grid_seeds: int = 0
     batch: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ControlBudget:
-    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value, seconds."""
+    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value."""
 
     steps: int
     seeds: int
     batch: int
     blocks: int
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NoiseBudget:
     """How much gradient noise is measured.
 
@@ -110,7 +105,6 @@ class NoiseBudget:
         batches: further batch sizes, on the paper's own seeds.
         steps: steps of trainings at the published rates at which noise is measured again.
         trained_seeds, trained_samples: seeds 0, 1, ... of these trainings, and minibatches at each step.
-        seconds: what it may take on two cores.
     """
 
     settings: tuple[str, ...]
@@ -118,14 +112,13 @@ class NoiseBudget:
     samples: int
     batch: int
     reference: int
-    batches: tuple[int, ...]
-    steps: tuple[int, ...]
-    trained_seeds: int
-    trained_samples: int
-    seconds: int
+    batches: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    trained_seeds: int = 0
+    trained_samples: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TailBudget:
     """How the levels of tail between the sphere and Setting 3, and around them, are trained and measured.
 
@@ -133,27 +126,24 @@ class TailBudget:
         training: of each level; it names no settings, and each level has its own clip.
         probes: steps at which R_med is measured; the first that counts as "along the run" comes first.
         noise_seeds, noise_samples: initializations and minibatches behind the noise of a level that no claim judges.
-        seconds: what it all may take on two cores, beside the judged trainings of the sphere.
     """
 
     training: TuningBudget
     probes: tuple[int, ...]
     noise_seeds: int
     noise_samples: int
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SizeBudget:
-    """How the five behaviours are trained for and measured in C15 and C16; `seconds` for all on two cores."""
+    """How the five behaviours are trained for and measured in C15 and C16."""
 
     training: TuningBudget
     curvature: CurvatureBudget
     noise: NoiseBudget
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DepthBudget:
     """How models of 2 to 8 layers are trained and measured.
 
@@ -165,7 +155,6 @@ class DepthBudget:
         batches: points of the curves between two at which the loss of the batch met there is looked up.
         tail_blocks: blocks of 1000 prompts behind the comparison of mean and typical loss.
         precision_steps, precision_seeds: trainings of the deepest model in both precisions.
-        seconds: what it all may take on two cores.
     """
 
     long: TuningBudget
@@ -178,20 +167,18 @@ class DepthBudget:
     tail_blocks: int
     precision_steps: int
     precision_seeds: int
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LargerBudget:
-    """The larger model: its trainings, the horizon at which its rates are chosen, its noise; `seconds` for all."""
+    """The larger model: its trainings, the horizon at which its rates are chosen, its noise."""
 
     training: TuningBudget
     tuning_steps: int
     noise: NoiseBudget
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckBudget:
     """Seeds and prompts of the model page's live checks."""
 
@@ -199,7 +186,7 @@ class CheckBudget:
     batch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttentionBudget:
     """How kinds of attention are compared.
 
@@ -207,16 +194,14 @@ class AttentionBudget:
         sparse: one head of each kind in the sparse form, with all that the five behaviours are judged on.
         full: trainings of the full form, linear and softmax by number of heads.
         tuning_steps: horizon at which the full form's rates are chosen.
-        seconds: what it all may take on two cores.
     """
 
     sparse: SizeBudget
     full: TuningBudget
     tuning_steps: int
-    seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnModelBudget:
     """Initializations, prompts of a batch, minibatches and reference prompts of the page on a module of one's own."""
 
@@ -226,7 +211,7 @@ class OwnModelBudget:
     reference: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonBudget:
     """How a group of problems is computed twice, by the book's engine and by the second implementation.
 
@@ -254,14 +239,13 @@ class ComparisonBudget:
     reference: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoubleCheckBudget:
     """What is computed twice.
 
     Attributes:
         groups: problems, and how much of each.
         sgd, adam: learning rates where none are published.
-        seconds: what it may take on two cores.
         batches: further batches that curvature is measured on.
         every: steps between two points of v'Hv on them.
     """
@@ -269,7 +253,6 @@ class DoubleCheckBudget:
     groups: tuple[ComparisonBudget, ...]
     sgd: float
     adam: float
-    seconds: int
     batches: int
     every: int
 

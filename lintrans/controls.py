@@ -17,11 +17,13 @@ from .problems import PROBLEMS, Setting
 from .protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
 from .results import experiment
 from .runs import Runs, grid
-from .settings import LABELS
+from .scales import LABELS
 from .statistics import Interval, geometric_ratio
 
 DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")
 SLOWER = tuple(Adam(betas=(0.9, beta2), name=f"adam, beta2 = {beta2:g}") for beta2 in (0.99, 0.999))
+BASES = {DAMPED.name: "sgd", **{adam.name: "adam" for adam in SLOWER}}
+"""Of optimizers that are not the published ones, whose variation they are."""
 TRIFLE = 0.01
 """A difference that is not worth a word."""
 
@@ -61,11 +63,13 @@ def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto"
     return found
 
 
-def _losses(history: History) -> pd.DataFrame:
-    """End values, a row a seed and a column an arm (optimizer and clip); infinite where diverged."""
-    table = end_values(history)
-    arm = table["optimizer"].where(np.isfinite(table["clip"]), table["optimizer"] + ", no clip")
-    return table.assign(arm=arm).pivot(index="seed", columns="arm", values="loss")
+def _losses(history: History) -> dict[str, tuple[str, pd.Series]]:
+    """Of every arm, by its name, the published optimizer it varies and its end values by seed; infinite if diverged."""
+    found = {}
+    for (optimizer, clip), own in end_values(history).groupby(["optimizer", "clip"]):
+        arm = optimizer if math.isfinite(clip) else f"{optimizer}, no clip"
+        found[arm] = BASES.get(optimizer, optimizer), own.set_index("seed")["loss"].sort_index()
+    return found
 
 
 def _ratio(above: pd.Series, below: pd.Series) -> Interval | None:
@@ -78,21 +82,23 @@ def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
     """End loss of each arm over that of the published arm of its optimizer.
 
     Returns:
-        Columns setting, arm, estimate, low, high, lost (runs that diverged), lost_base (of the published arm), seeds.
+        Columns setting, arm, label, estimate, low, high, lost (runs that diverged), lost_base (of the published
+        arm), seeds.
     """
     rows = []
     for name, own in found.items():
         losses = _losses(own.history)
         double = _losses(own.double)
-        columns = {arm: losses[arm] for arm in losses.columns if arm not in LABELS}
-        columns |= {f"{arm}, float64": double[arm] for arm in double.columns}
-        for arm, values in columns.items():
-            base = losses[str(arm).partition(",")[0]]
+        arms = {arm: losses[arm] for arm in sorted(losses) if arm not in LABELS}
+        arms |= {f"{arm}, float64": double[arm] for arm in sorted(double)}
+        for arm, (optimizer, values) in arms.items():
+            base = losses[optimizer][1]
             ratio = _ratio(values, base) or Interval(math.nan, math.nan, math.nan, math.nan, 0)
             rows.append(
                 {
                     "setting": name,
                     "arm": arm,
+                    "label": LABELS[optimizer] + arm[len(optimizer) :],
                     "estimate": ratio.estimate,
                     "low": ratio.low,
                     "high": ratio.high,
@@ -115,8 +121,7 @@ def table(found: Mapping[str, Controls]) -> pd.DataFrame:
             text += f", {row['lost']} of {row['seeds']} diverged"
         if row["lost_base"]:
             text += f", {row['lost_base']} of {row['seeds']} published runs diverged"
-        label = LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]
-        rows.setdefault(arm, {"arm": label})[PROBLEMS[row["setting"]].title] = text
+        rows.setdefault(arm, {"arm": row["label"]})[PROBLEMS[row["setting"]].title] = text
     return pd.DataFrame(rows.values()).sort_values("arm", ignore_index=True)
 
 
@@ -125,15 +130,10 @@ def describe(found: Mapping[str, Controls]) -> str:
     frame = ratios(found)
     lines = []
     for name, own in frame.groupby("setting", sort=False):
-        better = [_short(arm) for arm in own[own["high"] < 1 - TRIFLE]["arm"]]
-        worse = [_short(arm) for arm in own[own["low"] > 1 + TRIFLE]["arm"]]
-        parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if arms]
+        better, worse = (own[beyond]["label"] for beyond in (own["high"] < 1 - TRIFLE, own["low"] > 1 + TRIFLE))
+        parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if len(arms)]
         lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
     return (
         f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
         "optimizer:\n\n" + "\n".join(lines)
     )
-
-
-def _short(arm: str) -> str:
-    return LABELS[arm.partition(",")[0]] + arm[arm.index(",") :]

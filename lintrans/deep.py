@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,6 @@ from .results import experiment, measurement
 from .runs import Run, Runs
 from .tasks import LinearRegression, Moments
 
-MODULES = ("diagnostics/batches", "deep")
 CLOSE = 1.5
 """Factor within which the scales of two runs agree in every layer, if they are to be in one basin."""
 
@@ -62,17 +62,7 @@ def batches_met(histories: Mapping[str, History], batch: int, every: int, stride
         steps = [step for step in range(0, history.steps, every * stride) if step in history.snapshots]
         title = f"{setting.title}, losses of the batches met"
         of = {"what": "batches met", "history": history.key, "steps": steps, "batch": batch}
-
-        def compute(
-            history: History = history,
-            model: LinearTransformer = model,
-            task: LinearRegression = task,
-            steps: list[int] = steps,
-            title: str = title,
-        ) -> pd.DataFrame:
-            return batches_along(history, model, task, batch, steps, title)
-
-        found[name] = measurement(title, of, compute, modules=MODULES)
+        found[name] = measurement(title, of, partial(batches_along, history, model, task, batch, steps, title))
     return found
 
 
@@ -88,11 +78,7 @@ def means(histories: Mapping[str, History], blocks: int) -> dict[str, pd.DataFra
         setting = PROBLEMS[name]
         of = {"what": "mean and typical loss", "history": history.key, "blocks": blocks}
         title = f"{setting.title}, mean against typical loss"
-
-        def compute(history: History = history, setting: Setting = setting) -> pd.DataFrame:
-            return _means(history, setting, blocks)
-
-        found[name] = measurement(title, of, compute, modules=MODULES)
+        found[name] = measurement(title, of, partial(_means, history, setting, blocks))
     return found
 
 

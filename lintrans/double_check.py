@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -33,15 +34,6 @@ from .results import measurement
 from .runs import Runs, grid
 from .training import train
 
-MODULES = (
-    "vectors",
-    "diagnostics/noise",
-    "diagnostics/tails",
-    "diagnostics/curvature",
-    "diagnostics/along",
-    "independent",
-    "double_check",
-)
 LOSS = "typical_loss"
 ROUNDING = 1e-12
 """Relative difference below which two float64 numbers lie on neither side of each other."""
@@ -241,15 +233,11 @@ def _each(budget: DoubleCheckBudget, device: str) -> Iterator[pd.DataFrame]:
         for name in group.problems:
             setting, own = PROBLEMS[name], replace(group, problems=(name,))
             rates = dict(setting.lr or budget.lr)
-
-            def compute(name: str = name, own: ComparisonBudget = own, rates: dict[str, float] = rates) -> pd.DataFrame:
-                return compare(name, own, rates, device)
-
             of = {
                 "what": "double check", "model": setting.model, "task": setting.task, "clip": setting.clip,
                 "lr": sorted(rates.items()), "budget": own, "device": str(resolve_device(device)),
             }  # fmt: skip
-            yield measurement(f"{setting.title}, computed twice", of, compute, modules=MODULES)
+            yield measurement(f"{setting.title}, computed twice", of, partial(compare, name, own, rates, device))
 
 
 def changed(budget: DoubleCheckBudget, seeds: int = 0, steps: int = 0) -> DoubleCheckBudget:

@@ -43,9 +43,10 @@ def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     import ipykernel.kernelapp
     import numba
 
-    from . import claims, double_check, figures, other_batches
+    from . import double_check, figures, other_batches
+    from .claims import contradictions
 
-    del ipykernel, numba, claims, double_check, figures, other_batches
+    del ipykernel, numba, contradictions, double_check, figures, other_batches
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
@@ -14,9 +15,7 @@ from .problems import PROBLEMS, Setting
 from .protocol import OPTIMIZERS, train_to_judge
 from .results import measurement
 from .runs import grid
-from .settings import PAPER_SEEDS
-
-CURVATURE_MODULES = ("vectors", "diagnostics/curvature", "diagnostics/along")
+from .scales import PAPER_SEEDS
 
 
 def first_seeds(history: History, count: int) -> History:
@@ -38,12 +37,7 @@ def key_of_history(history: History) -> str:
 def _conditions(title: str, setting: Setting, history: History, steps: list[int], batch: int) -> pd.DataFrame:
     of = {"what": "conditions", "history": key_of_history(history), "steps": steps, "batch": batch}
     model, task = setting.model, setting.task
-    return measurement(
-        title,
-        of,
-        lambda: conditions_along(history, model, task, steps, batch=batch, title=title),
-        modules=CURVATURE_MODULES,
-    )
+    return measurement(title, of, partial(conditions_along, history, model, task, steps, batch=batch, title=title))
 
 
 def _steps(
@@ -52,10 +46,7 @@ def _steps(
     of = {"what": "steps", "history": key_of_history(history), "steps": steps, "spectral": spectral, "batch": batch}
     model, task = setting.model, setting.task
     return measurement(
-        title,
-        of,
-        lambda: steps_along(history, model, task, steps, spectral=spectral, batch=batch, title=title),
-        modules=CURVATURE_MODULES,
+        title, of, partial(steps_along, history, model, task, steps, spectral=spectral, batch=batch, title=title)
     )
 
 

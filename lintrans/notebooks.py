@@ -136,6 +136,13 @@ def text_of(notebook: str, root: Path) -> str:
     return _write_text(_read_notebook(notebook), root)
 
 
+def code_of(pair: Pair) -> str:
+    """The code of a chapter's cells, without IPython's own commands."""
+    cells = _read_text(pair.text.read_text("utf-8"), pair.root).cells
+    lines = "\n".join(cell.source for cell in cells if cell.cell_type == "code").splitlines()
+    return "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+
+
 def notebook_of(text: str, root: Path, name: str, previous: str | None = None) -> str:
     """The notebook half (JSON) of a text: no outputs; cells keep the ids they have in `previous`."""
     import nbformat

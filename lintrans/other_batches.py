@@ -15,12 +15,10 @@ import pandas as pd
 from .budgets import CurvatureBudget
 from .diagnostics.along import conditions_along, steps_along
 from .history import History
-from .measured import CURVATURE_MODULES, first_seeds, key_of_history
+from .measured import first_seeds, key_of_history
 from .problems import PROBLEMS, Setting
 from .results import measurement
-from .settings import PAPER_SEEDS
-
-MODULES = (*CURVATURE_MODULES, "other_batches")
+from .scales import PAPER_SEEDS
 
 
 def measure(
@@ -83,7 +81,6 @@ def measure_all(
                     "prompts": curvature.batch, "batch": batch,
                 },
                 partial(measure, few, setting, judged, along, curvature.batch, batch),
-                modules=MODULES,
             )
             for batch in range(1 + batches)
         ]  # fmt: skip

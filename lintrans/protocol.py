@@ -1,6 +1,6 @@
 """How a setting is trained to be judged: at the published rates, or at each optimizer's best rate.
 
-Horizon, seeds, blocks and grid come from the table of scales in :mod:`lintrans.settings`; the procedure is the same
+Horizon, seeds, blocks and grid come from the table of scales in :mod:`lintrans.scales`; the procedure is the same
 at every scale. Everything trained here goes through the store, so chapters that need the same runs share them.
 """
 
@@ -22,7 +22,7 @@ from .probes import Probe, TestLoss, TypicalLoss
 from .problems import PROBLEMS, Setting
 from .results import experiment
 from .runs import Runs, grid
-from .settings import SPHERE_RATES
+from .scales import SPHERE_RATES
 from .tasks import Sphere
 
 AnyBudget = TypeVar("AnyBudget", bound=Budget)

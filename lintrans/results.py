@@ -1,8 +1,9 @@
 """Computed once, found again by any chapter: trainings and measurements, each with one line that says which and why.
 
 A training is known by a hash of all that defines its numbers: task, model, runs, steps, batch, probes, snapshots,
-dtype, and a digest of the numerical modules' syntax (so comments and plots change nothing, and nobody must remember a
-version number). The device and the engine are recorded, not hashed: prompts are the same on all of them to rounding.
+dtype, and a digest of the code behind these (:mod:`lintrans.sources`, so comments and plots change nothing, and nobody
+must remember a version number). The device and the engine are recorded, not hashed: prompts are the same on all of them
+to rounding.
 A measurement is a table computed from trainings or from the library alone; it is known by what was measured on what.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,46 +25,12 @@ from .history import History
 from .models import TensorModel
 from .probes import TestLoss
 from .runs import Runs
-from .store import VARIABLE, Entry, Payload, Store, age, canonical, key_of, sources_digest, store
+from .sources import classes_in, code, digest_outside, is_ours
+from .store import VARIABLE, DamagedError, Entry, Payload, Store, age, canonical, key_of, name_of, store
 from .tasks import Task
 from .training import PLANNED, TrainOptions, plan_training, train
 
 __all__ = ["VARIABLE", "Store", "experiment", "measurement", "store", "used"]
-
-NUMERICAL = (
-    "random",
-    "tasks",
-    "attention",
-    "models",
-    "nonlinear",
-    "optimizers",
-    "runs",
-    "probes",
-    "training",
-    "engines/base",
-    "engines/reference",
-    "engines/laws",
-    "engines/products",
-    "engines/algebra",
-    "engines/processor",
-    "engines/vector",
-    "engines/variates",
-    "engines/draw",
-    "engines/pieces",
-    "engines/kernels",
-    "engines/loops",
-    "engines/cpu",
-    "engines/cuda",
-    "engines/cuda_kernels",
-    "engines/threads",
-    "engines/derivatives",
-    "engines/embedded",
-    "engines/embedded_loops",
-    "engines/token_loops",
-    "engines/attending",
-    "engines/attending_loops",
-)
-"""Modules whose code decides the numbers of a training."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +53,20 @@ def used() -> list[Use]:
     return list(_USED)
 
 
-def numerics_digest() -> str:
-    """Digest of the modules behind a training."""
-    return sources_digest(NUMERICAL)
+def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str, Any]:
+    """The code behind what a function computes of some values.
+
+    Args:
+        function: with its module, and all that this one imports.
+        of: dataclasses count with their modules, those from outside with their own source.
+        complete: whether every class in use is in `of`, so that what serves others can be left out.
+    """
+    things: set[Any] = {function, *classes_in(of)}
+    ours = [thing for thing in things if is_ours(thing)]
+    used = {thing.__qualname__ for thing in ours} if complete else ()
+    outside = {name_of(thing): digest_outside(thing) for thing in things.difference(ours)}
+    numerics = code().digest(*{thing.__module__ for thing in ours}, classes=used)
+    return {"numerics": numerics, **({"code": outside} if outside else {})}
 
 
 def _obtain(
@@ -111,7 +90,11 @@ def _obtain(
     key = key_of(spec)
 
     def reuse() -> Payload | None:
-        found = place.load(key, read)
+        try:
+            found = place.load(key, read)
+        except DamagedError as error:
+            print(f"{title}: the stored copy {key[:8]} is damaged ({error}) and was set aside", flush=True)
+            return None
         if found is None:
             return None
         entry, payload = found
@@ -187,7 +170,7 @@ def experiment(
         "probes": canonical(probes),
         "snapshots": sorted(snapshots),
         "dtype": canonical(plan.dtype),
-        "numerics": numerics_digest(),
+        **_code(train, [task, model, plan.runs, probes], complete=True),
     }
     history = _obtain(
         title,
@@ -227,7 +210,6 @@ def measurement(
     of: Mapping[str, Any],
     compute: Callable[[], pd.DataFrame],
     *,
-    modules: Sequence[str] = (),
     store: Store | None = None,
 ) -> pd.DataFrame:
     """A table that `compute` returns: found in the store, or computed and stored. Prints one line that says which.
@@ -235,10 +217,9 @@ def measurement(
     Args:
         title: a name for people; it does not enter the hash.
         of: all that defines the numbers, by name: what is measured, its settings, and for measurements on a training
-            its :attr:`~lintrans.history.History.key`. Plain values and frozen dataclasses of them; the digest of the
-            numerical modules is added.
-        compute: called without arguments where the table is not stored.
-        modules: those of the library that compute the numbers, beside what trainings stand on: "diagnostics/noise".
+            its :attr:`~lintrans.history.History.key`. Plain values and frozen dataclasses of them.
+        compute: called without arguments where the table is not stored. The code of the module that defines it, with
+            all that this one imports, is part of the hash; of a :func:`functools.partial`, that of its function.
         store: where to look; None: :func:`lintrans.store.store_path`.
 
     Example:
@@ -248,7 +229,11 @@ def measurement(
         >>> table = measurement("squares", {"what": "squares", "upto": 3}, squares)  # doctest: +ELLIPSIS
         squares: ...
     """
-    spec = {name: canonical(value) for name, value in of.items()} | {"numerics": sources_digest((*NUMERICAL, *modules))}
+    function: Callable[..., Any] = compute
+    while isinstance(function, partial):
+        function = function.func
+    spec = {name: canonical(value) for name, value in of.items()}
+    spec |= _code(function, of, complete=False)
 
     def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
         began = time.perf_counter()

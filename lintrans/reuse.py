@@ -1,7 +1,8 @@
 """Whether an executed copy of a chapter still holds: digests of all that it depends on, and words for what changed.
 
 ``build/SCALE/digests/X.json`` notes them for the copy ``build/SCALE/src/book/X.ipynb``: the chapter's text, its
-parameters, the library's sources, the lock file and, for the pages that show them, the stored verdicts or benchmarks.
+parameters, the code that its cells use, the lock file and, for the pages that show them, the stored verdicts or
+benchmarks.
 """
 
 from __future__ import annotations
@@ -13,24 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .files import write
-from .notebooks import Pair, canonical, read
-from .sources import digest_of
+from .notebooks import Pair, canonical, code_of, read
+from .sources import code
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
 LAST = ("intro", "scorecard")  # these show the verdicts of the others
-# No page runs these:
-OUTSIDE = {
-    "book.py",
-    "chapters.py",
-    "cli.py",
-    "forking.py",
-    "lab.py",
-    "lock.py",
-    "notebooks.py",
-    "reuse.py",
-    "site.py",
-    "workers.py",
-}
 
 
 def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:
@@ -53,7 +41,7 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     digests: dict[str, Any] = {
         "text": digest(canonical(text, chapter.root)),
         "parameters": parameters,
-        "library": library_digests(),
+        "library": library_digests(chapter),
         "lock": digest(lock.read_text("utf-8")) if lock.exists() else "",
     }
     if chapter.name in LAST:
@@ -64,11 +52,10 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     return digests
 
 
-def library_digests() -> dict[str, str]:
-    """A digest of the syntax tree of each module that a page may run: comments and docstrings change nothing."""
-    package = Path(__file__).parent
-    files = [path for path in sorted(package.rglob("*.py")) if path.name not in OUTSIDE]
-    return {path.relative_to(package).as_posix(): digest_of([path]) for path in files}
+def library_digests(chapter: Pair) -> dict[str, str]:
+    """A digest of each module that a chapter's code stands on: the closure of what its cells use."""
+    cells = code().text(code_of(chapter))
+    return {name: module.digest for name, module in code().closure(*cells.targets).items()}
 
 
 def _verdicts() -> str:
@@ -95,7 +82,8 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "verdicts": "the stored verdicts changed",
         "benchmarks": "the stored benchmarks changed",
     }
-    reasons = [words[name] for name in words if old.get(name) != digests.get(name)]
+    before, now = ({**each, "library": sorted(each.get("library", {}).values())} for each in (old, digests))
+    reasons = [words[name] for name in words if before.get(name) != now.get(name)]
     if "the library changed" in reasons:
         reasons[reasons.index("the library changed")] += f" ({_changed_modules(old['library'], digests['library'])})"
     return ", ".join(reasons), str(made["executed"])

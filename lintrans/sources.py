@@ -1,34 +1,371 @@
-"""Digests of source files by their syntax: comments, docstrings and layout change nothing."""
+"""What a number depends on, read off the imports: digests of the code behind it.
+
+A module's **closure** is the module and whatever of this package it uses, wherever in its file, by its syntax tree; a
+name that a module merely passes on counts for the one that makes it. Digests are blind to what decides no number:
+comments, docstrings, layout, the names and places of files, the order of imports, the modules of :data:`NEUTRAL`. A
+module that nobody thought of counts: forgetting fails safe.
+
+A module with ``SERVES = ("Sphere",)`` counts only where one of these classes is in use: what draws one law decides no
+number of another. Classes and functions from outside the package are known by their own source, and by that of their
+author's other ones which they use.
+"""
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
-from collections.abc import Iterable
-from functools import lru_cache
+import inspect
+import linecache
+import sys
+import sysconfig
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
+NEUTRAL = frozenset({"errors", "progress", "files", "store", "sources", "results"})
+"""Last names of modules whose own code decides no number, but how it is said, shown and kept."""
 
 
-def syntax(source: Path) -> str:
-    """A Python file's code in one spelling, without comments and docstrings."""
-    state = source.stat()
-    return _syntax(source, state.st_mtime_ns, state.st_size)
+class Use(NamedTuple):
+    """A name of a module, "" for the module itself."""
+
+    target: str
+    name: str
 
 
-@lru_cache(maxsize=1024)  # all modules take a second and more, and every chapter's digests and results ask for them
-def _syntax(source: Path, _time: int, _size: int) -> str:
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                first.value.value = ""
-    return ast.unparse(tree)
+class Module:
+    """One file of a package, or any code that uses it, parsed.
+
+    Args:
+        code: the package.
+        package: what its relative imports start from.
+        text: its source.
+    """
+
+    def __init__(self, code: Code, package: str, text: str) -> None:
+        self._code, self._tree = code, ast.parse(text)
+        self.bindings = dict(_imports(self._tree, package, code.name))
+        self.serves = tuple(_serves(self._tree))
+
+    @cached_property
+    def _spelling(self) -> tuple[str, list[Use]]:
+        spelling = _Spelling(self._code, self.bindings)
+        return _text(spelling.visit(self._tree)), spelling.uses
+
+    @cached_property
+    def _names(self) -> dict[str, Use]:
+        found = {alias: self._code.origin(use) for alias, use in self.bindings.items()}
+        return {alias: use for alias, use in found.items() if use.name}
+
+    @cached_property
+    def own(self) -> str:
+        """Digest of its code alone, which calls all modules of the package by one name."""
+        return _hash(self._spelling[0])
+
+    @property
+    def targets(self) -> set[str]:
+        """Modules that it uses."""
+        return {use.target for use in (*self._spelling[1], *self._names.values())}
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of its code, and of that of each module behind a name that it uses."""
+        names = sorted(f"{alias} {use.name} {self._code.own(use.target)}" for alias, use in self._names.items())
+        chains = (f"{use.name} {self._code.own(use.target)}" for use in self._spelling[1])
+        return _hash("\n".join([self.own, *names, *chains]))
 
 
-def digest_of(sources: Iterable[Path]) -> str:
-    """Digest of the code of Python files."""
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(syntax(source).encode())
-    return digest.hexdigest()[:16]
+class Code:
+    """The modules of a package, each read when it is first asked for: the code that this process has imported.
+
+    Args:
+        folder: of the package.
+    """
+
+    def __init__(self, folder: Path = PACKAGE) -> None:
+        self.folder, self.name = folder, folder.name
+        self._modules: dict[str, Module] = {}
+
+    def path(self, name: str) -> Path | None:
+        """The file of a module, None where there is none of that name."""
+        first, *rest = name.split(".")
+        place = self.folder.joinpath(*rest)
+        files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+        return next((file for file in files if file.is_file()), None) if first == self.name else None
+
+    def module(self, name: str) -> Module:
+        """A module by its dotted name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if name not in self._modules:
+            if (path := self.path(name)) is None:
+                raise KeyError(f"no module {name!r} in {self.folder}")
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            self._modules[name] = Module(self, package, path.read_text(encoding="utf-8"))
+        return self._modules[name]
+
+    def own(self, name: str) -> str:
+        """Digest of a module's own code for those who use it; a constant for one that decides no number, or not all."""
+        module = self.module(name)
+        return "" if neutral(name) else ",".join(module.serves) or module.own
+
+    def text(self, source: str) -> Module:
+        """Code from outside that uses the package, as a module."""
+        return Module(self, "", source)
+
+    def origin(self, use: Use) -> Use:
+        """Where a name is made that a module may only pass on; a name that is a module becomes that module."""
+        seen = {use}
+        while use.name:
+            passed = self.module(use.target).bindings.get(use.name)
+            if passed is not None and passed not in seen:
+                use = passed
+            elif self.path(f"{use.target}.{use.name}") is not None:
+                use = Use(f"{use.target}.{use.name}", "")
+            else:
+                break
+            seen.add(use)
+        return use
+
+    def closure(self, *roots: str, classes: Collection[str] = ()) -> dict[str, Module]:
+        """The modules that some depend on, themselves included, by name, without neutral ones.
+
+        Args:
+            *roots: dotted names.
+            classes: names of the classes in use, for modules that serve some only; none given: all of them are.
+        """
+        found: dict[str, Module] = {}
+        ahead = list(roots)
+        while ahead:
+            name = ahead.pop()
+            module = self.module(name)
+            if name in found or (module.serves and classes and not {*module.serves} & {*classes}):
+                continue
+            found[name] = module
+            ahead += module.targets
+        return {name: module for name, module in sorted(found.items()) if not neutral(name)}
+
+    def digest(self, *roots: str, classes: Collection[str] = ()) -> str:
+        """Digest of a closure, whatever its modules are called."""
+        return _hash("\n".join(sorted({module.digest for module in self.closure(*roots, classes=classes).values()})))
+
+
+@cache
+def code() -> Code:
+    """The code of this package as this process has it."""
+    return Code()
+
+
+def neutral(name: str) -> bool:
+    """Whether a module's own code decides no number."""
+    return name.rpartition(".")[2] in NEUTRAL
+
+
+def _serves(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SERVES":
+            yield from ast.literal_eval(node.value)
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes away docstrings."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Pass() if text else self.generic_visit(node)
+
+
+class _Spelling(_Plain):
+    """Takes away docstrings and imports of the package, and calls all of its modules by one name."""
+
+    def __init__(self, code: Code, bindings: dict[str, Use]) -> None:
+        self._code, self._bindings = code, bindings
+        self.uses: list[Use] = []
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        return ast.Pass() if _for_the_checker(node) else self.generic_visit(node)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
+        node.names = [alias for alias in node.names if not _inside(node, alias, self._code.name)]
+        return node if node.names else ast.Pass()
+
+    visit_Import = visit_ImportFrom = _import
+
+    def _chain(self, node: ast.Name | ast.Attribute) -> ast.AST:
+        names, inner = list[str](), node
+        while isinstance(inner, ast.Attribute):
+            names.insert(0, inner.attr)
+            inner = inner.value  # type: ignore[assignment]
+        if not isinstance(inner, ast.Name) or inner.id not in self._bindings:
+            return self.generic_visit(node)
+        use = self._code.origin(self._bindings[inner.id])
+        if use.name:  # an object, which keeps its name
+            return self.generic_visit(node)
+        while names and not use.name:
+            use = self._code.origin(Use(use.target, names.pop(0)))
+        self.uses.append(use)
+        return ast.Name(".".join(["_module", *([use.name] if use.name else []), *names]))
+
+    visit_Name = visit_Attribute = _chain
+
+
+def _inside(node: ast.Import | ast.ImportFrom, alias: ast.alias, root: str) -> bool:
+    name = alias.name if isinstance(node, ast.Import) else node.module or ""
+    return bool(isinstance(node, ast.ImportFrom) and node.level) or name.split(".")[0] == root
+
+
+def _imports(tree: ast.AST, package: str, root: str) -> Iterator[tuple[str, Use]]:
+    """Names that imports of the package bind anywhere in a tree, and what each stands for."""
+    ahead = [tree]
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, ast.If) and _for_the_checker(node):
+            continue
+        ahead += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _inside(node, alias, root):
+                    whole = alias.name if alias.asname else root  # `import a.b` binds a
+                    yield alias.asname or root, Use(whole, "")
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            for alias in node.names:
+                if _inside(node, alias, root):
+                    yield alias.asname or alias.name, Use(".".join([*base, *filter(None, [node.module])]), alias.name)
+
+
+def _for_the_checker(node: ast.If) -> bool:
+    return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _text(tree: ast.AST) -> str:
+    """Code in one spelling, without lines that do nothing."""
+    return "\n".join(line for line in ast.unparse(tree).splitlines() if line.strip() not in ("", "pass"))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def classes_in(value: Any) -> set[type]:
+    """The classes of the frozen dataclasses in a value, at any depth, with those that they inherit from."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (getattr(value, field.name) for field in dataclasses.fields(value))
+        return {each for each in type(value).__mro__ if _tells(each)}.union(*map(classes_in, fields))
+    if isinstance(value, Mapping):
+        return set().union(*map(classes_in, value.values()))
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Tensor):
+        return set().union(*map(classes_in, value))
+    return set()
+
+
+def is_ours(thing: type | FunctionType) -> bool:
+    """Whether a class or function is of this package, whose closure tells what it depends on."""
+    return thing.__module__.partition(".")[0] == PACKAGE.name
+
+
+def digest_outside(thing: type | FunctionType) -> str:
+    """Digest of the source of a class or function from outside, and of its author's others that it uses.
+
+    Plain numbers and texts that it takes from its module count as well.
+
+    Raises:
+        ValueError: its source cannot be read.
+    """
+    texts: dict[str, str] = {}
+    ahead: list[Any] = [thing]
+    while ahead:
+        one = ahead.pop()
+        name = f"{one.__module__}.{one.__qualname__}"
+        if name in texts:
+            continue
+        texts[name] = _text_of(one)
+        if isinstance(one, type):
+            ahead += [base for base in one.__mro__[1:] if _tells(base) and not is_ours(base)]
+        for function in _functions(one):
+            for name, value in _globals_of(function):
+                if isinstance(value, type | FunctionType):
+                    ahead.append(value)
+                else:
+                    texts[name] = repr(value)
+    return _hash("\n".join(f"{name} {text}" for name, text in sorted(texts.items())))
+
+
+def _tells(each: type) -> bool:
+    return each.__module__ not in ("builtins", "typing", "typing_extensions", "abc", "enum")
+
+
+def _functions(thing: type | FunctionType) -> Iterator[FunctionType]:
+    """A function, or those of a class."""
+    for value in vars(thing).values() if isinstance(thing, type) else [thing]:
+        inner = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
+        if isinstance(inner, FunctionType):
+            yield inner
+
+
+def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function takes from its module or from other modules of its author's: functions, classes, plain values."""
+    names, codes = set[str](), [function.__code__]
+    while codes:
+        names |= {*codes[-1].co_names}
+        codes += [const for const in codes.pop().co_consts if isinstance(const, CodeType)]
+    places = {function.__module__: function.__globals__}
+    places |= {m.__name__: vars(m) for m in map(function.__globals__.get, names) if _is_authors(m)}
+    for module, place in places.items():
+        for name in names & place.keys():
+            value = place[name]
+            plain = isinstance(value, int | float | str | tuple) and not isinstance(value, type)
+            if plain or (isinstance(value, type | FunctionType) and _is_authors(sys.modules.get(value.__module__))):
+                yield f"{module}.{name}", value
+
+
+def _is_authors(module: Any) -> bool:
+    """Whether a module is neither of this package nor an installed one."""
+    if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] == PACKAGE.name:
+        return False
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ == "__main__"
+    return not any(Path(file).is_relative_to(place) for place in _installed())
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    return tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
+
+
+def _text_of(thing: type | FunctionType) -> str:
+    """A class's or function's code in one spelling."""
+    try:
+        text = inspect.getsource(thing)
+    except (OSError, TypeError):  # a class of a notebook or of a text handed to Python: where its methods are written
+        text = _class_in_cell(thing)
+    if not text:
+        raise ValueError(
+            f"the source of {thing.__module__}.{thing.__qualname__} cannot be read, so nobody could tell when a stored "
+            "result is out of date: define it in a file or a notebook, or use lintrans.train, which keeps nothing"
+        )
+    try:
+        tree = ast.parse(textwrap.dedent(text))
+    except SyntaxError:  # a lambda amid an expression
+        return text
+    return _text(_Plain().visit(tree))
+
+
+def _class_in_cell(thing: type | FunctionType) -> str:
+    for function in _functions(thing):
+        lines = linecache.getlines(function.__code__.co_filename)
+        for node in ast.walk(ast.parse("".join(lines))) if lines else ():
+            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                return ast.unparse(node)
+    return ""

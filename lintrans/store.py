@@ -7,6 +7,7 @@ beside its place and renamed into it. What the files hold is the business of :mo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,13 +15,13 @@ import math
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,12 +29,11 @@ import platformdirs
 import torch
 
 from .files import locked
-from .sources import digest_of
+from .sources import PACKAGE, is_ours
 
 Payload = TypeVar("Payload")
 
 VARIABLE = "LINTRANS_STORE"
-PACKAGE = Path(__file__).parent
 
 
 def store_path() -> Path:
@@ -50,7 +50,7 @@ def canonical(value: Any) -> Any:
     """A value as JSON that does not depend on the order of anything: frozen dataclasses by class name and fields."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"is": type(value).__name__, **fields}
+        return {"is": name_of(type(value)), **fields}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [canonical(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -65,10 +65,17 @@ def canonical(value: Any) -> Any:
     )
 
 
-@cache
-def sources_digest(modules: tuple[str, ...]) -> str:
-    """Digest of the syntax of some of the library's modules."""
-    return digest_of(PACKAGE / f"{name}.py" for name in modules)
+def name_of(kind: type | FunctionType) -> str:
+    """What a class or function is called in a record; one from outside with its module."""
+    return kind.__qualname__ if is_ours(kind) else f"{kind.__module__}.{kind.__qualname__}"
+
+
+ASIDE = ".damaged-"
+"""Before the name of an entry that was set aside."""
+
+
+class DamagedError(Exception):
+    """A stored result is not what was stored."""
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -113,6 +120,26 @@ class Entry:
         """Its size on disk."""
         return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
+    def check(self) -> None:
+        """Compare the record with the hash, and the files with the record.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        if key_of(self.record["spec"]) != self.key:
+            raise ValueError("its record is that of another result")
+        noted, here = self.record.get("files"), {file.name for file in self.path.iterdir()} - {"record.json"}
+        if not isinstance(noted, dict) or not noted or {*noted} != here:
+            raise ValueError("its files are not those of its record")
+        for name, checksum in noted.items():
+            if _checksum(self.path / name) != checksum:
+                raise ValueError(f"{name} was changed")
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
 
 class Store:
     """A folder of results."""
@@ -126,18 +153,16 @@ class Store:
 
     def entries(self) -> list[Entry]:
         """All experiments that can be read, oldest first."""
-        found = []
-        for folder in self._experiments.glob("*"):
-            if (entry := self._entry(folder)) is not None:
-                found.append(entry)
+        folders = (folder for folder in self._experiments.glob("*") if not folder.name.startswith("."))
+        found = [entry for folder in folders if (entry := self._entry(folder)) is not None]
         return sorted(found, key=lambda entry: (entry.created, entry.key))
 
     @staticmethod
     def _entry(folder: Path) -> Entry | None:
         try:
             entry = Entry(folder, json.loads((folder / "record.json").read_text(encoding="utf-8")))
-            _ = entry.created, entry.device, entry.seconds, entry.title, entry.record["spec"]
-        except (OSError, ValueError, KeyError, TypeError):
+            _ = entry.created, entry.device, entry.seconds, entry.title, entry.record["spec"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return entry
 
@@ -157,14 +182,26 @@ class Store:
         shutil.rmtree(names[key])
 
     def load(self, key: str, read: Callable[[Entry], Payload]) -> tuple[Entry, Payload] | None:
-        """A result, or None where there is none or it cannot be read."""
-        entry = self._entry(self._experiments / key)
-        if entry is None:
+        """A result, or None where there is none.
+
+        Raises:
+            DamagedError: what is there is not what was stored under this hash; it has been set aside.
+        """
+        folder = self._experiments / key
+        if not folder.exists():
             return None
+        entry = self._entry(folder)
         try:
+            if entry is None:
+                raise ValueError("its record cannot be read")
+            entry.check()
             return entry, read(entry)
-        except Exception:  # whatever a damaged file makes its reader raise, the result is computed again
-            return None
+        except Exception as error:  # whatever a damaged file makes its reader raise
+            aside = self._experiments / f"{ASIDE}{key}"
+            with contextlib.suppress(OSError):  # a store that cannot be written
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+            raise DamagedError((str(error) or type(error).__name__).splitlines()[0]) from error
 
     def save(self, key: str, record: dict[str, Any], write: Callable[[Path], None]) -> None:
         """Write a result beside its place, then rename it into it; what lies there, damaged, makes room.
@@ -175,11 +212,12 @@ class Store:
             write: writes its files into a folder.
         """
         self._experiments.mkdir(parents=True, exist_ok=True)
-        made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
+        made: dict[str, Any] = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
         place = self._experiments / key
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._experiments))
         try:
             write(part)
+            made["files"] = {file.name: _checksum(file) for file in sorted(part.iterdir())}
             (part / "record.json").write_text(json.dumps({**record, **made}, indent=1), encoding="utf-8")
             if place.exists():
                 shutil.rmtree(place)
@@ -187,7 +225,7 @@ class Store:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
         """A lock that dies with its process, so that two asking at once compute once; see :func:`~.files.locked`."""
         folder = self.path / "locks"
@@ -208,8 +246,8 @@ class Store:
             if best is None or len(changed) <= best[0]:
                 best = len(changed), [_change(name, other.get(name), flat.get(name)) for name in changed]
         assert best is not None  # there are entries
-        if not best[1]:
-            return "the stored copy is damaged"
+        if not best[1]:  # it was stored between two looks
+            return "it was not stored a moment ago"
         return "; ".join(best[1]) if len(best[1]) <= 3 else "nothing like it is stored"
 
 
@@ -220,10 +258,8 @@ def store() -> Store:
 
 def versions() -> dict[str, str]:
     """Versions that may matter to a number."""
-    from . import __version__
-
     return {
-        "lintrans": __version__,
+        "lintrans": sys.modules[PACKAGE.name].__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -243,6 +279,8 @@ def _flatten(spec: Any, prefix: str = "") -> dict[str, Any]:
 def _change(name: str, old: Any, new: Any) -> str:
     if name == "numerics":
         return "the numerical code changed"
+    if name.startswith("code."):
+        return f"the code of {name.removeprefix('code.')} changed"
     if isinstance(old, list) or isinstance(new, list):
         return f"{name} changed"
     return f"{name} is {new}, not {old}"

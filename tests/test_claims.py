@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans import claims
-from lintrans.claims import State, Unit, Verdict, Word, c1, c1_page, common, ratio_state, rule
+from lintrans.claims import Keys, State, Unit, Verdict, Word, c1, c1_page, common, ratio_state, rule, scorecard
 from lintrans.claims.records import COLUMNS, interval_text
+from lintrans.problems import SETTINGS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import PROTOCOL, SCALES, SETTINGS
+from lintrans.scales import PROTOCOL, SCALES
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
@@ -200,7 +201,7 @@ def test_every_state_has_words(state: State) -> None:
 def test_speed_and_end_loss_may_disagree(loss: State, steps: State, words: str) -> None:
     both = (
         Unit("setting 1", c1.LOSS_RATIO, interval(1, 2, 3), loss),
-        Unit("setting 1, steps to target", c1.STEP_RATIO, interval(2, 4, 6), steps, decides=False),
+        Unit("setting 1, steps to target", c1.STEP_RATIO, interval(2, 4, 6), steps, False, Keys(part="steps")),
     )
     text = c1_page.describe_speed(Verdict("C1", "published", "quick", "adam_vs_sgd", both, rule(both)))
     assert text == f"- Setting 1: {words}; SGD takes 4 [2, 6] times Adam's steps."
@@ -260,11 +261,11 @@ def test_damaged_verdicts_are_left_out(tmp_path: Path) -> None:
 
 def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    verdicts = claims.overview("quick")["verdict"]
+    verdicts = scorecard.overview("quick")["verdict"]
     assert all(set(re.findall(r": ([^;]*)", text)) == {"not judged yet"} for text in verdicts)
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    text = claims.overview("quick").set_index("claim").loc["C1", "verdict"]
+    text = scorecard.overview("quick").set_index("claim").loc["C1", "verdict"]
     assert text == "*published*: not reproduced (under earlier rules: reproduced); *tuned*: not judged yet"
     box = verdict().markdown()
     assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")

@@ -16,7 +16,7 @@ from lintrans.claims.c16 import FEATURES, Behaviour
 from lintrans.claims.rules import Unit
 from lintrans.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import ATTENTION, ATTENTION_PROTOCOL, PROTOCOL, attention
+from lintrans.scales import ATTENTION, ATTENTION_PROTOCOL, PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
@@ -83,10 +83,10 @@ def test_a_loss_that_is_never_reached_is_censored() -> None:
 
 
 def test_deviations() -> None:
-    short = c13.judge("paper", histories(), attention("paper")).deviations
+    short = c13.judge("paper", histories(), ATTENTION("paper")).deviations
     assert "batches of 250 prompts instead of 1,000" in short
     assert c13.behaviour_deviations(ATTENTION_PROTOCOL) == (c13.FIRST_HALF,)
-    assert len(c13.behaviour_deviations(attention("quick"))) > 5
+    assert len(c13.behaviour_deviations(ATTENTION("quick"))) > 5
     assert c13_page.deviations_text(()) == ""
     assert c13_page.deviations_text(("a", "b")).endswith("- a\n- b")
 
@@ -103,10 +103,10 @@ def test_budgets() -> None:
             assert set(training.rates) <= set(PROTOCOL.rates)
         steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))
         assert {*budget.sparse.curvature.probes, *budget.sparse.curvature.judged} <= steps
-    longer = c13.changed(attention("paper"), seeds=3, steps=500)
+    longer = c13.changed(ATTENTION("paper"), seeds=3, steps=500)
     assert {b.seeds for b in (longer.sparse.training, longer.full, longer.sparse.noise)} == {3}
     assert {b.steps for b in (longer.sparse.training, longer.full)} == {500}
-    assert c13.changed(attention("paper")) == attention("paper")
+    assert c13.changed(ATTENTION("paper")) == ATTENTION("paper")
 
 
 def test_problems_differ_in_attention_alone() -> None:
@@ -168,7 +168,7 @@ def test_survival() -> None:
 def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick scale, smaller: every kind of attention through every instrument."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    quick = c13.changed(attention("quick"), seeds=2)
+    quick = c13.changed(ATTENTION("quick"), seeds=2)
     budget = replace(quick, full=replace(quick.full, settings=(FULL_LINEAR, HEADS[1])))
     measured = c13.measure(budget)
     verdict = c13.judge("quick", measured.histories, budget)

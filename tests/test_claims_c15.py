@@ -9,22 +9,21 @@ import pandas as pd
 import pytest
 
 import lintrans as lt
-from lintrans import claims
-from lintrans.claims import State, Unit, Verdict, Word, c15, c15_page
+from lintrans.claims import Keys, State, Unit, Verdict, Word, c15, c15_page, scorecard
 from lintrans.claims.c16 import FEATURES, Behaviour
 from lintrans.problems import PROBLEMS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
+from lintrans.scales import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 AGREES = {State.YES: 2.0, State.WEAK: 1.1, State.NULL: 1.0, State.REV: 0.5, State.UNDECIDED: 1.2}
 
 
-def unit(case: str, state: State, decides: bool = True, p: float = 0.001) -> Unit:
+def unit(case: str, state: State, decides: bool = True, p: float = 0.001, step: int | None = None) -> Unit:
     estimate = AGREES.get(state)
     interval = None if estimate is None else Interval(estimate, 0.9 * estimate, 1.1 * estimate, p, 5)
-    return Unit(case, "a statistic", interval, state, decides)
+    return Unit(case, "a statistic", interval, state, decides, Keys(step=step))
 
 
 def found(**states: tuple[State, ...]) -> dict[str, Behaviour]:
@@ -32,7 +31,8 @@ def found(**states: tuple[State, ...]) -> dict[str, Behaviour]:
     made = {}
     for claim in FEATURES:
         given = states.get(claim, (YES, YES) if claim == "C3" else (YES,))
-        units = [unit(f"{claim}, step {k}" if len(given) > 1 else claim, state) for k, state in enumerate(given)]
+        steps = range(len(given)) if len(given) > 1 else [None]
+        units = [unit(claim, state, step=step) for step, state in zip(steps, given, strict=True)]
         made[claim] = Behaviour((*units, unit(f"{claim}, beside", NULL, decides=False)))
     return made
 
@@ -112,7 +112,7 @@ def test_scales_say_what_they_lack() -> None:
 
 
 def test_the_claim_is_registered() -> None:
-    assert claims.CLAIMS["C15"] is c15
+    assert scorecard.CLAIMS["C15"] is c15
     setting = PROBLEMS[c15.NAME]
     assert (setting.lr["sgd"], setting.lr["adam"], setting.clip) == (0.05, 0.01, 1.0)
 

@@ -16,11 +16,21 @@ import lintrans as lt
 from lintrans.budgets import NoiseBudget
 from lintrans.claims import State, Unit, Verdict, Word, c2, c2_page, rule
 from lintrans.diagnostics.noise import STATISTICS
-from lintrans.settings import NOISE, NOISE_PROTOCOL, noise
+from lintrans.scales import NOISE, NOISE_PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
-TINY = NoiseBudget(("1",), 2, 12, 5, 50, (2, 3), (1, 2), 2, 10, 5)
+TINY = NoiseBudget(
+    settings=("1",),
+    seeds=2,
+    samples=12,
+    batch=5,
+    reference=50,
+    batches=(2, 3),
+    steps=(1, 2),
+    trained_seeds=2,
+    trained_samples=10,
+)
 
 
 def made_up(excess: list[float]) -> pd.DataFrame:
@@ -81,7 +91,7 @@ def test_deviations_are_named() -> None:
         "minibatches of 2,000 prompts instead of 1,000",
     )
     assert c2.deviations(NOISE["paper"], NOISE_PROTOCOL) == ()
-    assert c2.deviations(noise("quick"), NOISE_PROTOCOL)
+    assert c2.deviations(NOISE("quick"), NOISE_PROTOCOL)
 
 
 def test_budgets_can_be_changed() -> None:

@@ -15,12 +15,12 @@ from scipy import stats
 
 import lintrans as lt
 from lintrans import claims
-from lintrans.claims import State, Unit, Verdict, Word, c3, c3_page, c4, c4_page, c5, c5_page, rule
+from lintrans.claims import Keys, State, Unit, Verdict, Word, c3, c3_page, c4, c4_page, c5, c5_page, rule, scorecard
 from lintrans.claims.c3 import CONVENTIONS, PUBLIC
 from lintrans.claims.common import CURVATURE_ASKED, curvature_deviations, paired, rules_digest
 from lintrans.claims.rules import correlation_state, share_state, table_of
 from lintrans.protocol import COARSE_LOSS, LOSS
-from lintrans.settings import CURVATURE, CURVATURE_PROTOCOL, SCALES
+from lintrans.scales import CURVATURE, CURVATURE_PROTOCOL, SCALES
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
@@ -160,7 +160,7 @@ def test_c3_passes_where_sgds_is_larger_under_every_convention() -> None:
     assert len(verdict.units) == 6 + 6 * 3 + 3
     assert verdict.ruling.word is Word.REPRODUCED
     assert c3.robust(verdict)
-    assert verdict.rules == judge3({}).rules == rules_digest("c3") != rules_digest("c4")
+    assert verdict.rules == judge3({}).rules == rules_digest(c3.__name__) != rules_digest(c4.__name__)
 
 
 @pytest.mark.parametrize(("ratio", "state"), [(0.5, REV), (1.0, NULL)])
@@ -590,7 +590,7 @@ def test_c5_shows_every_measure_of_both_optimizers_and_a_bound() -> None:
 def one_unit(case: str, state: State, **options: Any) -> Verdict:
     """A verdict of one unit, with the numbers 0.25 [0.125, 0.5] where there are any."""
     numbers = None if state is MISSING else interval(0.125, 0.25, 0.5)
-    unit = Unit(case, "statistic", numbers, state)
+    unit = Unit(case, "statistic", numbers, state, keys=Keys(part="speed" if case == c4.SECOND_HALF else None))
     return Verdict("C0", "published", "quick", "chapter", (unit, *options.get("beside", ())), rule([unit]))
 
 
@@ -719,19 +719,19 @@ def test_units_as_a_table() -> None:
 
 def test_cards_of_judged_and_unjudged_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    expected = [(name, reading) for name, claim in claims.CLAIMS.items() for reading in claim.READINGS]
-    empty = claims.cards("quick")
+    expected = [(name, reading) for name, claim in scorecard.CLAIMS.items() for reading in claim.READINGS]
+    empty = scorecard.cards("quick")
     assert len(empty) == len(expected)
     for card, (name, reading) in zip(empty, expected, strict=True):
         assert card.table is None
-        assert card.text.startswith(f"**{name}, {reading} reading.** {claims.CLAIMS[name].SENTENCE} Not judged yet")
-        assert f"{{doc}}`{claims.CLAIMS[name].CHAPTER}`" in card.text
+        assert card.text.startswith(f"**{name}, {reading} reading.** {scorecard.CLAIMS[name].SENTENCE} Not judged yet")
+        assert f"{{doc}}`{scorecard.CLAIMS[name].CHAPTER}`" in card.text
     short = replace(CURVATURE_PROTOCOL, seeds=4)
     verdict = replace(judge3({name: conditions(2.0) for name in "12"}, budget=short), scale="quick")
     claims.record(verdict)
     claims.record(replace(judge5({name: norms("drift") for name in "123"}), scale="quick", reading="tuned"))
     claims.record(replace(judge4(1.0, 1.0), scale="paper"))
-    made = dict(zip(expected, claims.cards("quick"), strict=True))
+    made = dict(zip(expected, scorecard.cards("quick"), strict=True))
     card = made["C3", "published"]
     assert "Verdict: **not measurable here**." in card.text
     assert f"{{numref}}`{c3.FIGURE}`" in card.text
@@ -751,17 +751,17 @@ def test_cards_of_judged_and_unjudged_claims(monkeypatch: pytest.MonkeyPatch, tm
     assert tuned.table["state"].tolist() == ["WEAK"] * 3
     assert made["C3", "tuned"].table is None
     assert made["C4", "published"].table is None  # judged at another scale
-    words = claims.overview("quick").set_index("claim")["verdict"]
+    words = scorecard.overview("quick").set_index("claim")["verdict"]
     assert words["C3"] == "*published*: not measurable here; *tuned*: not judged yet"
     assert words["C4"] == "*published*: not judged yet; *tuned*: not judged yet"
-    paper = claims.overview("paper").set_index("claim")["verdict"]
+    paper = scorecard.overview("paper").set_index("claim")["verdict"]
     assert paper["C4"] == "*published*: reproduced; *tuned*: not judged yet"
 
 
 def test_cards_of_what_was_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
     claims.record(replace(judge5({}), scale="quick"))
-    [table] = [card.table for card in claims.cards("quick") if card.table is not None]
+    [table] = [card.table for card in scorecard.cards("quick") if card.table is not None]
     assert table["estimate [95% interval]"].tolist() == ["no number"] * 3
 
 

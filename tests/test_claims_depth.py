@@ -18,7 +18,7 @@ from lintrans.claims import State, Unit, Word, c9, c10, c11, c12, depth, depth_p
 from lintrans.claims.c3 import CONVENTIONS, MATCHED, PUBLIC
 from lintrans.figures import depth as figures
 from lintrans.protocol import COARSE_LOSS, LOSS, Judged, end_steps
-from lintrans.settings import DEPTH_BUDGETS, DEPTH_PROTOCOL
+from lintrans.scales import DEPTH_BUDGETS, DEPTH_PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State

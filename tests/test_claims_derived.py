@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,10 @@ from conftest import ROOT
 
 from lintrans import claims
 from lintrans.chapters import pages
-from lintrans.claims import State, Unit, Verdict, c8, c17, rule, scorecard
+from lintrans.claims import Keys, Ruling, State, Unit, Verdict, Word, c8, c17, contradictions, rule, scorecard
 from lintrans.claims.c17 import INPUTS
-from lintrans.claims.records import verdict_records
+from lintrans.claims.records import keys_of, verdict_records
+from lintrans.claims.rules import word_of
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
@@ -124,14 +128,11 @@ def test_words(tmp_path: Path) -> None:
 
 
 def test_claims_stand_in_order_and_have_what_pages_need() -> None:
-    numbers = [int(name[1:]) for name in claims.CLAIMS]
+    numbers = [int(name[1:]) for name in scorecard.CLAIMS]
     assert numbers == sorted(numbers)
-    modules = {path.stem for path in Path(claims.__file__).parent.glob("c[0-9]*.py")}
-    assert {name.lower() for group in scorecard.GROUPS.values() for name in group} == {
-        m for m in modules if m[1:].isdigit()
-    }
+    assert scorecard.GROUPS == ("behaviours", "causes")
     in_book = {Path(page).name for page in pages(ROOT)}
-    for name, claim in claims.CLAIMS.items():
+    for name, claim in scorecard.CLAIMS.items():
         assert name == claim.CLAIM
         assert claim.SENTENCE.endswith(".")
         assert set(claim.READINGS) <= {"published", "tuned", "init"}
@@ -140,14 +141,93 @@ def test_claims_stand_in_order_and_have_what_pages_need() -> None:
         assert not claim.FIGURE or f"name: {claim.FIGURE}\n" in text
 
 
+def test_a_claim_is_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing else names it: a module c99 in the package is on the scorecard, and what it rests on is known."""
+    names = {"CLAIM": "C99", "SENTENCE": "It holds.", "CHAPTER": "x", "FIGURE": "", "READINGS": ("tuned",)}
+    lines = [f"{name} = {value!r}" for name, value in {**names, "GROUP": "causes"}.items()]
+    lines += ["from lintrans.claims.common import Basis", 'BASIS = Basis(("1",), ("noise",))']
+    (tmp_path / "c99.py").write_text("\n".join(lines))
+    monkeypatch.setattr(claims, "__path__", [*claims.__path__, str(tmp_path)])
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    found = scorecard.find_claims()
+    sys.modules.pop("lintrans.claims.c99")
+    del claims.c99  # type: ignore[attr-defined]
+    assert [*found] == [*scorecard.CLAIMS, "C99"]
+    for module in (scorecard, contradictions):
+        monkeypatch.setattr(module, "CLAIMS", found)
+    assert scorecard.overview("quick", "causes")["claim"].iloc[-1] == "C99"
+    assert contradictions.basis("C99").problems == ("1",)
+
+
+PARSING = {
+    "partition", "rpartition", "split", "rsplit", "startswith", "endswith", "removeprefix", "removesuffix", "find",
+    "index", "search", "match", "fullmatch", "findall", "sub",
+}  # fmt: skip
+TEXTS = {"case", "statistic"}
+
+
+def texts_in(node: ast.AST) -> bool:
+    """Whether code speaks of the text of a case or of a statistic: ``unit.case``, ``case``, ``row["case"]``."""
+    return any(
+        (isinstance(each, ast.Attribute) and each.attr in TEXTS)
+        or (isinstance(each, ast.Name) and each.id in TEXTS)
+        or (isinstance(each, ast.Constant) and each.value in TEXTS)
+        for each in ast.walk(node)
+    )
+
+
+def parses(node: ast.AST) -> bool:
+    """Whether code reads something out of such a text: it calls a method that takes texts apart, or asks for a part."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PARSING:
+        return any(texts_in(each) for each in (node.func.value, *node.args))
+    asks = isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn)
+    return asks and isinstance(node.comparators[0], ast.Attribute | ast.Name) and texts_in(node.comparators[0])
+
+
+def test_nothing_reads_the_text_of_a_case() -> None:
+    """Keys of a unit are for code, its texts for people."""
+    for text in ('case.partition(",")', 'unit.case.endswith("x")', '"along" not in unit.case', "re.search(x, case)"):
+        assert any(parses(node) for node in ast.walk(ast.parse(text))), text
+    sources = [path for folder in ("claims", "figures") for path in (ROOT / "lintrans" / folder).glob("*.py")]
+    assert len(sources) > 30
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.expr) and parses(node)
+    ]
+    assert not found
+
+
+def test_records_say_what_a_case_is_about(tmp_path: Path) -> None:
+    """Also where they were kept before they did."""
+    keys = Keys(("3", "sphere"), 750, "adam", "r_lower", "growth", "C3")
+    units = (Unit("a", "ratio", None, REV, keys=keys), Unit("b", "ratio", None, NULL))
+    store = kept(tmp_path, Verdict("C1", "tuned", "paper", "x", units, rule(units), (), "r"))
+    [record] = verdict_records("paper", store).values()
+    assert keys_of(record) == [keys, Keys()]
+    assert [*contradictions.contradictions("paper", store)[0].keys] == [keys, Keys()]
+    path = next(tmp_path.rglob("*.json"))
+    content = json.loads(path.read_text())
+    del content["now"]["keys"]
+    path.write_text(json.dumps(content))
+    assert contradictions.contradictions("paper", store)[0].keys == (Keys(), Keys())
+
+
+@pytest.mark.parametrize("word", Word)
+def test_a_verdict_is_known_by_its_text(word: Word) -> None:
+    for ruling in (Ruling(word), Ruling(word, ("not reproduced", "b"), undecided=True)):
+        assert word_of(str(ruling)) is word
+
+
 def test_groups_hold_every_claim_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    parts = [claims.overview("quick", group)["claim"].tolist() for group in scorecard.GROUPS]
-    assert [*itertools.chain(*parts)] == list(claims.CLAIMS) == claims.overview("quick")["claim"].tolist()
-    counts = [len(claims.cards("quick", group)) for group in scorecard.GROUPS]
-    assert sum(counts) == len(claims.cards("quick"))
+    parts = [scorecard.overview("quick", group)["claim"].tolist() for group in scorecard.GROUPS]
+    assert [*itertools.chain(*parts)] == list(scorecard.CLAIMS) == scorecard.overview("quick")["claim"].tolist()
+    counts = [len(scorecard.cards("quick", group)) for group in scorecard.GROUPS]
+    assert sum(counts) == len(scorecard.cards("quick"))
     with pytest.raises(ValueError, match="group = 'cause' is not one of"):
-        claims.overview("quick", "cause")
+        scorecard.overview("quick", "cause")
 
 
 def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,7 +235,7 @@ def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyP
     for verdict in [*all_of(YES), gap(YES)]:
         claims.record(verdict)
     c17.derive("paper")
-    cards = [card for card in claims.cards("paper", "causes") if card.text.startswith("**C17, tuned")]
+    cards = [card for card in scorecard.cards("paper", "causes") if card.text.startswith("**C17, tuned")]
     [card] = cards
     assert "Verdict: **reproduced**. Judged " in card.text
     assert "numref" not in card.text

@@ -14,7 +14,7 @@ from lintrans.claims import State, Verdict, Word, c14, larger_page
 from lintrans.diagnostics import noise
 from lintrans.problems import LARGER, PROBLEMS
 from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
-from lintrans.settings import LARGER_BUDGETS, LARGER_PROTOCOL
+from lintrans.scales import LARGER_BUDGETS, LARGER_PROTOCOL
 
 SPREAD = (1.0, 1.1, 0.95, 1.05)
 STEPS = 200

@@ -16,8 +16,8 @@ from lintrans import figures, protocol
 from lintrans.budgets import TuningBudget
 from lintrans.claims import rates, rates_page
 from lintrans.claims.rates import FACTOR, SHARES, Searches, basin, basins, choices, speeds
+from lintrans.problems import SETTINGS
 from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Judged, Tuning, end_steps
-from lintrans.settings import SETTINGS
 
 INF = math.inf
 RATES = (0.01, 0.1, 1.0)

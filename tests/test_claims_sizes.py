@@ -16,7 +16,7 @@ from lintrans.claims import State, Unit, Word, c16, c16_page
 from lintrans.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.figures.sizes import MARKS
 from lintrans.problems import PROBLEMS, SIZES
-from lintrans.settings import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL, sizes
+from lintrans.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
@@ -119,7 +119,7 @@ def test_sizes_are_setting_1_in_all_else() -> None:
 
 
 def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
-    own, whole = sizes("paper").training, SCALES["paper"]
+    own, whole = SIZE_BUDGETS("paper").training, SCALES["paper"]
     for field in ("rates", "clips", "tuning_seeds", "screening", "batch", "tuning_blocks"):
         assert getattr(own, field) == getattr(whole, field)
 
@@ -135,10 +135,42 @@ def test_every_word_has_a_mark() -> None:
 
 
 TINY = SizeBudget(
-    TuningBudget(("L = 1, d = 5", "1"), 20, 2, 20, 1, 5, 5, (0.01, 0.2, 5.0), (1.0,), (1000,), 20, 1, 1),
-    CurvatureBudget(2, (10, 15), (10, 15), 5, 5, (5, 20, 5), (), 0, 0, 1),
-    NoiseBudget(("L = 1, d = 5", "1"), 2, 10, 20, 100, (), (), 0, 0, 1),
-    5,
+    training=TuningBudget(
+        settings=("L = 1, d = 5", "1"),
+        steps=20,
+        seeds=2,
+        batch=20,
+        blocks=1,
+        every=5,
+        rates=(0.01, 0.2, 5.0),
+        clips=(1.0,),
+        tuning_seeds=(1000,),
+        screening=20,
+        finalists=1,
+        tuning_blocks=1,
+    ),
+    curvature=CurvatureBudget(
+        seeds=2,
+        probes=(10, 15),
+        judged=(10, 15),
+        settled=5,
+        every=5,
+        spectral=(5, 20, 5),
+        rates=(),
+        grid_steps=0,
+        grid_seeds=0,
+    ),
+    noise=NoiseBudget(
+        settings=("L = 1, d = 5", "1"),
+        seeds=2,
+        samples=10,
+        batch=20,
+        reference=100,
+        batches=(),
+        steps=(),
+        trained_seeds=0,
+        trained_samples=0,
+    ),
 )
 
 

@@ -16,9 +16,9 @@ import torch
 from scipy import stats
 
 import lintrans as lt
-from lintrans import claims, protocol
+from lintrans import protocol
 from lintrans.budgets import CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
-from lintrans.claims import State, Unit, Verdict, Word, c6, c7, c8, rule, tails, tails_page
+from lintrans.claims import Keys, State, Unit, Verdict, Word, c6, c7, c8, rule, scorecard, tails, tails_page
 from lintrans.claims.c3 import CONVENTIONS
 from lintrans.claims.common import CURVATURE_ASKED
 from lintrans.claims.records import record, verdict_records
@@ -26,7 +26,7 @@ from lintrans.claims.tails import Levels, Trend
 from lintrans.diagnostics import along
 from lintrans.problems import PROBLEMS, TAIL_FAMILIES
 from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Tuning, end_steps
-from lintrans.settings import CURVATURE_PROTOCOL, NOISE_PROTOCOL, PROTOCOL, RATES, SCALES, TAILS
+from lintrans.scales import CURVATURE_PROTOCOL, NOISE_PROTOCOL, PROTOCOL, RATES, SCALES, TAILS
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
@@ -422,12 +422,12 @@ def test_verdicts_are_kept_with_the_unit_that_c17_reads(tmp_path: Path) -> None:
 
 def test_claims_are_on_the_scorecard() -> None:
     for name in ("C6", "C7", "C8"):
-        claim = claims.CLAIMS[name]
-        assert claims.CLAIMS[claim.CLAIM] is claim
+        claim = scorecard.CLAIMS[name]
+        assert scorecard.CLAIMS[claim.CLAIM] is claim
         assert claim.CHAPTER.endswith("heavy_tails")
         assert claim.FIGURE.startswith("fig-tails-")
     chapter = (Path(__file__).parents[1] / "book" / "heavy_tails.md").read_text("utf-8")
-    assert all(f"name: {claims.CLAIMS[name].FIGURE}\n" in chapter for name in ("C6", "C7", "C8"))
+    assert all(f"name: {scorecard.CLAIMS[name].FIGURE}\n" in chapter for name in ("C6", "C7", "C8"))
 
 
 # The page
@@ -437,15 +437,15 @@ def test_claims_are_on_the_scorecard() -> None:
 def test_every_state_has_words(state: State) -> None:
     found = None if state is MISSING else interval(1.0, 2.0, 3.0)
     for describe, cases in (
-        (tails_page.describe_noise, [c6.CASE]),
-        (tails_page.describe_condition, [c7.CASE]),
-        (tails_page.describe_speed, ["SGD", c8.GROWTH]),
+        (tails_page.describe_noise, [Keys(tails.PAIR)]),
+        (tails_page.describe_condition, [Keys(tails.PAIR)]),
+        (tails_page.describe_speed, [Keys(optimizer="sgd"), Keys(part="growth")]),
     ):
-        units = tuple(Unit(case, "r", found, state) for case in cases)
+        units = tuple(Unit("case", "r", found, state, keys=keys) for keys in cases)
         text = describe(Verdict("C6", "init", "quick", "heavy_tails", units, rule(units)))
         assert ("2 [1, 3]" in text) == (state is not MISSING)
     if state in (YES, REV, UNDECIDED, MISSING):
-        unit = Unit(c8.GAP_CASE, "D", found, state)
+        unit = Unit(c8.GAP_CASE, "D", found, state, keys=Keys(part="gap"))
         assert tails_page.describe_speed(Verdict("C8", "tuned", "quick", "heavy_tails", (unit,), rule([unit])))
 
 
@@ -543,10 +543,35 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def test_levels_are_measured(small: None) -> None:
     """Every level by every statistic; a level that a claim judges keeps that claim's noise, others have less."""
-    training = TuningBudget((), 20, 2, 10, 1, 5, 10, RATES, (1.0,), (1000,), 20, 1, 1)
-    budget = TailBudget(training, (10, 20), 2, 8, 5)
-    curvature = CurvatureBudget(3, (0,), (), 10, 10, (0, 0, 1), (), 0, 0, 5)
-    noise = NoiseBudget((), 3, 12, 5, 50, (), (), 0, 0, 5)
+    training = TuningBudget(
+        settings=(),
+        steps=20,
+        seeds=2,
+        batch=10,
+        blocks=1,
+        every=10,
+        rates=RATES,
+        clips=(1.0,),
+        tuning_seeds=(1000,),
+        screening=20,
+        finalists=1,
+        tuning_blocks=1,
+    )
+    budget = TailBudget(training=training, probes=(10, 20), noise_seeds=2, noise_samples=8)
+    curvature = CurvatureBudget(
+        seeds=3, probes=(0,), judged=(), settled=10, every=10, spectral=(0, 0, 1), rates=(), grid_steps=0, grid_seeds=0
+    )
+    noise = NoiseBudget(
+        settings=(),
+        seeds=3,
+        samples=12,
+        batch=5,
+        reference=50,
+        batches=(),
+        steps=(),
+        trained_seeds=0,
+        trained_samples=0,
+    )
     levels = tails.measure(budget, curvature, noise)
     assert {name: len(table) for name, table in levels.noise.items()} == {"tail 10": 2, "3": 3}
     assert set(levels.tunings) == set(levels.histories) == {"tail 10", "3"}

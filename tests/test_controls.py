@@ -15,10 +15,10 @@ import lintrans as lt
 from lintrans import controls
 from lintrans.budgets import ControlBudget
 from lintrans.controls import Controls
+from lintrans.problems import SETTINGS
 from lintrans.protocol import LOSS, end_steps, end_values
-from lintrans.settings import SETTINGS
 
-TINY = ControlBudget(steps=10, seeds=2, batch=20, blocks=1, seconds=1)
+TINY = ControlBudget(steps=10, seeds=2, batch=20, blocks=1)
 ARMS = [
     "adam",
     "adam, beta2 = 0.99",
@@ -56,7 +56,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Loss], dict[str, Control
 
     def make(loss: Loss) -> dict[str, Controls]:
         monkeypatch.setattr(controls, "experiment", fake(loss))
-        return controls.controls(("1", "3"), ControlBudget(100, 4, 10, 1, 1))
+        return controls.controls(("1", "3"), ControlBudget(steps=100, seeds=4, batch=10, blocks=1))
 
     return make
 
@@ -101,7 +101,7 @@ def test_ratios_are_those_to_the_published_arm_of_the_same_optimizer(found: Any)
         return factor(arm) * (1 + 0.1 * seed) * (1.01**seed if arm not in ("sgd", "adam") else 1.0)
 
     table = controls.ratios(found(loss))
-    assert list(table.columns) == ["setting", "arm", "estimate", "low", "high", "lost", "lost_base", "seeds"]
+    assert list(table.columns) == ["setting", "arm", "label", "estimate", "low", "high", "lost", "lost_base", "seeds"]
     assert table.groupby("setting")["arm"].apply(set).to_dict() == {"1": BESIDE, "3": BESIDE}
     own = rows(table[table["setting"] == "1"])
     logs = math.log(3.0) + math.log(1.01) * np.arange(4)

@@ -21,7 +21,7 @@ from lintrans.figures.style import LARGEST
 from lintrans.probes import TypicalLoss
 from lintrans.problems import PROBLEMS
 from lintrans.random import Stream
-from lintrans.settings import DEPTH_BUDGETS
+from lintrans.scales import DEPTH_BUDGETS
 
 MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
 

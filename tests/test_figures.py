@@ -18,11 +18,12 @@ from matplotlib.text import Text
 import lintrans as lt
 from lintrans import figures, protocol
 from lintrans.budgets import Budget
+from lintrans.problems import SETTINGS
 from lintrans.protocol import Choice, Tuning
-from lintrans.settings import PAPER_SEEDS, SETTINGS
+from lintrans.scales import PAPER_SEEDS
 from lintrans.statistics import geometric_ratio
 
-BUDGET = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)
+BUDGET = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
 
 
 def svg(figure: Figure) -> str:

@@ -18,9 +18,10 @@ from torch import Tensor
 import lintrans as lt
 from lintrans import claims, double_check, figures, independent, settings
 from lintrans.budgets import ComparisonBudget
-from lintrans.claims import State, Unit, Verdict, c8, c14, c17, rule
+from lintrans.claims import Keys, State, Unit, Verdict, c14, rule, rules, scorecard
 from lintrans.claims import double_check_page as words
-from lintrans.claims.contradictions import Basis, Contradiction, basis, contradictions, missing
+from lintrans.claims.common import Basis
+from lintrans.claims.contradictions import Contradiction, basis, contradictions, missing
 from lintrans.engines import compiling
 from lintrans.engines.reference import ReferenceEngine
 from lintrans.models import TensorModel
@@ -31,7 +32,18 @@ from lintrans.runs import Run, Runs
 from lintrans.statistics import Interval
 from lintrans.store import Store
 
-TINY = ComparisonBudget(("1",), ("noise", "curvature"), 4, 2, 10, 1, 5, 10, 20, 1200)
+TINY = ComparisonBudget(
+    problems=("1",),
+    measures=("noise", "curvature"),
+    steps=4,
+    seeds=2,
+    batch=10,
+    blocks=1,
+    prompts=5,
+    noise_batch=10,
+    samples=20,
+    reference=1200,
+)
 RATES = {"sgd": 0.02, "adam": 0.005}
 
 
@@ -317,7 +329,7 @@ def test_all_that_verdicts_rest_on_is_computed_twice() -> None:
         for group in settings.double_check("paper").groups
         for problem in group.problems
     }
-    for claim in claims.CLAIMS:
+    for claim in scorecard.CLAIMS:
         own = basis(claim)
         for problem in own.problems:
             assert set(own.statistics) <= compared[problem], (claim, problem)
@@ -355,8 +367,8 @@ def test_published_rates_where_there_are_any() -> None:
 # --- contradictions ---
 
 
-def unit(case: str, state: State, decides: bool = True) -> Unit:
-    return Unit(case, "ratio", Interval(2.0, 1.5, 2.5, 0.001, 12), state, decides)
+def unit(case: str, state: State, decides: bool = True, keys: Keys = rules.NO_KEYS) -> Unit:
+    return Unit(case, "ratio", Interval(2.0, 1.5, 2.5, 0.001, 12), state, decides, keys)
 
 
 def kept(folder: Path, claim: str, reading: str, *units: Unit) -> None:
@@ -393,39 +405,40 @@ def test_contradictions_are_read_from_the_store(tmp_path: Path) -> None:
 
 
 BOTH = ("sgd", "adam")
+DEEP = ("depth 2", "depth 4", "depth 6", "depth 8")
 
 
 @pytest.mark.parametrize(
-    ("claim", "case", "expected"),
+    ("claim", "keys", "expected"),
     [
-        ("C1", "setting 2", Basis(("2",), ("loss_ratio",))),
-        ("C3", "setting 3, step 750", Basis(("3",), ("condition",))),
-        ("C4", "smoothness and speed", Basis(("1", "2", "3"), ("smoothness", "loss_ratio"))),
-        ("C6", "setting 3 against sphere", Basis(("3", "sphere"), ("noise",))),
-        ("C8", "SGD", Basis(("3", "sphere"), ("sgd",))),
-        ("C8", c8.GAP_CASE, Basis(("3", "sphere"), BOTH)),
-        ("C9", "L = 4 to 6", Basis(("depth 4", "depth 6"), ("loss_ratio",))),
-        ("C10", "Adam from L = 2 to 4", Basis(("depth 2", "depth 4"), ("adam",))),
-        ("C11", "L = 8 against 2", Basis(("depth 2", "depth 8"), ("noise",))),
-        ("C11", "L = 6, 8 against 2, 4", Basis(("depth 2", "depth 4", "depth 6", "depth 8"), ("noise",))),
-        ("C12", "L = 8 against 2", Basis(("depth 2", "depth 8"), ("condition",))),
-        ("C13", "softmax, SGD", Basis(("linear", "softmax"), ("sgd",))),
-        ("C13", "softmax, visible keys, Adam", Basis(("linear", "softmax-visible"), ("adam",))),
-        ("C14", c14.GAP, Basis((LARGER.name,), ("loss_ratio",))),
-        ("C14", c14.NOISE, Basis((LARGER.name,), ("noise",))),
-        ("C15", "C3: lower R_med", Basis((NONLINEAR.name,), ("condition",))),
-        ("C16", "L = 2, d = 5", Basis(("depth 2",), tuple(double_check.STATISTICS))),
-        ("C16", "L = 1, d = 2", Basis(("L = 1, d = 2",), tuple(double_check.STATISTICS))),
-        ("C17", "C6", Basis(("3", "sphere"), ("noise",))),
-        ("C17", c17.GAP, Basis(("3", "sphere"), BOTH)),
+        ("C1", Keys(("2",)), Basis(("2",), ("loss_ratio",))),
+        ("C3", Keys(("3",), 750, convention="r_lower"), Basis(("3",), ("condition",))),
+        ("C4", Keys(part="speed"), Basis(("1", "2", "3"), ("smoothness", "loss_ratio"))),
+        ("C6", Keys(("3", "sphere")), Basis(("3", "sphere"), ("noise",))),
+        ("C8", Keys(("3", "sphere"), optimizer="sgd"), Basis(("3", "sphere"), ("sgd",))),
+        ("C8", Keys(("3", "sphere"), part="gap"), Basis(("3", "sphere"), BOTH)),
+        ("C9", Keys(("depth 6", "depth 4")), Basis(("depth 4", "depth 6"), ("loss_ratio",))),
+        ("C10", Keys(("depth 2", "depth 4"), optimizer="adam"), Basis(("depth 2", "depth 4"), ("adam",))),
+        ("C11", Keys(("depth 2", "depth 8")), Basis(("depth 2", "depth 8"), ("noise",))),
+        ("C11", Keys(DEEP), Basis(DEEP, ("noise",))),
+        ("C12", Keys(("depth 2", "depth 8"), convention="r_lower"), Basis(("depth 2", "depth 8"), ("condition",))),
+        ("C13", Keys(("softmax", "linear"), optimizer="sgd"), Basis(("linear", "softmax"), ("sgd",))),
+        ("C13", Keys(("softmax-visible", "linear"), optimizer="adam"), Basis(("linear", "softmax-visible"), ("adam",))),
+        ("C14", Keys((LARGER.name,), claim="C1"), Basis((LARGER.name,), ("loss_ratio",))),
+        ("C14", Keys((LARGER.name,), claim="C2"), Basis((LARGER.name,), ("noise",))),
+        ("C15", Keys((NONLINEAR.name,), claim="C3"), Basis((NONLINEAR.name,), ("condition",))),
+        ("C16", Keys(("depth 2",)), Basis(("depth 2",), tuple(double_check.STATISTICS))),
+        ("C16", Keys(("L = 1, d = 2",)), Basis(("L = 1, d = 2",), tuple(double_check.STATISTICS))),
+        ("C17", Keys(claim="C6"), Basis(("3", "sphere"), ("noise",))),
+        ("C17", Keys(claim="C8"), Basis(("3", "sphere"), BOTH)),
     ],
 )
-def test_what_a_case_rests_on(claim: str, case: str, expected: Basis) -> None:
-    assert basis(claim, case) == expected
+def test_what_a_case_rests_on(claim: str, keys: Keys, expected: Basis) -> None:
+    assert basis(claim, keys) == expected
 
 
 def test_every_claim_has_a_basis() -> None:
-    assert {*claims.contradictions.BASES, c17.CLAIM} == set(claims.CLAIMS)
+    assert all(basis(name).problems and basis(name).statistics for name in scorecard.CLAIMS)
     assert set(basis("C16").problems) == set(SIZES.values())
     assert {"noise", "condition", "loss_ratio"} <= set(basis("C17").statistics)
     assert basis("C3").problems == ("1", "2", "3")
@@ -443,10 +456,12 @@ def test_contradictions_are_named_with_what_checks_them() -> None:
         ("1", "loss_ratio", 1e-7, False), ("2", "loss_ratio", 0.3, True), ("2", "noise", 1e-6, False),
         ("depth 2", "noise", 1e-9, False),
     )  # fmt: skip
-    first = Contradiction("C1", "tuned", "not reproduced", (("setting 1", State.REV),))
-    second = Contradiction("C1", "published", "not reproduced", (("setting 2", State.REV),))
-    third = Contradiction("C11", "init", "not reproduced", (("L = 8 against 2", State.NULL),))
-    fourth = Contradiction("C14", "tuned", "not reproduced", ((c14.NOISE, State.NULL),))
+    first = Contradiction("C1", "tuned", "not reproduced", (("setting 1", State.REV),), (Keys(("1",)),))
+    second = Contradiction("C1", "published", "not reproduced", (("setting 2", State.REV),), (Keys(("2",)),))
+    third = Contradiction(
+        "C11", "init", "not reproduced", (("L = 8 against 2", State.NULL),), (Keys(("depth 2", "depth 8")),)
+    )
+    fourth = Contradiction("C14", "tuned", "not reproduced", ((c14.NOISE, State.NULL),), (Keys(claim="C2"),))
     assert first.rows(found)["problem"].tolist() == ["1"]
     assert third.unchecked(found) == ["L = 8"]
     assert Contradiction("C2", "init", "partly reproduced (setting 1)", ()).rows(found)["statistic"].tolist() == [

@@ -20,10 +20,20 @@ from lintrans.budgets import Budget, CurvatureBudget, TuningBudget
 from lintrans.diagnostics import along
 from lintrans.diagnostics.curvature import conditions
 from lintrans.measured import condition_numbers, first_seeds, rate_grids, step_curvatures
-from lintrans.settings import SETTINGS
+from lintrans.problems import SETTINGS
 
-TINY = Budget(("1",), steps=20, seeds=3, batch=20, blocks=1, seconds=5, every=5)
-PROBES = CurvatureBudget(2, (0, 10, 20, 999), (10,), 5, 5, (5, 15, 5), (0.01, 0.02), 10, 1, 5)
+TINY = Budget(settings=("1",), steps=20, seeds=3, batch=20, blocks=1, every=5)
+PROBES = CurvatureBudget(
+    seeds=2,
+    probes=(0, 10, 20, 999),
+    judged=(10,),
+    settled=5,
+    every=5,
+    spectral=(5, 15, 5),
+    rates=(0.01, 0.02),
+    grid_steps=10,
+    grid_seeds=1,
+)
 STEP_METRICS = {"directional_smoothness", "hessian_step_norm", "gradient_norm", "slope", "step_length"}
 
 
@@ -139,7 +149,20 @@ def test_a_training_that_ends_before_the_window_has_no_norms() -> None:
 
 def test_grids_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both optimizers at every rate and the published clip, for the grid's own horizon and seeds."""
-    budget = TuningBudget(("1",), 20, 3, 20, 1, 5, 5, (0.5,), (math.inf,), (1000,), 5, 1, 1)
+    budget = TuningBudget(
+        settings=("1",),
+        steps=20,
+        seeds=3,
+        batch=20,
+        blocks=1,
+        every=5,
+        rates=(0.5,),
+        clips=(math.inf,),
+        tuning_seeds=(1000,),
+        screening=5,
+        finalists=1,
+        tuning_blocks=1,
+    )
     history, frame = rate_grids(budget, PROBES)["1"]
     assert history.steps == 10
     assert set(zip(history.runs["optimizer"], history.runs["lr"], strict=True)) == {

@@ -14,9 +14,9 @@ from lintrans import double_check, measured, other_batches, protocol, settings
 from lintrans.claims import batches_page, c3, c4
 from lintrans.claims.rules import State
 from lintrans.problems import PROBLEMS
-from lintrans.settings import curvature
+from lintrans.scales import CURVATURE
 
-BUDGET = curvature("quick")
+BUDGET = CURVATURE("quick")
 
 
 @pytest.fixture

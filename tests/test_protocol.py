@@ -15,12 +15,26 @@ from hypothesis import strategies as st
 import lintrans as lt
 from lintrans import protocol
 from lintrans.budgets import Budget, TuningBudget
+from lintrans.problems import SETTINGS
 from lintrans.protocol import LOSS, Choice, Tuning, end_steps, end_values, next_rate
-from lintrans.settings import RATES, SETTINGS
+from lintrans.scales import RATES
 
-TINY = Budget(("1", "3"), steps=20, seeds=2, batch=20, blocks=1, seconds=5, every=5)
+TINY = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
 INF = math.inf
-SEARCH = TuningBudget(("1",), 8, 2, 10, 1, 5, 4, (0.01, 0.1), (1.0, INF), (1000,), 4, 2, 1)
+SEARCH = TuningBudget(
+    settings=("1",),
+    steps=8,
+    seeds=2,
+    batch=10,
+    blocks=1,
+    every=4,
+    rates=(0.01, 0.1),
+    clips=(1.0, INF),
+    tuning_seeds=(1000,),
+    screening=4,
+    finalists=2,
+    tuning_blocks=1,
+)
 
 
 def test_judged_trainings_have_pairs_of_seeds_at_published_rates_and_keep_steps() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 import lintrans as lt
-from lintrans import results
+from lintrans import results, sources
 from lintrans import store as stores
 from lintrans.random import Source
 from lintrans.store import Store
@@ -88,7 +90,7 @@ def test_code_is_part_of_the_hash(
 ) -> None:
     ask(store)
     capsys.readouterr()
-    monkeypatch.setattr(results, "numerics_digest", lambda: "other")
+    monkeypatch.setattr(sources.Code, "digest", lambda *_, **__: "other")
     ask(store)
     assert "because the numerical code changed" in capsys.readouterr().out
 
@@ -99,19 +101,65 @@ def test_title_and_device_do_not_enter_the_hash(store: Store) -> None:
     assert len(store.entries()) == 1
 
 
-@pytest.mark.parametrize("victim", ["record.json", "frame.parquet", "snapshots.safetensors"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_experiment_is_computed_again(store: Store, victim: str, damage: str) -> None:
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def drop_rows(file: Path) -> None:
+    pd.read_parquet(file).iloc[1:].to_parquet(file)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-20]),
+    "gone": lambda file: file.unlink(),
+    "bit": flip,
+    "folder": empty_folder,
+    "more": lambda file: (file.parent / "more").write_text("x"),
+}
+
+
+@pytest.mark.parametrize("victim", ["record.json", "frame.parquet", "runs.parquet", "snapshots.safetensors"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_experiment_is_computed_again(
+    store: Store, victim: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = ask(store)
-    file = store.entries()[0].path / victim
-    if damage == "cut":
-        file.write_bytes(file.read_bytes()[:-20])
-    else:
-        file.unlink()
+    DAMAGES[damage](store.entries()[0].path / victim)
+    capsys.readouterr()
     again = ask(store)
+    assert "is damaged" in capsys.readouterr().out
     pd.testing.assert_frame_equal(first.frame, again.frame)
     assert len(store.entries()) == 1
+    assert [folder.name for folder in (store.path / "experiments").glob(".*")] == [f".damaged-{first.key}"]
     pd.testing.assert_frame_equal(first.frame, ask(store).frame)
+    assert "reused" in capsys.readouterr().out
+
+
+def test_another_experiments_files_are_noticed(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole entry under another's hash, one file of another entry, and rows dropped by a well-meaning hand."""
+    first, other = ask(store), ask(store, batch=6)
+    place = store.path / "experiments"
+
+    def replaced() -> None:
+        shutil.rmtree(place / first.key)
+        shutil.copytree(place / other.key, place / first.key)
+
+    for damage in (
+        replaced,
+        lambda: shutil.copy(place / other.key / "frame.parquet", place / first.key),
+        lambda: drop_rows(place / first.key / "frame.parquet"),
+    ):
+        damage()
+        capsys.readouterr()
+        pd.testing.assert_frame_equal(ask(store).frame, first.frame)
+        assert "is damaged" in capsys.readouterr().out
 
 
 def test_an_interrupt_leaves_nothing_half_written_and_keeps_what_was_finished(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import ast
+import re
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass, replace
+from pathlib import Path
 
 import pytest
 
 import lintrans as lt
-from lintrans.settings import (
+from lintrans import budgets
+from lintrans.problems import SETTINGS
+from lintrans.scales import (
     CONTROLS,
     CURVATURE,
     CURVATURE_PROTOCOL,
@@ -15,13 +21,11 @@ from lintrans.settings import (
     RATES,
     SCALE_NAMES,
     SCALES,
-    SETTINGS,
     TUNING_SEEDS,
     frame,
-    scale,
 )
-from lintrans.settings import controls as controls_of
-from lintrans.settings import curvature as curvature_of
+
+CODE = re.compile(r"```\{code-cell\}[^\n]*\n(?:---\n.*?\n---\n|(?::[^\n]*\n)*)(.*?)```", re.S)
 
 
 def test_the_papers_settings() -> None:
@@ -57,10 +61,8 @@ def test_table_of_scales() -> None:
         assert set(curvature.probes) <= kept, "parameters are kept only there"
         assert set(range(*curvature.spectral)) <= kept
     assert SCALES["paper"].steps == PROTOCOL.steps
-    assert CURVATURE["paper"] == replace(
-        CURVATURE_PROTOCOL, seeds=SCALES["paper"].seeds, seconds=CURVATURE["paper"].seconds
-    )
-    for lookup in (scale, curvature_of, controls_of):
+    assert CURVATURE["paper"] == replace(CURVATURE_PROTOCOL, seeds=SCALES["paper"].seeds)
+    for lookup in (lt.settings.scale, lt.settings.curvature, lt.settings.controls):
         with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
             lookup("papre")
 
@@ -69,3 +71,19 @@ def test_table_for_a_page() -> None:
     table = frame(("1", "3"))
     assert list(table["setting"]) == ["Setting 1", "Setting 3"]
     assert list(table["SGD rate"]) == ["0.02", "0.02"]
+
+
+def test_every_field_of_a_budget_is_read() -> None:
+    """By the package, outside the tables themselves, or by a chapter."""
+    root = Path(lt.__file__).parents[1]
+    sources = [path.read_text() for path in (root / "lintrans").rglob("*.py") if path.stem != "scales"]
+    sources += [cell for page in (root / "book").glob("*.md") for cell in CODE.findall(page.read_text())]
+    reads = {
+        node.attr
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    fields = {field.name for kind in vars(budgets).values() if is_dataclass(kind) for field in dataclass_fields(kind)}
+    assert "own_rates" in fields
+    assert not fields - reads

@@ -12,16 +12,18 @@ import pandas as pd
 from ..budgets import TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import PROTOCOL
+from ..scales import PROTOCOL
 from ..statistics import MeansTest, equal_means, geometric_ratio
-from .common import CASES, READINGS, arms, deviations, floor, judged_losses, rules_digest, steps_to
+from .common import CASES, READINGS, Basis, arms, deviations, floor, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_state, rule
 
 CLAIM = "C1"
 SENTENCE = "Adam beats SGD in Settings 1 to 3, to different extents."
 CHAPTER = "adam_vs_sgd"
 FIGURE = "fig-adam-vs-sgd"
+GROUP = "behaviours"
+BASIS = Basis(CASES, ("loss_ratio",))
 LOSS_RATIO = "end loss, SGD over Adam"
 STEP_RATIO = "steps to sqrt(f0 f*), SGD over Adam"
 
@@ -56,14 +58,14 @@ def compare(name: str, history: History) -> Comparison:
     return Comparison(judged_losses(history, zero), steps_to(history, target), lowest, target)
 
 
-def gap_units(case: str, found: Comparison) -> tuple[Unit, Unit]:
+def gap_units(case: str, found: Comparison, keys: Keys) -> tuple[Unit, Unit]:
     """The ratio of end losses, which decides, and that of steps to the target, beside it."""
     ratio = geometric_ratio(*arms(found.losses, "loss"))
     speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in arms(found.steps, "steps")))
     state = ratio_state(speed, found.censored)
     return (
-        Unit(case, LOSS_RATIO, ratio, ratio_state(ratio)),
-        Unit(f"{case}, steps to target", STEP_RATIO, speed, state, decides=False),
+        Unit(case, LOSS_RATIO, ratio, ratio_state(ratio), keys=keys),
+        Unit(f"{case}, steps to target", STEP_RATIO, speed, state, False, keys._replace(part="steps")),
     )
 
 
@@ -79,15 +81,15 @@ def judge(reading: str, scale: str, histories: Mapping[str, History], budget: Tu
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:
-        case = f"setting {name}"
+        case, keys = f"setting {name}", Keys((name,))
         if name not in histories:
-            units.append(Unit(case, LOSS_RATIO, None, State.MISSING))
+            units.append(Unit(case, LOSS_RATIO, None, State.MISSING, keys=keys))
             continue
-        loss, steps = gap_units(case, compare(name, histories[name]))
+        loss, steps = gap_units(case, compare(name, histories[name]), keys)
         units.append(loss)
         beside.append(steps)
     short = deviations(budget, PROTOCOL, tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c1"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def extents(histories: Mapping[str, History]) -> MeansTest:

@@ -6,17 +6,19 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..problems import PROBLEMS
-from ..settings import LABELS
-from .common import judged_losses, rules_digest
+from ..scales import LABELS
+from .common import ARMS, Basis, judged_losses, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict
-from .rules import Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_state, rule
 from .tails import contrast
 
 CLAIM = "C10"
 SENTENCE = "The loss falls with depth, for SGD and for Adam."
 FIGURE = "fig-depth-gap"
 READINGS = ("tuned",)
+GROUP = "causes"
+BASIS = Basis(tuple(NAMES.values()), ARMS)
 STATISTIC = "end loss, shallower over deeper"
 
 
@@ -34,10 +36,14 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
         for optimizer, label in LABELS.items():
             above, below = (None if table is None else losses_of(table, optimizer) for table in tables)
             ratio = contrast(above, below)
-            units.append(Unit(f"{label} from {contrast_case(shallow, deep)}", STATISTIC, ratio, ratio_state(ratio)))
+            case, keys = (
+                f"{label} from {contrast_case(shallow, deep)}",
+                Keys((NAMES[shallow], NAMES[deep]), None, optimizer),
+            )
+            units.append(Unit(case, STATISTIC, ratio, ratio_state(ratio), keys=keys))
     return Verdict(
         CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), training_deviations(budget),
-        rules_digest("c10", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ nothing to do with tails, so widths are shown apart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,16 +14,18 @@ import pandas as pd
 from ..budgets import DepthBudget
 from ..problems import DEPTHS
 from .c2 import at_initialization
-from .common import rules_digest
+from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, init_deviations
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_state, rule
 from .tails import contrast
 
 CLAIM = "C11"
 SENTENCE = "Gradient noise at initialization is heavier-tailed in deep models than in shallow ones."
 FIGURE = "fig-depth-noise"
 READINGS = ("init",)
+GROUP = "causes"
+BASIS = Basis(tuple(NAMES.values()), ("noise",))
 SHALLOW, DEEP = DEPTHS[:2], DEPTHS[2:]
 ALL, ENDS = "L = 6, 8 against 2, 4", "L = 8 against 2"
 STATISTICS = {ALL: "min(E6, E8) / max(E2, E4)", ENDS: "E8 / E2"}
@@ -60,21 +61,23 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -
     units = []
     for case, statistic in STATISTICS.items():
         deep, shallow = (DEEP, SHALLOW) if case == ALL else (DEEP[-1:], SHALLOW[:1])
+        keys = Keys(tuple(NAMES[layers] for layers in (*shallow, *deep)))
         if not {*deep, *shallow} <= set(logs.columns):
-            units.append(Unit(case, statistic, None, State.MISSING))
+            units.append(Unit(case, statistic, None, State.MISSING, keys=keys))
             continue
         least = logs[list(deep)].min(axis=1, skipna=False)
         most = logs[list(shallow)].max(axis=1, skipna=False)
         ratio = contrast(least, most)
-        units.append(Unit(case, statistic, ratio, ratio_state(ratio)))
+        units.append(Unit(case, statistic, ratio, ratio_state(ratio), keys=keys))
     widths = log_tails(tables, "median")
     if {DEPTHS[0], DEPTHS[-1]} <= set(widths.columns):
         wide = contrast(widths[DEPTHS[-1]], widths[DEPTHS[0]])
-        unit = Unit(f"{ENDS}, width", "median norm of the noise at L = 8 over L = 2", wide, ratio_state(wide))
-        units.append(replace(unit, decides=False))
+        case, keys = f"{ENDS}, width", Keys((NAMES[DEPTHS[0]], NAMES[DEPTHS[-1]]), part="width")
+        what = "median norm of the noise at L = 8 over L = 2"
+        units.append(Unit(case, what, wide, ratio_state(wide), False, keys))
     return Verdict(
         CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), init_deviations(budget),
-        rules_digest("c11", "c2", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

@@ -10,16 +10,18 @@ from ..budgets import DepthBudget
 from ..problems import DEPTHS
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, log_ratios_along
 from .c7 import matched_log_ratios
-from .common import rules_digest
+from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, Depths, curvature_deviations, training_deviations
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_state, rule
 from .tails import contrast
 
 CLAIM = "C12"
 SENTENCE = "The gap in R_med between SGD and Adam is larger at L = 4, 6, 8 than at 2."
 FIGURE = "fig-depth-condition"
 READINGS = ("tuned",)
+GROUP = "causes"
+BASIS = Basis(tuple(NAMES.values()), ("condition",))
 STATISTIC = "ratio of R_med (SGD over Adam), over the same at L = 2"
 
 
@@ -32,8 +34,9 @@ def units_of(depths: Depths, layers: int) -> list[Unit]:
     for metric, words in (*CONVENTIONS.items(), (MATCHED, MATCHED)):
         decides = metric == PUBLIC
         case = f"L = {layers} against {DEPTHS[0]}" + ("" if decides else f", {words}")
+        keys = Keys((shallow, deep), convention=metric)
         if not measured:
-            units.append(Unit(case, f"{STATISTIC}, {words}", None, State.MISSING, decides))
+            units.append(Unit(case, f"{STATISTIC}, {words}", None, State.MISSING, decides, keys))
             continue
         high, low = (
             matched_log_ratios(name, found.conditions[name], found.histories[name])
@@ -42,7 +45,7 @@ def units_of(depths: Depths, layers: int) -> list[Unit]:
             for name in (deep, shallow)
         )
         ratio = contrast(high, low)
-        units.append(Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides))
+        units.append(Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides, keys))
     return units
 
 
@@ -50,7 +53,7 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     """The verdict, reading "tuned"."""
     units = [unit for layers in DEPTHS[1:] for unit in units_of(depths, layers)]
     short = (*training_deviations(budget), *curvature_deviations(budget))
-    digest = rules_digest("c12", "c3", "c7", "depth", "tails")
+    digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), short, digest)
 
 

@@ -16,22 +16,24 @@ from ..budgets import AttentionBudget
 from ..history import History
 from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from ..protocol import Judged, judge_all, with_seeds_and_steps
-from ..settings import ATTENTION_PROTOCOL, LABELS
+from ..scales import ATTENTION_PROTOCOL, LABELS
 from ..statistics import Interval, geometric_ratio
 from . import c2, c16
 from .c16 import FEATURES, Behaviour
-from .common import curvature_deviations, deviations, judged_losses, rules_digest, steps_to
+from .common import ARMS, Basis, curvature_deviations, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_state, rule
 
 CLAIM = "C13"
 SENTENCE = "At three layers linear attention reaches a far lower loss, faster, than softmax attention."
 CHAPTER = "attention"
 FIGURE = "fig-attention"
 READINGS = ("tuned",)
+GROUP = "causes"
 LINEAR = "linear"
 DEFINITIONS = ("softmax", "softmax-visible")
 """The softmax of the public code and the ordinary one: problems that decide."""
+BASIS = Basis((LINEAR, *DEFINITIONS), ARMS)
 BESIDE = ("relu",)
 """Problems that are shown beside them."""
 COMPARED = {**dict.fromkeys((*DEFINITIONS, *BESIDE), LINEAR), **dict.fromkeys(HEADS.values(), FULL_LINEAR)}
@@ -109,10 +111,12 @@ def units_of(name: str, histories: Mapping[str, History], decides: bool) -> list
     for optimizer, label in LABELS.items():
         case = f"{PROBLEMS[name].title}, {label}"
         other = COMPARED[name]
+        keys = Keys((name, other), None, optimizer)
         ratio, found = loss_ratio(name, other, histories, optimizer), speed(name, other, histories, optimizer)
-        units.append(Unit(case, LOSSES, ratio, ratio_state(ratio), decides))
+        units.append(Unit(case, LOSSES, ratio, ratio_state(ratio), decides, keys))
         faster, censored = found if found else (None, False)
-        units.append(Unit(f"{case}, speed", SPEED, faster, ratio_state(faster, censored), decides=False))
+        state = ratio_state(faster, censored)
+        units.append(Unit(f"{case}, speed", SPEED, faster, state, False, keys._replace(part="speed")))
     return units
 
 
@@ -127,7 +131,7 @@ def judge(scale: str, histories: Mapping[str, History], budget: AttentionBudget)
     units = [unit for name in DEFINITIONS for unit in units_of(name, histories, True)]
     beside = [unit for name in BESIDE for unit in units_of(name, histories, False)]
     short = deviations(budget.sparse.training, ATTENTION_PROTOCOL.sparse.training)
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c13", "c16"))
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def behaviours(measured: Measured, budget: AttentionBudget) -> dict[str, dict[str, Behaviour]]:

@@ -15,20 +15,22 @@ from ..budgets import LargerBudget
 from ..history import History
 from ..problems import LARGER
 from ..protocol import Judged, judge_all
-from ..settings import LARGER_PROTOCOL
+from ..scales import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
 from .c2 import STATISTIC, at_initialization, noise_units
 from .c2 import deviations as noise_deviations
-from .common import deviations, rules_digest
+from .common import Basis, deviations, rules_digest
 from .depth import tuning_deviations
 from .records import Verdict
-from .rules import State, Unit, rule
+from .rules import Keys, State, Unit, rule
 
 CLAIM = "C14"
 SENTENCE = "Adam beats SGD and gradient noise is heavy-tailed at L = 8, d = 20, n = 60 too."
 CHAPTER = "larger"
 FIGURE = "fig-larger-loss"
 READINGS = ("tuned",)
+GROUP = "causes"
+BASIS = Basis((LARGER.name,), ("loss_ratio", "noise"))
 GAP, NOISE = "Adam against SGD", "gradient noise"
 
 
@@ -62,12 +64,13 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
     """
     asked, training = LARGER_PROTOCOL, budget.training
     tuning, tuning_asked = (replace(each.training, steps=each.tuning_steps) for each in (budget, asked))
-    excess, further = noise_units(NOISE, noise)
+    by_gap, by_noise = (Keys((LARGER.name,), claim=claim) for claim in ("C1", "C2"))
+    excess, further = noise_units(NOISE, noise, by_noise)
     if LARGER.name in histories:
-        loss, steps = gap_units(GAP, compare(LARGER.name, histories[LARGER.name]))
+        loss, steps = gap_units(GAP, compare(LARGER.name, histories[LARGER.name]), by_gap)
         units: tuple[Unit, ...] = (loss, excess, steps, further)
     else:
-        units = (Unit(GAP, LOSS_RATIO, None, State.MISSING), excess, further)
+        units = (Unit(GAP, LOSS_RATIO, None, State.MISSING, keys=by_gap), excess, further)
     short = (
         *deviations(training, asked.training),
         *tuning_deviations(tuning, tuning_asked),
@@ -78,7 +81,7 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
         ),
         *noise_deviations(budget.noise, asked.noise),
     )
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest("c14", "c1", "c2", "depth"))
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge", "measure"]

@@ -17,19 +17,21 @@ from ..history import History
 from ..measured import condition_numbers, step_curvatures
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS, published_runs, train_to_judge
-from ..settings import NONLINEAR_PROTOCOL
+from ..scales import NONLINEAR_PROTOCOL
 from . import c1, c2, c4, c5
 from .c9 import ORDER
 from .c16 import FEATURES, Behaviour, c3_units
-from .common import curvature_deviations, deviations, rules_digest
+from .common import Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import State, Unit, rule
+from .rules import Keys, State, Unit, rule
 
 CLAIM = "C15"
 SENTENCE = "The behaviours also appear on nonlinear regression, with a trained network before the Transformer."
 CHAPTER = "nonlinear"
 FIGURE = "fig-nonlinear"
 READINGS = ("published",)
+GROUP = "causes"
+BASIS = Basis((NONLINEAR.name,))
 NAME = NONLINEAR.name
 CURVE = COARSE_LOSS
 DECIDING = ("C1", "C2", "C3", "C4")
@@ -64,12 +66,13 @@ def measure(budget: SizeBudget, device: str = "auto") -> Measured:
 
 def behaviours(measured: Measured, budget: SizeBudget) -> dict[str, Behaviour]:
     """Each behaviour with the units of its own claim, by claim."""
+    keys = {claim: Keys((NAME,), claim=claim) for claim in FEATURES}
     found = {
-        "C1": c1.gap_units("C1", c1.compare(NAME, measured.history)),
-        "C2": c2.noise_units("C2", measured.noise),
-        "C3": tuple(c3_units("C3", measured.conditions, budget)),
-        "C4": (c4.share_unit("C4", measured.steps, budget.curvature.settled),),
-        "C5": c5.norm_units("C5", measured.norms),
+        "C1": c1.gap_units("C1", c1.compare(NAME, measured.history), keys["C1"]),
+        "C2": c2.noise_units("C2", measured.noise, keys["C2"]),
+        "C3": tuple(c3_units("C3", measured.conditions, budget, keys["C3"])),
+        "C4": (c4.share_unit("C4", measured.steps, budget.curvature.settled, keys["C4"]),),
+        "C5": c5.norm_units("C5", measured.norms, keys["C5"]),
     }
     return {claim: Behaviour(units) for claim, units in found.items()}
 
@@ -81,11 +84,12 @@ def _favour(unit: Unit) -> tuple[int, float]:
 def unit_of(claim: str, behaviour: Behaviour) -> Unit:
     """One behaviour as one unit: of those that decide it, the least favourable."""
     case, deciding = f"{claim}: {FEATURES[claim]}", [unit for unit in behaviour.units if unit.decides]
+    keys = Keys((NAME,), claim=claim)
     if not deciding:
-        return Unit(case, FEATURES[claim], None, State.MISSING, claim in DECIDING)
+        return Unit(case, FEATURES[claim], None, State.MISSING, claim in DECIDING, keys)
     weakest = min(deciding, key=_favour)
     words = f"{weakest.statistic}, the weaker of {len(deciding)} steps" if len(deciding) > 1 else weakest.statistic
-    return Unit(case, words, weakest.interval, weakest.state, claim in DECIDING)
+    return Unit(case, words, weakest.interval, weakest.state, claim in DECIDING, keys)
 
 
 def _parts(behaviour: Behaviour) -> list[Unit]:
@@ -111,7 +115,7 @@ def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Ver
         *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
         FIRST_HALF,
     )
-    digest = rules_digest("c15", "c16", "c9", "c1", "c2", "c3", "c4", "c5")
+    digest = rules_digest(__name__)
     return Verdict(CLAIM, "published", scale, CHAPTER, (*units, *beside), rule(units), short, digest)
 
 

@@ -45,8 +45,8 @@ def describe(found: Mapping[str, Behaviour]) -> str:
     lines = []
     for claim, behaviour in found.items():
         numbers = "; ".join(
-            f"{unit.case.removeprefix(claim).removeprefix(', ') or unit.statistic} {interval_text(unit.interval)} "
-            f"{unit.state}"
+            f"{unit.statistic if unit.keys.step is None else f'step {unit.keys.step:,}'} "
+            f"{interval_text(unit.interval)} {unit.state}"
             for unit in behaviour.units
             if unit.decides
         )

@@ -7,7 +7,7 @@ optimizer's best rate. The claim fails where a smaller size has all that the lar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -16,17 +16,19 @@ from ..history import History
 from ..measured import condition_numbers, step_curvatures
 from ..problems import PROBLEMS, SIZES
 from ..protocol import Tuning, judge_all
-from ..settings import SIZE_PROTOCOL
+from ..scales import SIZE_PROTOCOL
 from . import c1, c2, c3, c4, c5
-from .common import curvature_deviations, deviations, rules_digest
+from .common import Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import Ruling, State, Unit, Word, rule
+from .rules import Keys, Ruling, State, Unit, Word, rule
 
 CLAIM = "C16"
 SENTENCE = "Three layers and dimension 5 are the minimally complex setting that recovers all the features."
 CHAPTER = "smaller"
 FIGURE = "fig-smaller"
 READINGS = ("tuned",)
+GROUP = "causes"
+BASIS = Basis(tuple(SIZES.values()))
 
 FEATURES = {
     "C1": "Adam ends lower",
@@ -131,25 +133,26 @@ def behaviours(measured: Measured, budget: SizeBudget) -> dict[Size, dict[str, B
 def behaviours_of(case: str, name: str, measured: Measured, budget: SizeBudget) -> dict[str, Behaviour]:
     """What one problem has of each behaviour, its units called `case`."""
     found: dict[str, Sequence[Unit]] = {}
+    keys = {claim: Keys((name,), claim=claim) for claim in FEATURES}
     if name in measured.histories:
-        found["C1"] = c1.gap_units(case, c1.compare(name, measured.histories[name]))
+        found["C1"] = c1.gap_units(case, c1.compare(name, measured.histories[name]), keys["C1"])
     if name in measured.noise:
-        found["C2"] = c2.noise_units(case, measured.noise[name])
+        found["C2"] = c2.noise_units(case, measured.noise[name], keys["C2"])
     if name in measured.conditions:
-        found["C3"] = c3_units(case, measured.conditions[name], budget)
+        found["C3"] = c3_units(case, measured.conditions[name], budget, keys["C3"])
     if name in measured.steps:
-        found["C4"] = (c4.share_unit(case, measured.steps[name], budget.curvature.settled),)
+        found["C4"] = (c4.share_unit(case, measured.steps[name], budget.curvature.settled, keys["C4"]),)
     if name in measured.norms:
-        found["C5"] = c5.norm_units(case, measured.norms[name])
+        found["C5"] = c5.norm_units(case, measured.norms[name], keys["C5"])
     made = {}
     for claim in FEATURES:
         undefined = claim in CURVED and constant_hessian(name)
-        nothing = Unit(case, CONSTANT if undefined else FEATURES[claim], None, State.MISSING)
+        nothing = Unit(case, CONSTANT if undefined else FEATURES[claim], None, State.MISSING, keys=keys[claim])
         made[claim] = Behaviour(tuple(found.get(claim, (nothing,))), undefined)
     return made
 
 
-def c3_units(case: str, frame: pd.DataFrame, budget: SizeBudget) -> list[Unit]:
+def c3_units(case: str, frame: pd.DataFrame, budget: SizeBudget, keys: Keys) -> list[Unit]:
     """R_med under the public convention, which decides, at every judged step; without structural zeros beside it."""
     units = []
     for step in budget.curvature.judged:
@@ -157,7 +160,8 @@ def c3_units(case: str, frame: pd.DataFrame, budget: SizeBudget) -> list[Unit]:
         for metric in (c3.PUBLIC, "r_used"):
             words, decides = c3.CONVENTIONS[metric], metric == c3.PUBLIC
             place = f"{case}, step {step:,}" + ("" if decides else f", {words}")
-            units.append(c3.ratio_unit(rows, metric, place, f"{c3.RATIO}, {words}", decides))
+            own = keys._replace(step=step, convention=metric)
+            units.append(c3.ratio_unit(rows, metric, place, f"{c3.RATIO}, {words}", decides, own))
     return units
 
 
@@ -165,9 +169,9 @@ def size_unit(size: Size, table: Table) -> Unit:
     """Whether a size lacks something that the largest has; of the largest, whether it has all."""
     own = table[size]
     had = [claim for claim, behaviour in own.items() if (behaviour.strength or 0) > 0]
-    words = f"behaviours shown: {', '.join(had) or 'none'}"
+    words, keys = f"behaviours shown: {', '.join(had) or 'none'}", Keys((SIZES[size],))
     if any(behaviour.missing for behaviour in own.values()):
-        return Unit(title(size), words, None, State.MISSING)
+        return Unit(title(size), words, None, State.MISSING, keys=keys)
     if size == LARGEST:
         strengths = [behaviour.strength for behaviour in own.values()]
         if all(strength == STRENGTH[Word.REPRODUCED] for strength in strengths):
@@ -176,9 +180,9 @@ def size_unit(size: Size, table: Table) -> Unit:
             state = State.WEAK
         else:
             state = State.UNDECIDED if None in strengths else State.NULL
-        return Unit(title(size), words, None, state)
+        return Unit(title(size), words, None, state, keys=keys)
     otherwise = State.UNDECIDED if unsettled(size, table) else State.REV
-    return Unit(title(size), words, None, State.YES if lacking(size, table) else otherwise)
+    return Unit(title(size), words, None, State.YES if lacking(size, table) else otherwise, keys=keys)
 
 
 def lacking(size: Size, table: Table) -> list[str]:
@@ -204,8 +208,8 @@ def ruling_of(units: Sequence[Unit], table: Table) -> Ruling:
     reproduced. All of it, and every smaller size lacks some: reproduced. Some of it, and every smaller size lacks some
     of that: partly, naming the behaviours. Else not measurable here.
     """
-    states = {unit.case: unit.state for unit in units}
-    whole = states.pop(title(LARGEST))
+    states = {unit.keys.problem: unit.state for unit in units}
+    whole = states.pop(SIZES[LARGEST])
     if State.MISSING in (whole, *states.values()):
         return Ruling(Word.UNMEASURABLE)
     if whole is State.UNDECIDED:
@@ -229,7 +233,7 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
     """
     units = [size_unit(size, table) for size in SIZES]
     beside = [
-        Unit(f"{claim}: {unit.case}", unit.statistic, unit.interval, unit.state, decides=False)
+        replace(unit, case=f"{claim}: {unit.case}", decides=False)
         for found in table.values()
         for claim, behaviour in found.items()
         for unit in behaviour.units
@@ -241,7 +245,7 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
         *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
         FIRST_HALF,
     )
-    digest = rules_digest("c16", "c1", "c2", "c3", "c4", "c5")
+    digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling_of(units, table), short, digest)
 
 

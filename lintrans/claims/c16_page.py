@@ -58,8 +58,8 @@ def detail_table(table: Mapping[str, Mapping[str, Behaviour]], what: str) -> pd.
             for unit in (unit for unit in behaviour.units if unit.decides):
                 number = interval_text(unit.interval) if unit.interval else word(behaviour)
                 state = str(unit.state) if unit.interval else word(behaviour)
-                step = unit.case.removeprefix(name).removeprefix(", ")
-                statistic = f"{unit.statistic}, {step}" if step else unit.statistic
+                step = unit.keys.step
+                statistic = unit.statistic if step is None else f"{unit.statistic}, step {step:,}"
                 rows.append(
                     {
                         what: name,
@@ -78,7 +78,7 @@ def _having(own: dict[str, Behaviour], strengths: Iterable[int | None]) -> list[
 
 def describe(verdict: Verdict, table: Table) -> str:
     """What the largest size has, and what each smaller one lacks of it, a sentence each, in Markdown."""
-    states = {unit.case: unit.state for unit in verdict.units if unit.decides}
+    states = {unit.keys.problem: unit.state for unit in verdict.units if unit.decides}
     whole = dict(table[LARGEST])
     parts = [
         f"{words}: {', '.join(claims)}"
@@ -92,7 +92,7 @@ def describe(verdict: Verdict, table: Table) -> str:
     ]
     lines = [f"- {title(LARGEST)}, the largest size: {'; '.join(parts)}."]
     for size in (size for size in SIZES if size != LARGEST):
-        own, state = table[size], states[title(size)]
+        own, state = table[size], states[SIZES[size]]
         lacks = [f"{claim} ({word(own[claim])})" for claim in lacking(size, table)]
         if state is State.MISSING:
             text = "not everything was measured"

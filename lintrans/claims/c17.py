@@ -13,14 +13,15 @@ from typing import Any
 from ..statistics import Interval
 from ..store import Store
 from . import c8
-from .common import READINGS, rules_digest
+from .common import READINGS, Basis, rules_digest
 from .records import Verdict, interval_text, record, verdict_records
-from .rules import Ruling, State, Unit, Word
+from .rules import Keys, Ruling, State, Unit, Word, word_of
 
 CLAIM = "C17"
 SENTENCE = "The features are more pronounced with heavier-tailed data and with depth."
 CHAPTER = "scorecard"
 FIGURE = ""
+GROUP = "causes"
 
 INPUTS = {
     "C6": "noise and covariate tails",
@@ -30,6 +31,7 @@ INPUTS = {
     "C12": "R_med and depth",
 }
 """Claims that some feature grows with tails or depth."""
+BASIS = Basis(claims=(*INPUTS, c8.CLAIM))
 GAP = "D of C8"
 STATISTIC = "verdict on {}"
 STATES = {
@@ -43,11 +45,9 @@ Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
 def verdict_state(text: str | None) -> State:
     """An input claim's kept verdict as the state of a unit; None where it was not judged."""
-    for word, state in STATES.items():
-        if text is not None and text.startswith(word):
-            return state
-    undecided = str(Ruling(Word.UNMEASURABLE, undecided=True))
-    return State.UNDECIDED if text == undecided else State.MISSING
+    undecided = text == str(Ruling(Word.UNMEASURABLE, undecided=True))
+    otherwise = State.UNDECIDED if undecided else State.MISSING
+    return otherwise if text is None else STATES.get(word_of(text), otherwise)
 
 
 def _kept(records: Records, claim: str, reading: str) -> Mapping[str, Any]:
@@ -64,19 +64,20 @@ def input_unit(records: Records, claim: str, reading: str) -> Unit:
     """What one of the five claims adds."""
     found = [row for row in _rows(records, claim, reading) if row["case"] == "all"]
     text = found[0]["verdict"] if found else None
-    return Unit(claim, STATISTIC.format(INPUTS[claim]), None, verdict_state(text))
+    return Unit(claim, STATISTIC.format(INPUTS[claim]), None, verdict_state(text), keys=Keys(claim=claim))
 
 
 def gap_unit(records: Records, reading: str) -> Unit:
     """D of C8 by the general rule."""
+    keys = Keys(claim=c8.CLAIM)
     for row in _rows(records, c8.CLAIM, reading):
         if row["case"] == c8.GROWTH:
             estimate, low, high = (
                 math.nan if row[name] is None else float(row[name]) for name in ("estimate", "low", "high")
             )
             interval = None if math.isnan(estimate) else Interval(estimate, low, high, math.nan, 0)
-            return Unit(GAP, c8.GAP, interval, State(row["state"]))
-    return Unit(GAP, c8.GAP, None, State.MISSING)
+            return Unit(GAP, c8.GAP, interval, State(row["state"]), keys=keys)
+    return Unit(GAP, c8.GAP, None, State.MISSING, keys=keys)
 
 
 def ruling_of(claims: Sequence[Unit], gap: Unit) -> Ruling:
@@ -110,7 +111,7 @@ def judge(reading: str, scale: str, records: Records) -> Verdict:
     short = [name for name in (*INPUTS, c8.CLAIM) if _kept(records, name, reading).get("deviations")]
     texts = (f"so do its inputs: {', '.join(short)}",) if short else ()
     ruling = ruling_of(claims, gap)
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest("c17"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest(__name__))
 
 
 def derive(scale: str, store: Store | None = None) -> dict[str, Verdict]:

@@ -48,11 +48,11 @@ def describe(verdict: Verdict) -> str:
 
 def describe_speed(verdict: Verdict) -> str:
     """What the ratio of steps says beside that of losses, a sentence a setting that has both, in Markdown."""
-    decided = {unit.case: unit for unit in verdict.units if unit.decides}
+    decided = {unit.keys: unit for unit in verdict.units if unit.decides}
     lines = []
     for beside in (unit for unit in verdict.units if not unit.decides):
-        case = beside.case.partition(",")[0]
-        ends = decided[case].state
+        unit = decided[beside.keys._replace(part=None)]
+        case, ends = unit.case, unit.state
         agree = {State.YES: Lead.ADAM, State.WEAK: Lead.ADAM, State.REV: Lead.SGD}
         first, last = agree.get(beside.state, Lead.NEITHER), agree.get(ends, Lead.NEITHER)
         if first is last is Lead.NEITHER:

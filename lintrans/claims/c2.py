@@ -19,20 +19,21 @@ from ..diagnostics.noise import measure_noise, noise_table
 from ..problems import PROBLEMS, Setting
 from ..protocol import published_runs
 from ..results import experiment, measurement
-from ..settings import NOISE_PROTOCOL, PAPER_SEEDS
+from ..scales import NOISE_PROTOCOL, PAPER_SEEDS
 from ..statistics import Interval, paired_t
-from .common import CASES, rules_digest
+from .common import CASES, Basis, rules_digest
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_state, rule
 
 CLAIM = "C2"
 SENTENCE = "Gradient noise at initialization is heavy-tailed in Settings 1 to 3."
 CHAPTER = "gradient_noise"
 FIGURE = "fig-gradient-noise"
 READINGS = ("init",)
+GROUP = "behaviours"
+BASIS = Basis(CASES, ("noise",))
 STATISTIC = "E: q99 / median of the noise norm, over that of N(0, C)"
 STATISTIC_999 = "the same of q99.9"
-NOISE_MODULES = ("vectors", "diagnostics/noise", "diagnostics/tails")
 MOST_ERROR = 0.5
 """Standard error of the reference gradient, in median norms of the noise, beyond which E is not read."""
 KEPT = 3
@@ -76,7 +77,7 @@ def _table(
         "dtype": parameters.dtype,
         **of,
     }
-    return readable(measurement(title, defined, compute, modules=NOISE_MODULES))
+    return readable(measurement(title, defined, compute))
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,12 +175,12 @@ def geometric_mean(values: npt.ArrayLike) -> Interval | None:
     return paired_t(np.log(ratios)).exp()
 
 
-def noise_units(case: str, table: pd.DataFrame) -> tuple[Unit, Unit]:
+def noise_units(case: str, table: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]:
     """E of the 99% quantile, which decides, and that of the 99.9% quantile, beside it."""
     ratio, further = (geometric_mean(table[column]) for column in ("excess", "excess_999"))
     return (
-        Unit(case, STATISTIC, ratio, ratio_state(ratio)),
-        Unit(f"{case}, q99.9", STATISTIC_999, further, ratio_state(further), decides=False),
+        Unit(case, STATISTIC, ratio, ratio_state(ratio), keys=keys),
+        Unit(f"{case}, q99.9", STATISTIC_999, further, ratio_state(further), False, keys._replace(part="q99.9")),
     )
 
 
@@ -194,15 +195,15 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:
-        case = f"setting {name}"
+        case, keys = f"setting {name}", Keys((name,))
         if name not in tables:
-            units.append(Unit(case, STATISTIC, None, State.MISSING))
+            units.append(Unit(case, STATISTIC, None, State.MISSING, keys=keys))
             continue
-        excess, further = noise_units(case, tables[name])
+        excess, further = noise_units(case, tables[name], keys)
         units.append(excess)
         beside.append(further)
     short = deviations(budget, NOISE_PROTOCOL)
-    return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c2"))
+    return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def deviations(budget: NoiseBudget, asked: NoiseBudget) -> tuple[str, ...]:

@@ -18,12 +18,13 @@ from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS
-from ..settings import PAPER_SEEDS
+from ..scales import PAPER_SEEDS
 from ..statistics import geometric_ratio, paired_t
 from .common import (
     CASES,
     CURVATURE_ASKED,
     READINGS,
+    Basis,
     curvature_deviations,
     deviations,
     floor,
@@ -31,12 +32,14 @@ from .common import (
     rules_digest,
 )
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import NO_KEYS, Keys, State, Unit, ratio_state, rule
 
 CLAIM = "C3"
 SENTENCE = "The robust condition number R_med of Adam is lower than SGD's along the trajectory."
 CHAPTER = "condition_number"
 FIGURE = "fig-condition-number"
+GROUP = "behaviours"
+BASIS = Basis(CASES, ("condition",))
 RATIO = "R_med, SGD over Adam"
 PUBLIC = "r_lower"
 CONVENTIONS = {
@@ -57,13 +60,15 @@ PAPER = {
 """Mean and standard deviation over six seeds of the ratio of R_med, SGD over Adam, in the paper's table."""
 
 
-def ratio_unit(frame: pd.DataFrame, metric: str, case: str, statistic: str, decides: bool = False) -> Unit:
+def ratio_unit(
+    frame: pd.DataFrame, metric: str, case: str, statistic: str, decides: bool = False, keys: Keys = NO_KEYS
+) -> Unit:
     """The geometric mean ratio of one metric over the rows of one step, SGD over Adam."""
     sgd, adam = paired(frame[frame["metric"] == metric])
     if not len(sgd):
-        return Unit(case, statistic, None, State.MISSING, decides)
+        return Unit(case, statistic, None, State.MISSING, decides, keys)
     ratio = geometric_ratio(sgd, adam)
-    return Unit(case, statistic, ratio, ratio_state(ratio), decides)
+    return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
 
 
 def at_matched_loss(frame: pd.DataFrame, history: History, zero_loss: float) -> pd.DataFrame:
@@ -101,19 +106,21 @@ def judge(
             case = f"setting {name}, step {step:,}"
             frame = frames.get(name, pd.DataFrame(columns=["step", "metric", "seed", "optimizer", "value"]))
             rows = frame[frame["step"] == step]
-            units.append(ratio_unit(rows, PUBLIC, case, f"{RATIO}, {CONVENTIONS[PUBLIC]}", decides=True))
             for metric, words in CONVENTIONS.items():
-                if metric != PUBLIC:
-                    beside.append(ratio_unit(rows, metric, f"{case}, {words}", f"{RATIO}, {words}"))
-        case = f"setting {name}, {MATCHED}"
+                keys, statistic = Keys((name,), step, convention=metric), f"{RATIO}, {words}"
+                if metric == PUBLIC:
+                    units.append(ratio_unit(rows, metric, case, statistic, True, keys))
+                else:
+                    beside.append(ratio_unit(rows, metric, f"{case}, {words}", statistic, keys=keys))
+        case, keys = f"setting {name}, {MATCHED}", Keys((name,), convention=MATCHED)
         if name in frames:
             matched = at_matched_loss(frames[name], histories[name], PROBLEMS[name].task.zero_loss)
-            beside.append(ratio_unit(matched, PUBLIC, case, f"{RATIO}, {MATCHED}"))
+            beside.append(ratio_unit(matched, PUBLIC, case, f"{RATIO}, {MATCHED}", keys=keys))
         else:
-            beside.append(Unit(case, f"{RATIO}, {MATCHED}", None, State.MISSING, decides=False))
+            beside.append(Unit(case, f"{RATIO}, {MATCHED}", None, State.MISSING, False, keys))
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "judged"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c3"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def robust(verdict: Verdict) -> bool:
@@ -183,7 +190,8 @@ def along_the_run(frames: Mapping[str, pd.DataFrame], settled: int) -> list[Unit
                 continue
             logs = log_ratios_along(frame, metric, settled)
             ratio = paired_t(logs.to_numpy(np.float64)).exp() if len(logs) else None
-            units.append(Unit(f"setting {name}", words, ratio, ratio_state(ratio), decides=False))
+            keys = Keys((name,), convention=metric)
+            units.append(Unit(f"setting {name}", words, ratio, ratio_state(ratio), False, keys))
     return units
 
 

@@ -22,10 +22,11 @@ def convention_table(verdict: Verdict) -> pd.DataFrame:
     """Units as rows for a forest plot: case "setting 1, step 750", statistic the convention."""
     table = table_of(verdict.units)
     tails = [*CONVENTIONS.values(), MATCHED]
-    convention = [next((t for t in tails if case.endswith(t)), CONVENTIONS[PUBLIC]) for case in table["case"]]
+    keys = [unit.keys for unit in verdict.units]
+    convention = [CONVENTIONS.get(str(each.convention), MATCHED) for each in keys]
+    decided = {unit.keys: unit.case for unit in verdict.units if unit.decides}
     plain = [
-        case if tail == MATCHED else case.removesuffix(f", {tail}")
-        for case, tail in zip(table["case"], convention, strict=True)
+        decided.get(each._replace(convention=PUBLIC), case) for each, case in zip(keys, table["case"], strict=True)
     ]
     order = pd.Categorical(convention, tails, ordered=True)
     place = pd.Series(plain).map({case: k for k, case in enumerate(dict.fromkeys(plain))}).to_numpy()

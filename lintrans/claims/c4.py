@@ -16,14 +16,26 @@ from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
 from ..statistics import mean_interval, rank_correlation
-from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, floor, rules_digest, steps_to
+from .common import (
+    CASES,
+    CURVATURE_ASKED,
+    READINGS,
+    Basis,
+    curvature_deviations,
+    deviations,
+    floor,
+    rules_digest,
+    steps_to,
+)
 from .records import Verdict
-from .rules import State, Unit, correlation_state, rule, share_state
+from .rules import NO_KEYS, Keys, State, Unit, correlation_state, rule, share_state
 
 CLAIM = "C4"
 SENTENCE = "Adam's directional smoothness is lower than SGD's along training, which goes with Adam's speed-up."
 CHAPTER = "directional_smoothness"
 FIGURE = "fig-directional-smoothness"
+GROUP = "behaviours"
+BASIS = Basis(CASES, ("smoothness", "loss_ratio"))
 METRIC = "directional_smoothness"
 SHARE = "share of steps with v'Hv larger for SGD"
 CORRELATION = "rank correlation over settings and rates of curvature ratio and steps ratio"
@@ -39,11 +51,11 @@ def shares(frame: pd.DataFrame, settled: int) -> pd.Series:
     return larger.groupby("seed").mean()
 
 
-def share_unit(case: str, frame: pd.DataFrame | None, settled: int) -> Unit:
+def share_unit(case: str, frame: pd.DataFrame | None, settled: int, keys: Keys = NO_KEYS) -> Unit:
     """The mean over seeds of :func:`shares`; None where it was not measured."""
     own = shares(frame, settled) if frame is not None else pd.Series(dtype=float)
     share = mean_interval(own.to_numpy(np.float64), null=0.5) if len(own) else None
-    return Unit(case, SHARE, share, share_state(share))
+    return Unit(case, SHARE, share, share_state(share), keys=keys)
 
 
 def cells(grids: Mapping[str, tuple[History, pd.DataFrame]]) -> pd.DataFrame:
@@ -97,14 +109,14 @@ def judge(
     """
     units = []
     for name in CASES:
-        units.append(share_unit(f"setting {name}", frames.get(name), curvature.settled))
+        units.append(share_unit(f"setting {name}", frames.get(name), curvature.settled, Keys((name,))))
     found = correlations(table)
     correlation = mean_interval(found.to_numpy(np.float64)) if len(found) else None
     state = correlation_state(correlation) if correlation is not None else State.MISSING
-    units.append(Unit(SECOND_HALF, CORRELATION, correlation, state))
+    units.append(Unit(SECOND_HALF, CORRELATION, correlation, state, keys=Keys(part="speed")))
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "grid"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c4"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def negative_shares(frame: pd.DataFrame) -> pd.Series:

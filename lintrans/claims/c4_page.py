@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..problems import PROBLEMS
 from ..settings import LABELS
-from .c4 import METRIC, SECOND_HALF, negative_shares
+from .c4 import METRIC, negative_shares
 from .records import Verdict, interval_text
 from .rules import State
 
@@ -34,7 +34,7 @@ def describe(verdict: Verdict) -> str:
     """What the four units say, a sentence each, in Markdown."""
     lines = []
     for unit in verdict.units:
-        words = SECOND if unit.case == SECOND_HALF else FIRST
+        words = SECOND if unit.keys.part == "speed" else FIRST
         lines.append(f"- {unit.case.capitalize()}: {words[unit.state].format(share=interval_text(unit.interval))}.")
     return "\n".join(lines)
 

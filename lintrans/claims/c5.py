@@ -15,14 +15,16 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..problems import PROBLEMS
 from ..statistics import Interval, mean_interval, rank_correlation, upper_line
-from .common import CASES, CURVATURE_ASKED, READINGS, curvature_deviations, deviations, rules_digest
+from .common import CASES, CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import State, Unit, correlation_state, rule
+from .rules import Keys, State, Unit, correlation_state, rule
 
 CLAIM = "C5"
 SENTENCE = "Smoothness grows with the gradient norm along training, to a certain extent."
 CHAPTER = "generalized_smoothness"
 FIGURE = "fig-generalized-smoothness"
+GROUP = "behaviours"
+BASIS = Basis(CASES, ("hessian", "gradient"))
 NORM = "spectral_norm"
 MEASURES = {NORM: "norm of H", "hessian_step_norm": "norm of Hv", "directional_smoothness": "v'Hv where positive"}
 LEAST = 0.3
@@ -58,12 +60,13 @@ def unit_state(levels: Interval | None, differences: Interval | None) -> State:
     return State.WEAK if state is State.YES and other is not State.YES else state
 
 
-def norm_units(case: str, frame: pd.DataFrame) -> tuple[Unit, Unit]:
+def norm_units(case: str, frame: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]:
     """Adam's correlation of levels, whose state takes in that of the differences; and the latter, beside it."""
     levels, differences = (correlation(frame, "adam", NORM, d) for d in (False, True))
+    other, part = correlation_state(differences, LEAST), keys._replace(part="differences")
     return (
-        Unit(case, LEVELS, levels, unit_state(levels, differences)),
-        Unit(f"{case}, differences", DIFFERENCES, differences, correlation_state(differences, LEAST), decides=False),
+        Unit(case, LEVELS, levels, unit_state(levels, differences), keys=keys),
+        Unit(f"{case}, differences", DIFFERENCES, differences, other, False, part),
     )
 
 
@@ -86,16 +89,16 @@ def judge(
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:
-        case = f"setting {name}"
+        case, keys = f"setting {name}", Keys((name,))
         if name not in frames:
-            units.append(Unit(case, LEVELS, None, State.MISSING))
+            units.append(Unit(case, LEVELS, None, State.MISSING, keys=keys))
             continue
-        levels, differences = norm_units(case, frames[name])
+        levels, differences = norm_units(case, frames[name], keys)
         units.append(levels)
         beside.append(differences)
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "spectral"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest("c5"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
 
 
 def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
@@ -106,9 +109,10 @@ def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
             for metric, words in MEASURES.items():
                 for differences in (False, True):
                     found = correlation(frame, optimizer, metric, differences)
-                    what = f"{words}, {'differences' if differences else 'levels'}"
+                    part = "differences" if differences else "levels"
+                    keys = Keys((name,), None, optimizer, metric, part)
                     case = f"{PROBLEMS[name].title}, {optimizer}"
-                    units.append(Unit(case, what, found, correlation_state(found, LEAST), decides=False))
+                    units.append(Unit(case, f"{words}, {part}", found, correlation_state(found, LEAST), False, keys))
     return units
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 
 from ..problems import PROBLEMS
 from ..settings import LABELS
+from .c5 import MEASURES
 from .records import Verdict, interval_text
-from .rules import State, Unit
+from .rules import Keys, State, Unit
 
 WORDS = {
     State.YES: "the Hessian's norm grows with the gradient's, in levels and in differences",
@@ -23,14 +24,14 @@ WORDS = {
 
 def describe(verdict: Verdict) -> str:
     """What the units that decide say, with levels and differences, a sentence a setting, in Markdown."""
-    differences = {unit.case: unit for unit in verdict.units if not unit.decides}
+    differences = {unit.keys.problem: unit for unit in verdict.units if not unit.decides}
     lines = []
     for unit in verdict.units:
         if not unit.decides:
             continue
         text = WORDS[unit.state]
         if unit.interval is not None:
-            beside = differences.get(f"{unit.case}, differences")
+            beside = differences.get(unit.keys.problem)
             text += f": rank correlation {interval_text(unit.interval)}"
             text += f", of differences {interval_text(beside.interval)}" if beside else ""
         lines.append(f"- {unit.case.capitalize()}: {text}.")
@@ -48,14 +49,15 @@ def describe_negative(frames: Mapping[str, pd.DataFrame]) -> str:
 
 def correlation_table(units: Sequence[Unit]) -> pd.DataFrame:
     """Every measure of curvature, both optimizers: rank correlations with the gradient's norm."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[Keys, dict[str, str]] = {}
     for unit in units:
-        setting, _, optimizer = unit.case.partition(", ")
-        measure, _, kind = unit.statistic.rpartition(", ")
-        row = rows.setdefault(
-            (unit.case, measure), {"setting": setting, "optimizer": LABELS[optimizer], "curvature": measure}
-        )
-        row[kind] = f"{interval_text(unit.interval)} {unit.state}"
+        (name,), _, optimizer, metric, part, _ = unit.keys
+        case = {
+            "setting": PROBLEMS[name].title,
+            "optimizer": LABELS[str(optimizer)],
+            "curvature": MEASURES[str(metric)],
+        }
+        rows.setdefault(unit.keys._replace(part=None), case)[str(part)] = f"{interval_text(unit.interval)} {unit.state}"
     return pd.DataFrame(rows.values())
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..budgets import NoiseBudget
-from ..settings import NOISE_PROTOCOL
+from ..scales import NOISE_PROTOCOL
 from .c2 import deviations, geometric_mean
-from .common import rules_digest
+from .common import Basis, rules_digest
 from .records import Verdict
-from .rules import State, Unit, correlation_state, ratio_state, rule
+from .rules import Keys, State, Unit, correlation_state, ratio_state, rule
 from .tails import PAIR, Trend
 
 CLAIM = "C6"
@@ -25,6 +25,8 @@ SENTENCE = "Heavier-tailed covariates give heavier-tailed gradient noise."
 CHAPTER = "heavy_tails"
 FIGURE = "fig-tails-noise"
 READINGS = ("init",)
+GROUP = "causes"
+BASIS = Basis(PAIR, ("noise",))
 CASE = "setting 3 against sphere"
 STATISTIC = "E, Setting 3 over sphere"
 STATISTIC_999 = "the same of q99.9"
@@ -33,12 +35,13 @@ TREND = "rank correlation (Kendall) of E with the level of tail, at equal second
 
 def contrast(tables: Mapping[str, pd.DataFrame], column: str, statistic: str, case: str, decides: bool) -> Unit:
     """The geometric mean over initializations of a statistic, Setting 3 over sphere."""
+    keys = Keys(PAIR, part=None if decides else column)
     heavy, light = (tables[name].set_index("seed")[column] if name in tables else None for name in PAIR)
     if heavy is None or light is None:
-        return Unit(case, statistic, None, State.MISSING, decides)
+        return Unit(case, statistic, None, State.MISSING, decides, keys)
     seeds = heavy.index.intersection(light.index)
     ratio = geometric_mean((heavy[seeds] / light[seeds]).to_numpy(np.float64))
-    return Unit(case, statistic, ratio, ratio_state(ratio), decides)
+    return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, trend: Trend | None = None) -> Verdict:
@@ -56,10 +59,10 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, t
     ]
     if trend is not None:
         state = correlation_state(trend.seeds) if trend.seeds is not None else State.MISSING
-        units.append(Unit(f"along {trend.levels} levels", TREND, trend.seeds, state, decides=False))
+        units.append(Unit(f"along {trend.levels} levels", TREND, trend.seeds, state, False, Keys(part="trend")))
     measured = replace(budget, settings=tuple(name for name in PAIR if name in tables))
     short = deviations(measured, replace(NOISE_PROTOCOL, settings=PAIR))
-    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c6", "c2", "tails"))
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

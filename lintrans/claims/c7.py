@@ -14,17 +14,19 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import CURVATURE_PROTOCOL
+from ..scales import CURVATURE_PROTOCOL
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along
-from .common import CURVATURE_ASKED, READINGS, curvature_deviations, deviations, rules_digest
+from .common import CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_state, rule
 from .tails import PAIR, Levels, contrast, log_ratio
 
 CLAIM = "C7"
 SENTENCE = "Heavier-tailed covariates go with a larger gap in R_med between SGD and Adam."
 CHAPTER = "heavy_tails"
 FIGURE = "fig-tails-condition"
+GROUP = "causes"
+BASIS = Basis(PAIR, ("condition",))
 CASE = "setting 3 against sphere"
 STATISTIC = "ratio of R_med (SGD over Adam), Setting 3 over sphere"
 AT_CLIP = "at equal clip"
@@ -32,10 +34,11 @@ LEVELS = ("3", "tail sphere")
 """Setting 3 and the sphere among the levels of tail, where both are clipped at 1."""
 
 
-def _unit(pair: Sequence[pd.Series | None], case: str, words: str, decides: bool = False) -> Unit:
+def _unit(pair: Sequence[pd.Series | None], case: str, words: str, keys: Keys) -> Unit:
     heavy, light = pair
+    decides = keys == Keys(PAIR, convention=PUBLIC)
     ratio = contrast(heavy, light)
-    return Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides)
+    return Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides, keys)
 
 
 def _along(
@@ -77,19 +80,20 @@ def judge(
     for metric, words in CONVENTIONS.items():
         case = CASE if metric == PUBLIC else f"{CASE}, {words}"
         found = _along(frames, metric, PAIR, curvature.settled)
-        units.append(_unit(found, case, words, decides=metric == PUBLIC))
+        units.append(_unit(found, case, words, Keys(PAIR, convention=metric)))
     matched = [matched_log_ratios(name, frames[name], histories[name]) if name in frames else None for name in PAIR]
-    units.append(_unit(matched, f"{CASE}, {MATCHED}", MATCHED))
+    units.append(_unit(matched, f"{CASE}, {MATCHED}", MATCHED, Keys(PAIR, convention=MATCHED)))
     if levels is not None:
         for metric, words in CONVENTIONS.items():
             found = _along(levels.conditions, metric, LEVELS, first)
-            units.append(_unit(found, f"{CASE}, {AT_CLIP}, {words}", f"{AT_CLIP}, {words}"))
+            keys = Keys(LEVELS, convention=metric)
+            units.append(_unit(found, f"{CASE}, {AT_CLIP}, {words}", f"{AT_CLIP}, {words}", keys))
     pair = tuple(name for name in PAIR if name in frames)
     asked = deviations(
         replace(budget, settings=pair), replace(CURVATURE_ASKED, settings=PAIR), tuned=reading == "tuned"
     )
     short = (*asked, *probe_deviations(curvature, budget.steps), *curvature_deviations(curvature))
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c7", "c3", "tails"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def probe_deviations(curvature: CurvatureBudget, steps: int) -> tuple[str, ...]:
@@ -106,7 +110,7 @@ def probe_deviations(curvature: CurvatureBudget, steps: int) -> tuple[str, ...]:
 
 def robust(verdict: Verdict) -> bool:
     """Whether every convention, and the comparison at matched loss, says YES as the unit that decides."""
-    return all(unit.state is State.YES for unit in verdict.units if AT_CLIP not in unit.case)
+    return all(unit.state is State.YES for unit in verdict.units if unit.keys.problems == PAIR)
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge", "robust"]

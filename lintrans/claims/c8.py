@@ -17,17 +17,19 @@ from scipy import stats
 from ..budgets import TuningBudget
 from ..history import History
 from ..problems import PROBLEMS
-from ..settings import LABELS, PROTOCOL
+from ..scales import LABELS, PROTOCOL
 from ..statistics import ROUNDING, Interval, equivalent
-from .common import READINGS, deviations, judged_losses, rules_digest, steps_to
+from .common import ARMS, READINGS, Basis, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import MARGIN, State, Unit, ratio_state, rule
+from .rules import MARGIN, Keys, State, Unit, ratio_state, rule
 from .tails import PAIR, contrast, log_ratio, step_ratio, target_of
 
 CLAIM = "C8"
 SENTENCE = "Spherical covariates train much faster for both optimizers, and the gap between them stays."
 CHAPTER = "heavy_tails"
 FIGURE = "fig-tails-loss"
+GROUP = "causes"
+BASIS = Basis(PAIR, ARMS)
 STEPS = "steps to 1.01 f* + 1 % f0, Setting 3 over sphere"
 GAP = "D: ratio of steps (SGD over Adam), Setting 3 over sphere"
 LOSS_GAP = "ratio of end losses (SGD over Adam), Setting 3 over sphere"
@@ -45,12 +47,12 @@ def steps_of(history: History, name: str, optimizer: str) -> tuple[pd.Series, fl
 
 def _speed(histories: Mapping[str, History], optimizer: str) -> Unit:
     """Unit of one optimizer: how many times the steps in Setting 3."""
-    case = LABELS[optimizer]
+    case, keys = LABELS[optimizer], Keys(PAIR, optimizer=optimizer)
     if not all(name in histories for name in PAIR):
-        return Unit(case, STEPS, None, State.MISSING)
+        return Unit(case, STEPS, None, State.MISSING, keys=keys)
     (heavy, heavy_lost), (light, light_lost) = (steps_of(histories[name], name, optimizer) for name in PAIR)
     ratio = contrast(heavy, light)
-    return Unit(case, STEPS, ratio, ratio_state(ratio, min(heavy_lost, light_lost) > 0.5))
+    return Unit(case, STEPS, ratio, ratio_state(ratio, min(heavy_lost, light_lost) > 0.5), keys=keys)
 
 
 def gap_state(gap: Interval | None, censored: bool = False) -> State:
@@ -87,14 +89,16 @@ def _gaps(histories: Mapping[str, History], names: tuple[str, str]) -> tuple[pd.
 def gap_units(histories: Mapping[str, History]) -> tuple[Unit, Unit]:
     """D by the claim's own rule, which decides, and by the general one, where D > 1 says the gap grows with tails."""
     logs, censored = _gaps(histories, PAIR)
+    own, growth = Keys(PAIR, part="gap"), Keys(PAIR, part="growth")
     if logs is None or logs.empty:
-        return Unit(GAP_CASE, GAP, None, State.MISSING), Unit(GROWTH, GAP, None, State.MISSING, decides=False)
+        missing = Unit(GAP_CASE, GAP, None, State.MISSING, keys=own)
+        return missing, replace(missing, case=GROWTH, decides=False, keys=growth)
     ratio = contrast(logs, 0.0 * logs)
     assert ratio is not None
     inside = replace(ratio, p=equivalence_p(logs.to_numpy(np.float64)))
     return (
-        Unit(GAP_CASE, GAP, inside, gap_state(ratio, censored)),
-        Unit(GROWTH, GAP, ratio, ratio_state(ratio, censored), decides=False),
+        Unit(GAP_CASE, GAP, inside, gap_state(ratio, censored), keys=own),
+        Unit(GROWTH, GAP, ratio, ratio_state(ratio, censored), False, growth),
     )
 
 
@@ -108,8 +112,8 @@ def _beside(histories: Mapping[str, History], names: tuple[str, str], case: str)
     ]
     ends = contrast(*found)
     return [
-        Unit(f"{case}, steps", GAP, ratio, ratio_state(ratio, censored), decides=False),
-        Unit(f"{case}, end loss", LOSS_GAP, ends, ratio_state(ends), decides=False),
+        Unit(f"{case}, steps", GAP, ratio, ratio_state(ratio, censored), False, Keys(names, part="steps")),
+        Unit(f"{case}, end loss", LOSS_GAP, ends, ratio_state(ends), False, Keys(names, part="loss")),
     ]
 
 
@@ -136,7 +140,7 @@ def judge(
         units += _beside(levels, ("3", "tail sphere"), f"{GAP_CASE} at equal clip")
     pair = tuple(name for name in PAIR if name in histories)
     short = deviations(replace(budget, settings=pair), replace(PROTOCOL, settings=PAIR), tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest("c8", "tails"))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap_units", "judge"]

@@ -15,21 +15,24 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..history import History
-from ..settings import LABELS
+from ..scales import LABELS
 from .c1 import compare
-from .common import rules_digest
+from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict
-from .rules import State, Unit, ratio_state, rule
+from .rules import NO_KEYS, Keys, State, Unit, ratio_state, rule
 from .tails import contrast, log_ratio
 
 CLAIM = "C9"
 SENTENCE = "The gap between Adam and SGD grows with depth."
 FIGURE = "fig-depth-gap"
 READINGS = ("tuned",)
+GROUP = "causes"
+BASIS = Basis(tuple(NAMES.values()), ("loss_ratio",))
 LOSS = "gap in end loss, deeper over shallower"
 SPEED = "gap in steps to sqrt(f0 f*), deeper over shallower"
 LOWER = "the gap's growth: the lower of end loss and steps"
+METRICS = {"loss": "end loss", "steps": "steps to target"}
 SATURATED = 0.05
 """Share above f* within which an optimizer ends on the floor."""
 ORDER = (State.MISSING, State.REV, State.NULL, State.UNDECIDED, State.WEAK, State.YES)
@@ -69,17 +72,17 @@ def gap(name: str, history: History) -> Gap:
     return Gap(log_ratio(found.losses, "loss"), steps, found.censored, found.floor, above)
 
 
-def lower(case: str, loss: Unit, steps: Unit, saturated: bool) -> Unit:
+def lower(case: str, loss: Unit, steps: Unit, saturated: bool, keys: Keys = NO_KEYS) -> Unit:
     """The unit that decides: the less favourable of the two, or the steps alone where losses are saturated."""
     if saturated:
-        return Unit(case, SPEED, steps.interval, steps.state)
+        return Unit(case, SPEED, steps.interval, steps.state, keys=keys)
 
     def favour(unit: Unit) -> tuple[int, float]:
         p = math.nan if unit.interval is None else unit.interval.p
         return ORDER.index(unit.state), -math.inf if math.isnan(p) else -p
 
     chosen = min(loss, steps, key=favour)
-    return Unit(case, LOWER, chosen.interval, chosen.state)
+    return Unit(case, LOWER, chosen.interval, chosen.state, keys=keys)
 
 
 def units_of(depths: Depths, shallow: int, deep: int) -> tuple[Unit, Unit, Unit]:
@@ -87,19 +90,22 @@ def units_of(depths: Depths, shallow: int, deep: int) -> tuple[Unit, Unit, Unit]
     case = contrast_case(shallow, deep)
     histories = depths.shared(shallow, deep).histories
     names = (NAMES[deep], NAMES[shallow])
+    keys = Keys(names)
+    (by_loss_case, by_loss_keys), (by_steps_case, by_steps_keys) = (
+        (f"{case}, {words}", keys._replace(part=part)) for part, words in METRICS.items()
+    )
     if not all(name in histories for name in names):
-        missing = [Unit(f"{case}{tail}", what, None, State.MISSING, False) for tail, what in _METRICS]
-        return Unit(case, LOWER, None, State.MISSING), missing[0], missing[1]
+        return (
+            Unit(case, LOWER, None, State.MISSING, keys=keys),
+            Unit(by_loss_case, LOSS, None, State.MISSING, False, by_loss_keys),
+            Unit(by_steps_case, SPEED, None, State.MISSING, False, by_steps_keys),
+        )
     high, low = (gap(name, histories[name]) for name in names)
     by_loss, by_steps = contrast(high.loss, low.loss), contrast(high.steps, low.steps)
-    (loss_tail, _), (steps_tail, _) = _METRICS
-    loss = Unit(f"{case}{loss_tail}", LOSS, by_loss, ratio_state(by_loss), False)
+    loss = Unit(by_loss_case, LOSS, by_loss, ratio_state(by_loss), False, by_loss_keys)
     state = ratio_state(by_steps, high.censored or low.censored)
-    steps = Unit(f"{case}{steps_tail}", SPEED, by_steps, state, False)
-    return lower(case, loss, steps, high.saturated or low.saturated), loss, steps
-
-
-_METRICS = ((", end loss", LOSS), (", steps to target", SPEED))
+    steps = Unit(by_steps_case, SPEED, by_steps, state, False, by_steps_keys)
+    return lower(case, loss, steps, high.saturated or low.saturated, keys), loss, steps
 
 
 def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
@@ -108,7 +114,7 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     decide, beside = [first for first, _, _ in found], [unit for _, *rest in found for unit in rest]
     return Verdict(
         CLAIM, "tuned", scale, CHAPTER, (*decide, *beside), rule(decide), training_deviations(budget),
-        rules_digest("c9", "c1", "depth", "tails"),
+        rules_digest(__name__),
     )  # fmt: skip
 
 

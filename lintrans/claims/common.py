@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,13 +10,30 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..history import History
 from ..protocol import COARSE_LOSS, LOSS, end_values
-from ..settings import CURVATURE_PROTOCOL, CURVATURE_SEEDS, PROTOCOL
-from ..sources import digest_of
+from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
+from ..sources import code
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
+ARMS = tuple(LABELS)
+"""Statistics that are one optimizer's end loss."""
 CURVATURE_ASKED = replace(PROTOCOL, seeds=CURVATURE_SEEDS)
 """The trainings that C3 to C5 ask for: those of C1, with fewer seeds."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a claim's cases rest on.
+
+    Attributes:
+        problems: their names.
+        statistics: of :data:`lintrans.double_check.STATISTICS`; all of them if empty.
+        claims: those whose verdicts it is judged from; it rests on what they rest on.
+    """
+
+    problems: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
 
 def floor(history: History) -> float:
@@ -124,8 +140,6 @@ def _list(steps: tuple[int, ...]) -> str:
     return ", ".join(f"{step:,}" for step in steps)
 
 
-def rules_digest(*claims: str) -> str:
-    """Digest of the code that judges a claim, with that of other claims where it stands on theirs."""
-    here = Path(__file__).parent
-    own = [here / f"{name}.py" for name in ("rules", "common", *claims)]
-    return digest_of([*own, *(here.parent / f"{name}.py" for name in ("statistics", "protocol", "measured"))])
+def rules_digest(claim: str) -> str:
+    """Digest of the code that judges a claim, with all that it stands on, given its module's ``__name__``."""
+    return code().digest(claim)

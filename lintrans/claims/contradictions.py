@@ -6,108 +6,42 @@ listed, whatever the verdict they end up in, and so is a verdict *partly* or *no
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import pandas as pd
 
 from ..double_check import STATISTICS
-from ..problems import ATTENTION_TITLES, LARGER, NONLINEAR, PROBLEMS, SIZES
-from ..settings import LABELS
+from ..problems import PROBLEMS
 from ..store import Store
-from . import c8, c13, c14, c17, depth, tails
-from .c16 import title
-from .common import CASES
-from .records import verdict_records
-from .rules import State, Word
+from .common import ARMS, Basis
+from .records import keys_of, verdict_records
+from .rules import NO_KEYS, Keys, State, Word, word_of
 from .scorecard import CLAIMS
 
 AGAINST = (State.REV, State.NULL)
 """States of cases that contradict the paper."""
 _WORDS = {State.REV: "reversed", State.NULL: "no difference"}
-ARMS = tuple(LABELS)
-"""Statistics that are one optimizer's end loss."""
 
 
-@dataclass(frozen=True)
-class Basis:
-    """What a claim's cases rest on: names of problems, and of statistics as in STATISTICS."""
-
-    problems: tuple[str, ...]
-    statistics: tuple[str, ...]
-
-
-_DEPTHS = tuple(depth.NAMES.values())
-_BEHAVIOURS = {
-    "C1": ("loss_ratio",),
-    "C2": ("noise",),
-    "C3": ("condition",),
-    "C4": ("smoothness", "loss_ratio"),
-    "C5": ("hessian", "gradient"),
-}
-
-BASES: MappingProxyType[str, Basis] = MappingProxyType(
-    {
-        **{claim: Basis(CASES, statistics) for claim, statistics in _BEHAVIOURS.items()},
-        "C6": Basis(tails.PAIR, ("noise",)),
-        "C7": Basis(tails.PAIR, ("condition",)),
-        "C8": Basis(tails.PAIR, ARMS),
-        "C9": Basis(_DEPTHS, ("loss_ratio",)),
-        "C10": Basis(_DEPTHS, ARMS),
-        "C11": Basis(_DEPTHS, ("noise",)),
-        "C12": Basis(_DEPTHS, ("condition",)),
-        "C13": Basis((c13.LINEAR, *c13.DEFINITIONS), ARMS),
-        "C14": Basis((LARGER.name,), ("loss_ratio", "noise")),
-        "C15": Basis((NONLINEAR.name,), tuple(STATISTICS)),
-        "C16": Basis(tuple(SIZES.values()), tuple(STATISTICS)),
-    }
-)
-"""By claim; C17 rests on what its inputs rest on."""
-
-
-def basis(claim: str, case: str = "") -> Basis:
-    """What one case of a claim rests on; what the claim as a whole does, where no case is given.
+def basis(claim: str, keys: Keys = NO_KEYS) -> Basis:
+    """What one case of a claim rests on; what the claim as a whole does, where nothing is known of the case.
 
     Raises:
-        KeyError: a claim that nothing is known of.
+        KeyError: no such claim.
     """
-    if claim == c17.CLAIM:
-        inputs = [c8.CLAIM if case == c17.GAP else case] if case else [*c17.INPUTS, c8.CLAIM]
-        found = [BASES[each] for each in inputs]
+    whole = CLAIMS[claim].BASIS
+    if whole.claims:
+        found = [basis(each) for each in ([keys.claim] if keys.claim else whole.claims)]
         return Basis(
             tuple(dict.fromkeys(name for each in found for name in each.problems)),
             tuple(dict.fromkeys(name for each in found for name in each.statistics)),
         )
-    whole = BASES[claim]
-    problems = tuple(name for name in whole.problems if _names(claim, case, name))
-    return Basis(problems or whole.problems, _statistics(claim, case, whole))
-
-
-def _names(claim: str, case: str, problem: str) -> bool:
-    """Whether a case speaks of a problem."""
-    if claim in _BEHAVIOURS:
-        return f"setting {problem}" in case
-    if problem in _DEPTHS and claim != "C16":
-        layers = next(layers for layers, name in depth.NAMES.items() if name == problem)
-        return re.search(rf"\b{layers}\b", case) is not None
-    if claim == "C13":
-        return problem == c13.LINEAR or case in [f"{ATTENTION_TITLES[problem]}, {label}" for label in LABELS.values()]
-    if claim == "C16":
-        return case == title(next(size for size, name in SIZES.items() if name == problem))
-    return False
-
-
-def _statistics(claim: str, case: str, whole: Basis) -> tuple[str, ...]:
-    """The statistics that a case speaks of."""
-    if claim == "C14" and case:
-        return ("noise",) if case == c14.NOISE else ("loss_ratio",)
-    if claim == "C15" and case:
-        return _BEHAVIOURS.get(case.partition(":")[0], whole.statistics)
-    if whole.statistics == ARMS:
-        said = tuple(name for name, label in LABELS.items() if label in case)
-        return said or whole.statistics
-    return whole.statistics
+    statistics = whole.statistics or tuple(STATISTICS)
+    if keys.claim:
+        statistics = CLAIMS[keys.claim].BASIS.statistics
+    elif keys.optimizer and statistics == ARMS:
+        statistics = (keys.optimizer,)
+    return Basis(tuple(name for name in whole.problems if name in keys.problems) or whole.problems, statistics)
 
 
 @dataclass(frozen=True)
@@ -117,12 +51,14 @@ class Contradiction:
     Attributes:
         claim, reading, verdict: as on the scorecard.
         cases: those that contradict, with their states; empty where the verdict alone does, for want of a decided case.
+        keys: what these cases are about.
     """
 
     claim: str
     reading: str
     verdict: str
     cases: tuple[tuple[str, State], ...]
+    keys: tuple[Keys, ...] = ()
 
     @property
     def words(self) -> str:
@@ -136,16 +72,14 @@ class Contradiction:
     def rows(self, found: pd.DataFrame) -> pd.DataFrame:
         """The rows of :func:`lintrans.double_check.compare_all` that check it: of its cases, else of the claim."""
         kept = pd.Series(False, index=found.index)
-        for case in [case for case, _ in self.cases] or [""]:
-            own = basis(self.claim, case)
+        for keys in self.keys or (NO_KEYS,):
+            own = basis(self.claim, keys)
             kept |= found["problem"].isin(own.problems) & found["statistic"].isin(own.statistics)
         return found[kept]
 
     def unchecked(self, found: pd.DataFrame) -> list[str]:
         """Problems that it rests on and that were not computed twice."""
-        wanted = dict.fromkeys(
-            name for case in [case for case, _ in self.cases] or [""] for name in basis(self.claim, case).problems
-        )
+        wanted = dict.fromkeys(name for keys in self.keys or (NO_KEYS,) for name in basis(self.claim, keys).problems)
         return [PROBLEMS[name].title for name in wanted if name not in set(found["problem"])]
 
 
@@ -161,13 +95,14 @@ def contradictions(scale: str, store: Store | None = None) -> list[Contradiction
             rows = [row for row in record["rows"] if row["case"] != "all"]
             verdict = next(str(row["verdict"]) for row in record["rows"] if row["case"] == "all")
             decides = record.get("decides") or [True] * len(rows)
-            cases = tuple(
-                (str(row["case"]), State(row["state"]))
-                for row, counts in zip(rows, decides, strict=True)
+            against = [
+                (str(row["case"]), State(row["state"]), keys)
+                for row, counts, keys in zip(rows, decides, keys_of(record), strict=True)
                 if counts and row["state"] in AGAINST
-            )
-            if cases or verdict.startswith((Word.NOT, Word.PARTLY)):
-                found.append(Contradiction(name, reading, verdict, cases))
+            ]
+            if against or word_of(verdict) in (Word.NOT, Word.PARTLY):
+                cases = tuple((case, state) for case, state, _ in against)
+                found.append(Contradiction(name, reading, verdict, cases, tuple(keys for _, _, keys in against)))
     return found
 
 
@@ -182,4 +117,4 @@ def missing(scale: str, store: Store | None = None) -> list[str]:
     ]
 
 
-__all__ = ["AGAINST", "BASES", "Basis", "Contradiction", "basis", "contradictions", "missing"]
+__all__ = ["AGAINST", "Contradiction", "basis", "contradictions", "missing"]

@@ -18,7 +18,7 @@ from ..history import History
 from ..measured import condition_numbers
 from ..problems import DEPTHS, PROBLEMS
 from ..protocol import Judged, judge_all, with_seeds_and_steps
-from ..settings import DEPTH_PROTOCOL
+from ..scales import DEPTH_PROTOCOL
 from .c2 import changed
 from .c2 import deviations as noise_deviations
 from .common import deviations

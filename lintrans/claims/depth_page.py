@@ -13,8 +13,8 @@ from ..history import History
 from ..problems import DEPTHS, PROBLEMS
 from ..protocol import LOSS
 from ..settings import LABELS
-from .c3 import CONVENTIONS, MATCHED, PUBLIC
-from .c9 import SATURATED, Gap
+from .c3 import CONVENTIONS, MATCHED
+from .c9 import METRICS, SATURATED, Gap
 from .c12 import robust
 from .common import judged_losses
 from .records import Verdict, interval_text
@@ -62,9 +62,9 @@ def describe_gap(verdict: Verdict) -> str:
     """What the contrasts of C9 say, and which metric they were left to, in Markdown."""
     lines = []
     for unit in (unit for unit in verdict.units if unit.decides):
-        beside = [other for other in verdict.units if other.case.startswith(f"{unit.case},")]
+        beside = [other for other in verdict.units if other.keys.problems == unit.keys.problems and not other.decides]
         parts = [
-            f"by {other.case.rpartition(', ')[2]} {interval_text(other.interval)} {other.state}" for other in beside
+            f"by {METRICS[str(other.keys.part)]} {interval_text(other.interval)} {other.state}" for other in beside
         ]
         lines.append(f"- {unit.case}: the gap {GROWS[unit.state]} ({'; '.join(parts)}).")
     return "\n".join(lines)
@@ -88,8 +88,8 @@ def describe_condition(verdict: Verdict) -> str:
     """What the units of C12 say, and how the other conventions do, in Markdown."""
     text = _sentences(verdict, GROWS, "the gap in R_med")
     counts = []
-    for words in (*CONVENTIONS.values(), MATCHED):
-        own = [unit.state for unit in verdict.units if unit.statistic.endswith(f", {words}")]
+    for metric, words in (*CONVENTIONS.items(), (MATCHED, MATCHED)):
+        own = [unit.state for unit in verdict.units if unit.keys.convention == metric]
         counts.append(f"{words} {own.count(State.YES)} of {len(own)} YES, {own.count(State.REV)} REV")
     word = "**robust**: every convention says YES at every depth" if robust(verdict) else "**not robust**"
     return f"{text}\n\nAcross conventions this is {word}. By convention: {'; '.join(counts)}."
@@ -98,9 +98,9 @@ def describe_condition(verdict: Verdict) -> str:
 def condition_table(verdict: Verdict) -> pd.DataFrame:
     """Units of C12 as rows for a forest plot: case the depth, statistic the convention."""
     table = table_of(verdict.units)
-    tails = [*CONVENTIONS.values(), MATCHED]
-    words = [next((tail for tail in tails if case.endswith(tail)), CONVENTIONS[PUBLIC]) for case in table["case"]]
-    plain = [case.partition(",")[0] for case in table["case"]]
+    words = [CONVENTIONS.get(str(unit.keys.convention), MATCHED) for unit in verdict.units]
+    cases = {unit.keys.problems: unit.case for unit in verdict.units if unit.decides}
+    plain = [cases[unit.keys.problems] for unit in verdict.units]
     return table.assign(case=plain, statistic=words)
 
 

@@ -23,8 +23,8 @@ def grids(budget: TuningBudget) -> str:
 
 def describe(verdict: Verdict) -> str:
     """What the two halves say, in Markdown."""
-    units = {unit.case: unit for unit in verdict.units}
-    gap, noise = units[GAP], units[NOISE]
+    units = {unit.keys.claim: unit for unit in verdict.units if unit.decides}
+    gap, noise = units["C1"], units["C2"]
     lines = [
         f"- {GAP}: {c1_page.PHRASES[gap.state].format(ratio=interval_text(gap.interval))}.",
         f"- {NOISE.capitalize()}: {c2_page.PHRASES[noise.state]}"

@@ -14,9 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..budgets import TuningBudget
-from ..problems import PROBLEMS
+from ..problems import PROBLEMS, SETTINGS
 from ..protocol import Judged, Tuning, judge_all, tune_all
-from ..settings import SETTINGS
 from ..statistics import Interval, geometric_ratio, sign_flip
 from .common import judged_losses, steps_to
 

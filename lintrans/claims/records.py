@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import pandas as pd
 from ..files import write
 from ..statistics import Interval
 from ..store import Store
-from .rules import Ruling, Unit
+from .rules import Keys, Ruling, Unit
 
 DERIVED = ("C17",)
 """Claims judged from the kept verdicts of others."""
@@ -139,6 +139,7 @@ def record(verdict: Verdict, store: Store | None = None) -> None:
         "created": verdict.created,
         "deviations": list(verdict.deviations),
         "decides": [unit.decides for unit in verdict.units],
+        "keys": [unit.keys._asdict() for unit in verdict.units],
         "rows": verdict.rows(),
     }
     old = _read(path)
@@ -177,6 +178,12 @@ def verdict_records(scale: str, store: Store | None = None) -> dict[tuple[str, s
     """What is kept of a scale's verdicts by claim and reading: rules (digest), created, deviations, rows."""
     kept = [content["now"] for content in _records(scale, store)]
     return {(now["rows"][0]["claim"], now["rows"][0]["reading"]): now for now in kept if now["rows"]}
+
+
+def keys_of(record: Mapping[str, Any]) -> list[Keys]:
+    """What each case of a kept verdict is about; nothing where an older record does not say."""
+    kept = record.get("keys") or [{}] * (len(record["rows"]) - 1)
+    return [Keys(**{**keys, "problems": tuple(keys.get("problems", ()))}) for keys in kept]
 
 
 def verdicts_digest(store: Store | None = None) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -105,6 +106,34 @@ def correlation_state(correlation: Interval | None, margin: float = 0.0) -> Stat
     return State.NULL if equivalent(correlation, -0.2, 0.2) else State.UNDECIDED
 
 
+class Keys(NamedTuple):
+    """What a case is about, for code to read; its text is for people.
+
+    Attributes:
+        problems: names of the problems that it speaks of.
+        step: of the training.
+        optimizer: "sgd" or "adam".
+        convention: which of several ways to measure, such as the metrics of R_med.
+        part: which of several statistics of one case, such as "steps" beside the end loss.
+        claim: whose statistic it is, where a claim judges several behaviours.
+    """
+
+    problems: tuple[str, ...] = ()
+    step: int | None = None
+    optimizer: str | None = None
+    convention: str | None = None
+    part: str | None = None
+    claim: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The only problem; None where there are none or several."""
+        return self.problems[0] if len(self.problems) == 1 else None
+
+
+NO_KEYS = Keys()
+
+
 @dataclass(frozen=True)
 class Unit:
     """One case of a claim with its statistic.
@@ -114,6 +143,7 @@ class Unit:
         statistic: what was measured, in words.
         interval: None where it was not measured.
         decides: False for a statistic that is shown beside the one the rule reads.
+        keys: what the case is about.
     """
 
     case: str
@@ -121,6 +151,7 @@ class Unit:
     interval: Interval | None
     state: State
     decides: bool = True
+    keys: Keys = NO_KEYS
 
 
 @dataclass(frozen=True)
@@ -135,6 +166,11 @@ class Ruling:
         if self.word is Word.PARTLY:
             return f"{self.word} ({', '.join(self.where)})"
         return f"{self.word} (undecided)" if self.undecided else str(self.word)
+
+
+def word_of(text: str) -> Word:
+    """The verdict of a ruling's text, as records keep it."""
+    return next(word for word in Word if text.startswith(word))
 
 
 def rule(units: Sequence[Unit]) -> Ruling:

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import math
+import pkgutil
+import re
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 import pandas as pd
 
+from .. import claims
 from ..errors import choice
 from ..statistics import Interval
-from . import c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17
 from .records import earlier_verdicts, interval_text, verdict_frame, verdict_records
 from .rules import State
 
-CLAIMS: MappingProxyType[str, ModuleType] = MappingProxyType(
-    {claim.CLAIM: claim for claim in (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17)}
-)
-"""Modules by claim, in the order of their numbers; each has CLAIM, SENTENCE, CHAPTER, FIGURE and READINGS."""
-
 NOT_YET = "not judged yet"
-BEHAVIOURS = 5
-"""The first claims, on what training shows; all others say what drives it."""
-GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
-    {"behaviours": tuple(CLAIMS)[:BEHAVIOURS], "causes": tuple(CLAIMS)[BEHAVIOURS:]}
-)
+
+
+def find_claims() -> MappingProxyType[str, ModuleType]:
+    """The modules c1, c2, ... of this package by claim, in the order of their numbers."""
+    names = [found.name for found in pkgutil.iter_modules(claims.__path__) if re.fullmatch(r"c\d+", found.name)]
+    modules = [import_module(f"{claims.__name__}.{name}") for name in sorted(names, key=lambda name: int(name[1:]))]
+    return MappingProxyType({claim.CLAIM: claim for claim in modules})
+
+
+CLAIMS = find_claims()
+"""Each has CLAIM, SENTENCE, CHAPTER, FIGURE, READINGS, GROUP, BASIS and judges."""
+GROUPS = tuple(dict.fromkeys(str(claim.GROUP) for claim in CLAIMS.values()))
 """Claims that stand together on a page."""
 
 
 def members(group: str) -> dict[str, ModuleType]:
     """The claims of a group; of all, where it is empty."""
-    names = GROUPS[choice("group", group, tuple(GROUPS))] if group else tuple(CLAIMS)
-    return {name: CLAIMS[name] for name in names}
+    wanted = (choice("group", group, GROUPS),) if group else GROUPS
+    return {name: claim for name, claim in CLAIMS.items() if claim.GROUP in wanted}
 
 
 def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:

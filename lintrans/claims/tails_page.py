@@ -14,8 +14,8 @@ from ..protocol import Tuning
 from ..settings import LABELS
 from ..statistics import Interval
 from .c6 import STATISTIC as NOISE_RATIO
-from .c7 import AT_CLIP, robust
-from .c8 import GAP_CASE, GROWTH, steps_of
+from .c7 import robust
+from .c8 import steps_of
 from .records import Verdict, interval_text
 from .rules import LEVEL, State, Unit
 from .tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, target_of
@@ -44,7 +44,7 @@ def describe_noise(verdict: Verdict) -> str:
         State.UNDECIDED: "the initializations do not decide",
         State.MISSING: "not measured at this scale",
     }
-    return f"{NOISE_RATIO}:\n\n" + _lines((unit for unit in verdict.units if "along" not in unit.case), words)
+    return f"{NOISE_RATIO}:\n\n" + _lines((unit for unit in verdict.units if unit.keys.problems), words)
 
 
 def describe_condition(verdict: Verdict) -> str:
@@ -58,7 +58,7 @@ def describe_condition(verdict: Verdict) -> str:
         State.MISSING: "not measured at this scale",
     }
     holds = "**robust**: every convention says YES" if robust(verdict) else "**not robust**"
-    beside = [unit for unit in verdict.units if AT_CLIP not in unit.case and not unit.decides]
+    beside = [unit for unit in verdict.units if unit.keys.problems == PAIR and not unit.decides]
     yes, rev = (sum(unit.state is state for unit in beside) for state in (State.YES, State.REV))
     return (
         _lines(verdict.units, words)
@@ -85,14 +85,14 @@ def describe_speed(verdict: Verdict) -> str:
     rest = {State.UNDECIDED: "the seeds do not decide", State.MISSING: "not measured at this scale"}
     lines = []
     for unit in verdict.units:
-        words = stays if unit.case == GAP_CASE else grows if unit.case.startswith(GAP_CASE) else faster
+        words = faster if unit.keys.optimizer else stays if unit.keys.part == "gap" else grows
         lines.append(_lines([unit], {**words, **rest}))
     return "\n".join(lines)
 
 
 def contradiction(verdict: Verdict) -> str:
     """Whether the gap in steps grows with the tails, against the claim, in a sentence."""
-    growth = next(unit for unit in verdict.units if unit.case == GROWTH)
+    growth = next(unit for unit in verdict.units if unit.keys.part == "growth")
     if growth.state in (State.YES, State.WEAK):
         return "That the gap grows with the tails **contradicts** this claim of the paper, and supports its summary."
     if growth.state is State.MISSING:

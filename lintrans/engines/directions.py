@@ -18,6 +18,7 @@ from .lengths import exponential
 from .variates import inline, log_positive, philox, sine_cosine, uniform
 from .vector import INLINE, OPTIONS
 
+SERVES = ("Sphere", "GammaScaled")
 THIRD = np.float32(1 / 3)
 GUESS = 0x54A2FA8C  # bits of u^(-1/3) as a float32, plus a third of those of u, within 4 % for all u
 

@@ -17,6 +17,7 @@ from ..random import SMALL_SHAPE
 from .variates import inline, log_positive, log_uniform, philox, sine_cosine, tree6, uniform
 from .vector import OPTIONS
 
+SERVES = ("Sphere", "GammaScaled")
 TINY = 1e-300
 MOST_POWER = 30  # of a uniform, 2^-33 and more, that float64 holds
 LOWEST_EXPONENT = -700.0  # exp of less is 0: lengths below 1e-304 are no different from none

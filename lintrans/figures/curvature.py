@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..problems import PROBLEMS
-from ..settings import LABELS, PAPER_SEEDS
+from ..scales import LABELS, PAPER_SEEDS
 from ..statistics import band
 from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, log_axis, nothing, panels, signed_axis
 

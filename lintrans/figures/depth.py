@@ -17,7 +17,7 @@ from matplotlib.ticker import NullLocator
 from ..history import History
 from ..problems import DEPTHS, PROBLEMS
 from ..protocol import COARSE_LOSS
-from ..settings import LABELS
+from ..scales import LABELS
 from ..statistics import band
 from .noise import LINES, ratio_axis
 from .style import (

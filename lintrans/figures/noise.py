@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..diagnostics.tails import hill, moment_estimator, normal_points, thresholds
 from ..problems import PROBLEMS
-from ..settings import LABELS
+from ..scales import LABELS
 from ..statistics import band
 from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, panels
 

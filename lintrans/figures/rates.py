@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..problems import PROBLEMS
-from ..settings import LABELS
+from ..scales import LABELS
 from .style import COLOURS, DASHES, GREY, MARKERS, WIDTH, legend_below, log_axis, nothing, panels
 
 

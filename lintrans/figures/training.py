@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from ..history import History
 from ..problems import PROBLEMS
 from ..protocol import Tuning
-from ..settings import LABELS, PAPER_SEEDS
+from ..scales import LABELS, PAPER_SEEDS
 from ..statistics import band
 from .style import COLOURS, DASHES, legend_below, panels
 
