@@ -303,7 +303,7 @@ def test_c8_where_all_is_faster_and_the_gap_stays() -> None:
     assert states(verdict) == [YES, YES, YES]
     assert verdict.ruling.word is Word.REPRODUCED
     assert verdict.deviations == ()
-    growth = c8.gap_growth({"3": history_of(fast(800), fast(400)), "sphere": history_of(fast(200), fast(100))})
+    growth = c8.gap_units({"3": history_of(fast(800), fast(400)), "sphere": history_of(fast(200), fast(100))})[1]
     assert (growth.case, growth.state, growth.decides) == (c8.GROWTH, NULL, False)
 
 
@@ -343,7 +343,7 @@ def test_c8_needs_both_settings() -> None:
     assert states(verdict) == [MISSING] * 3
     assert verdict.ruling.word is Word.UNMEASURABLE
     assert verdict.deviations == ("settings not run: sphere", "12 judging seeds instead of 24")
-    assert c8.gap_growth({}).state is MISSING
+    assert c8.gap_units({})[1].state is MISSING
     assert "was not measured" in tails_page.contradiction(verdict)
 
 
