@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib.util
 import json
 import math
 import os
-import platform
-import shutil
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ import click
 
 from .chapters import BookError
 from .errors import nearest
+from .listing import case_lines, chosen, plain, size, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
 from .parameters import SCALES, ParameterError, check
 from .progress import wiped
@@ -91,7 +88,7 @@ def chapters_command(as_json: bool) -> None:
     for chapter in found:
         click.echo(f"{chapter.name}: {chapter.title}")
         for item in _parameters(chapter):
-            click.echo(f"    {item.name}: {item.kind} = {item.default!r}  {item.comment}".rstrip())
+            click.echo(wrapped(f"    {item.name}: {item.kind} = {item.default!r}  {item.comment}".rstrip(), 8))
 
 
 @main.command("execute")
@@ -229,19 +226,19 @@ def results_list(as_json: bool) -> None:
         click.echo(json.dumps([_entry(entry) for entry in entries], indent=1))
         return
     for entry in entries:
-        made = f"{entry.key[:12]}  {entry.created:%Y-%m-%d %H:%M}  {entry.device:6}"
-        click.echo(f"{made}  {entry.seconds:8.1f} s  {_size(entry.bytes):>9}  {entry.title}")
+        made = f"{entry.key[:12]}  {entry.created:%Y-%m-%d %H:%M}  {entry.device:4}"
+        click.echo(wrapped(f"{made}  {entry.seconds:6.1f} s  {size(entry.bytes):>8}  {entry.title}", 14))
     if not entries:
         click.echo(f"nothing is stored in {store().path}")
 
 
 @results.command("size")
-def results_size() -> None:
+def resultssize() -> None:
     """Show where the store lies and how large it is."""
     from .store import store
 
     place = store()
-    click.echo(f"{place.path}: {len(place.entries())} experiments, {_size(place.size())}")
+    click.echo(f"{place.path}: {len(place.entries())} experiments, {size(place.size())}")
 
 
 @results.command("remove")
@@ -268,7 +265,7 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
     if older_than is not None:
         limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
         chosen = [entry for entry in entries if entry.created < limit]
-    total = _size(sum(entry.bytes for entry in chosen))
+    total = size(sum(entry.bytes for entry in chosen))
     if not chosen:
         click.echo("nothing to remove")
         return
@@ -281,51 +278,45 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
 @main.command("verdicts")
 @click.option("--scale", type=click.Choice(SCALES), help="Only this scale; both by default.")
+@click.option("--claim", "names", multiple=True, metavar="CLAIM", help="Only this claim; repeatable.")
+@click.option("--cases", is_flag=True, help="A row for each case, those beside the verdict included.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: a list of objects, numbers finite or null.")
-def verdicts_command(scale: str | None, as_json: bool) -> None:
-    """Show the stored verdicts: a row for each claim, reading, scale and case."""
-    from .claims import verdict_frame
+def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_json: bool) -> None:
+    """Show the stored verdicts: a row for each claim and reading, the sizes of effects first.
 
-    frame = verdict_frame(scale)
+    \b
+    lintrans verdicts --scale paper             what was judged, and by how much
+    lintrans verdicts --claim C3 --cases        every case of a claim
+    """
+    from .claims import claim_names, verdict_frame, verdict_records
+
+    wanted, known = [name.upper() for name in names], claim_names()
+    for name in wanted:
+        if name not in known:
+            raise BookError(f"there is no claim {name!r}: there are {', '.join(known)}{nearest(name, known)}")
     if as_json:
+        frame = verdict_frame(scale)
+        frame = frame[frame["claim"].isin(wanted)] if wanted else frame
         click.echo(json.dumps(_records(frame), indent=1, allow_nan=False))
-    elif frame.empty:
+        return
+    kept = {each: chosen(verdict_records(each), wanted) for each in ([scale] if scale else SCALES)}
+    for each, records in kept.items():
+        if records:
+            click.echo(f"scale {each}")
+            click.echo("\n".join([*(case_lines if cases else verdict_lines)(records, width()), ""]))
+    if not any(kept.values()):
         click.echo("no verdicts yet: execute the chapters (lintrans execute)")
-    else:
-        click.echo(frame.to_markdown(index=False, floatfmt=".4g"))
+    elif not cases:
+        click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
 
 
 @main.command("doctor")
 def doctor_command() -> None:
     """Show versions, the device that "auto" takes, the store, and which tools are here."""
-    for name, value in _doctor():
-        click.echo(f"{name:16} {value}")
+    from .doctor import findings
 
-
-def _doctor() -> list[tuple[str, str]]:
-    import torch
-
-    from . import engines
-    from .store import store
-
-    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA in this build"
-    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    auto = f"cuda ({cuda}) where an engine is made for it, else cpu" if cuda else "cpu (no CUDA device)"
-    place = store()
-    needed = ("jupyter_book", "papermill", "jupytext", "jupyterlab")
-    tools = [name for name in needed if importlib.util.find_spec(name) is None]
-    rows = [
-        ("lintrans", _version("lintrans")),
-        ("python", f"{platform.python_version()} ({sys.executable})"),
-        ("torch", f"{torch.__version__} ({build}; {torch.get_num_threads()} threads)"),
-        *((name, _version(name)) for name in ("numpy", "pandas", "scipy", "matplotlib")),
-        ("device", f"auto takes {auto}"),
-        *(("engine", line) for line in engines.status().splitlines()),
-        ("store", f"{place.path}: {len(place.entries())} experiments, {_size(place.size())}"),
-        ("book tools", f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else "installed"),
-        ("chromium", browser() or "not found: browser tests are skipped"),
-    ]
-    return rows
+    for name, value in findings():
+        click.echo(wrapped(f"{name:16} {value}", 17))
 
 
 def _tell(line: str) -> None:
@@ -342,12 +333,6 @@ def _stand_in_for(name: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
         return
     setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open as long as the process
-
-
-def browser() -> str | None:
-    """The Chromium that the browser tests drive, if there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((path for path in map(shutil.which, names) if path), None)
 
 
 def _chosen(entries: list[Any], keys: tuple[str, ...]) -> list[Any]:
@@ -384,12 +369,6 @@ def _entry(entry: Any) -> dict[str, Any]:
 
 def _records(frame: Any) -> list[dict[str, Any]]:
     """The frame's rows, with null for what is missing or not finite."""
-
-    def plain(value: Any) -> Any:
-        value = value.item() if hasattr(value, "item") else value
-        missing = isinstance(value, float) and not math.isfinite(value)
-        return None if missing or value is None or str(value) in ("nan", "<NA>", "NaT") else value
-
     return [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
 
 
@@ -405,19 +384,3 @@ def _exit_if_failed(report: Any) -> None:
 def _relative(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -32,7 +32,10 @@ def found(**states: tuple[State, ...]) -> dict[str, Behaviour]:
     for claim in FEATURES:
         given = states.get(claim, (YES, YES) if claim == "C3" else (YES,))
         steps = range(len(given)) if len(given) > 1 else [None]
-        units = [unit(claim, state, step=step) for step, state in zip(steps, given, strict=True)]
+        units = [
+            unit(claim if step is None else f"{claim}, step {step}", state, step=step)
+            for step, state in zip(steps, given, strict=True)
+        ]
         made[claim] = Behaviour((*units, unit(f"{claim}, beside", NULL, decides=False)))
     return made
 

@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lintrans as lt
-from lintrans import cli
+from lintrans import cli, listing
+from lintrans.claims import Ruling, State, Unit, Verdict, Word, record
+from lintrans.statistics import Interval
 
 
 def call(*arguments: str, answer: str | None = None) -> Result:
@@ -256,9 +258,7 @@ def test_verdicts_as_json_are_finite_or_null(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == ["quick"]
     assert list(record) == columns
     assert (record["estimate"], record["low"], record["high"]) == (None, None, 2.0)
-    assert "partly" in call("verdicts").output
     monkeypatch.setattr("lintrans.claims.verdict_frame", lambda scale: pd.DataFrame(columns=columns))
-    assert "no verdicts yet" in call("verdicts").output
     assert json.loads(call("verdicts", "--json").output) == []
 
 
@@ -274,3 +274,67 @@ def test_the_console_script_is_installed() -> None:
     done = subprocess.run(["lintrans", "--help"], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert "execute" in done.stdout
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Verdicts on C3, with long names and many cases, on C10 and on C11, at one scale."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    long = "setting 1, a case whose name is much longer than any line of a terminal, step {k}"
+    for claim, count in (("C10", 2), ("C3", 6), ("C11", 1)):
+        units = [
+            Unit(long.format(k=k), "ratio", Interval(2.0 + k, 1.5, 12.25, 0.001, 6), State.YES) for k in range(count)
+        ]
+        units += [Unit("beside", "ratio", None, State.MISSING, decides=False)]
+        record(Verdict(claim, "published", "paper", "x", tuple(units), Ruling(Word.PARTLY, ("one",))))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("more", [(), ("--cases",)])
+def test_verdicts_fit_the_terminal(
+    judged: None, monkeypatch: pytest.MonkeyPatch, columns: int, more: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = call("verdicts", *more).output.splitlines()
+    assert max(map(len, lines)) <= columns
+    if more:
+        assert sum("12.2]" in line for line in lines) == 9
+        assert len({line for line in lines if "12.2]" in line}) == 6, "the step is still told"
+        assert sum("(MISSING)" in line for line in lines) == 3
+    else:
+        assert [line.split()[0] for line in lines if line.startswith("C")] == ["C3", "C10", "C11"]
+        [c3, c10, c11] = [line for line in lines if line.startswith("C")]
+        assert "2 [1.5, 12.2]" in c11
+        assert "2 [1.5, 12.2]; 3 [1.5, 12.2]" in c10
+        assert "2; 3; 4; 5; 6; 7" in c3
+        assert "6 yes" in c3
+
+
+def test_many_estimates_give_way_to_their_range() -> None:
+    rows = [{"estimate": estimate, "low": None, "high": 1.0} for estimate in (3.0, 0.51, None, 12.0)]
+    assert listing.effects(rows, 11) == "3; 0.51; 12"
+    assert listing.effects(rows, 10) == "0.51 to 12"
+    assert listing.effects(rows[2:3], 10) == "no number"
+
+
+def test_verdicts_of_some_claims(judged: None) -> None:
+    output = call("verdicts", "--claim", "c3", "--claim", "C11").output
+    assert "C3 " in output
+    assert "C10" not in output
+    assert {row["claim"] for row in json.loads(call("verdicts", "--claim", "C10", "--json").output)} == {"C10"}
+    assert "no verdicts yet" in call("verdicts", "--scale", "quick").output
+    result = call("verdicts", "--claim", "C99")
+    assert result.exit_code == 2
+    assert "no claim 'C99'" in result.output
+    assert "C17" in result.output
+
+
+def test_lines_for_people_are_wrapped_in_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    line = "    name: str = 'x'  " + "words that say what it is " * 6
+    assert listing.wrapped(line, 8) == line
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    first, *rest = listing.wrapped(line, 8).splitlines()
+    assert first.startswith("    name")
+    assert rest
+    assert all(len(each) <= 80 and len(each) - len(each.lstrip()) == 8 for each in rest)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import pkgutil
-import re
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -22,8 +20,7 @@ NOT_YET = "not judged yet"
 
 def find_claims() -> MappingProxyType[str, ModuleType]:
     """The modules c1, c2, ... of this package by claim, in the order of their numbers."""
-    names = [found.name for found in pkgutil.iter_modules(claims.__path__) if re.fullmatch(r"c\d+", found.name)]
-    modules = [import_module(f"{claims.__name__}.{name}") for name in sorted(names, key=lambda name: int(name[1:]))]
+    modules = [import_module(f"{claims.__name__}.{name.lower()}") for name in claims.claim_names()]
     return MappingProxyType({claim.CLAIM: claim for claim in modules})
 
 

@@ -1,0 +1,140 @@
+"""Lists for a terminal: what was judged, computed, and can be set, in lines that fit it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+WIDEST = 120
+NARROWEST = 60
+GAP = 2
+VERDICTS = {
+    "partly reproduced": "partly",
+    "not measurable here (undecided)": "undecided",
+    "not measurable here": "not measurable",
+}
+"""Verdicts in a word, by how their texts begin; others are their texts."""
+STATES = {"YES": "yes", "WEAK": "weak", "NULL": "null", "REV": "rev", "UNDECIDED": "open", "MISSING": "missing"}
+Record = Mapping[str, Any]
+
+
+def width() -> int:
+    """Columns to fill: those of the terminal, within reason; as many as are of use where there is none."""
+    return min(max(shutil.get_terminal_size((WIDEST, 24)).columns, NARROWEST), WIDEST)
+
+
+def wrapped(line: str, indent: int) -> str:
+    """A line in as many as the terminal needs, all but the first indented; whole where it goes to a file or a pipe."""
+    if not sys.stdout.isatty():
+        return line
+    return textwrap.fill(
+        line, width(), subsequent_indent=" " * indent, drop_whitespace=True, break_on_hyphens=False,
+        break_long_words=False, replace_whitespace=False,
+    )  # fmt: skip
+
+
+def size(count: int) -> str:
+    """A number of bytes in words."""
+    number = float(count)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def fit(text: str, room: int) -> str:
+    """A text in so many columns; where it is longer its middle is left out, as cases differ at both ends."""
+    head = (room - 1) // 2
+    return text if len(text) <= room else f"{text[:head]}…{text[len(text) - (room - 1 - head) :]}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], shrink: int, columns: int) -> list[str]:
+    """Rows under a header in so many columns; the column `shrink` gives way where they are too wide."""
+    every = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(row[k]) for row in every) for k in range(len(head))]
+    others = sum(widths) - widths[shrink] + GAP * (len(head) - 1)
+    widths[shrink] = min(widths[shrink], max(columns - others, len(head[shrink])))
+    every.insert(1, ["-" * each for each in widths])
+    lines = ((" " * GAP).join(fit(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)) for row in every)
+    return [fit(line.rstrip(), columns) for line in lines]
+
+
+def _number(row: Record) -> str:
+    """``"1.51 [1.49, 1.53]"``; a dash where there is no number."""
+    if row["estimate"] is None:
+        return "-"
+    edges = "" if row["low"] is None or row["high"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
+    return f"{row['estimate']:.3g}{edges}"
+
+
+def effects(rows: Sequence[Record], room: int) -> str:
+    """Estimates with their intervals, else estimates, else from the least to the greatest: what there is room for."""
+    own = [row for row in rows if row["estimate"] is not None]
+    if not own:
+        return "no number"
+    estimates = sorted(float(row["estimate"]) for row in own)
+    short = [f"{row['estimate']:.3g}" for row in own]
+    between = f"{estimates[0]:.3g} to {estimates[-1]:.3g}" if len(own) > 1 else short[0]
+    forms = ("; ".join(map(_number, own)), "; ".join(short), between)
+    return next((form for form in forms if len(form) <= room), between)
+
+
+def _split(record: Record) -> tuple[list[tuple[Record, bool]], Record]:
+    """The cases of a kept verdict, each with whether it decides, and the row of the verdict itself."""
+    *rows, whole = record["rows"]
+    return list(zip(rows, record.get("decides") or [True] * len(rows), strict=True)), whole
+
+
+def verdict_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
+    """A row a claim and reading: the numbers of the cases that decide, how many say what, and the verdict."""
+    found = []
+    for (claim, reading), record in records.items():
+        cases, whole = _split(record)
+        rows = [row for row, decides in cases if decides]
+        counts = Counter(row["state"] for row in rows)
+        states = ", ".join(f"{counts[state]} {word}" for state, word in STATES.items() if state in counts)
+        text = str(whole["verdict"])
+        verdict = next((word for start, word in VERDICTS.items() if text.startswith(start)), text)
+        found.append((claim, reading, rows, states, verdict))
+    head = ("claim", "reading", "estimates [95% intervals]", "cases", "verdict")
+    fixed = [max(len(head[k]), *(len(row[k]) for row in found)) for k in (0, 1, 3, 4)]
+    room = columns - sum(fixed) - GAP * (len(head) - 1)
+    if room < len(head[2]):
+        head = (*head[:2], "estimates", *head[3:])
+    return table(head, [(*row[:2], effects(row[2], room), *row[3:]) for row in found], 2, columns)
+
+
+def case_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
+    """A row a case, after a line with the verdict; the state of a case that does not decide is in parentheses."""
+    lines = []
+    for (claim, reading), record in records.items():
+        cases, whole = _split(record)
+        rows = [
+            (row["case"], _number(row), row["state"] if decides else f"({row['state']})", row["statistic"])
+            for row, decides in cases
+        ]
+        head = ("case", "estimate [95% interval]", "state", "statistic")
+        if columns < WIDEST:
+            head, rows = head[:3], [row[:3] for row in rows]
+        lines += ["", wrapped(f"{claim}, {reading}: {whole['verdict']}", 4), *table(head, rows, 0, columns)]
+    return lines
+
+
+def chosen(records: Mapping[tuple[str, str], Record], claims: Iterable[str]) -> dict[tuple[str, str], Record]:
+    """The records of some claims, of all where none is named, in the order of the claims' numbers."""
+    wanted = set(claims)
+    keys = sorted(records, key=lambda key: (int(key[0].lstrip("C") or 0), key[1]))
+    return {key: records[key] for key in keys if not wanted or key[0] in wanted}
+
+
+def plain(value: Any) -> Any:
+    """A cell of a table for JSON: null for what is missing or not finite."""
+    value = value.item() if hasattr(value, "item") else value
+    missing = isinstance(value, float) and not math.isfinite(value)
+    return None if missing or value is None or str(value) in ("nan", "<NA>", "NaT") else value
