@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from .models import LinearTransformer, TensorModel
 from .nonlinear import EmbeddedTransformer, FeatureRegression
-from .tasks import Covariates, GammaScaled, Gaussian, LinearRegression, Sphere, Task
+from .tasks import Covariates, GammaScaled, Gaussian, LinearRegression, Sphere, Task, tex
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,9 @@ class Setting:
 
     @property
     def law(self) -> str:
-        """Its covariates in TeX; nothing for a task without a law of them."""
+        """Its covariates, in TeX where they have some; nothing for a task without a law of them."""
         covariates = getattr(self.task, "covariates", None)
-        if isinstance(covariates, Gaussian):
-            return r"$\mathcal{N}(0, I_d)$"
-        if isinstance(covariates, Sphere):
-            return r"$\mathrm{Unif}(S^{d-1})$"
-        if not isinstance(covariates, GammaScaled):
-            return ""
-        return rf"$\sqrt{{\Gamma({covariates.shape:g}, {covariates.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})$"
+        return "" if covariates is None else tex(covariates)
 
 
 def _setting(name: str, title: str, task: LinearRegression, sgd: float, adam: float, clip: float) -> Setting:

@@ -9,25 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
 from torch import Tensor
 
 from .devices import real_dtype
 from .errors import real, whole
 from .random import FRAME_ATTEMPT, TEACHER_ATTEMPT, Source, Stream
 
+Array: TypeAlias = npt.NDArray[np.float64]
+
 
 @runtime_checkable
 class Covariates(Protocol):
-    """A law of covariates: isotropic, hence a law of the length times a uniform direction."""
+    """A law of covariates: isotropic, hence a law of the length times a uniform direction.
+
+    This is all that a law of a user's own needs. It may have more: ``tex``, its name in TeX; ``survival(t, d)``,
+    P(||x||^2 > t) of an array; and ``kernel``, how compiled loops know it, a name of :mod:`lintrans.engines.laws` and
+    its numbers. Without a kernel of its own class, whatever it inherits, its prompts are drawn by :meth:`draw`.
+    """
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         """Independent covariates [*seeds, tokens, d, batch] in float64, of the numbers of a source."""
 
     def squared_norm(self, d: int) -> float:
         """E ||x||^2, which is also the loss of the zero predictor."""
+
+
+def tex(law: Any) -> str:
+    """A law's name for a page or a figure: its TeX between dollars, else what Python calls it."""
+    own = getattr(law, "tex", "")
+    return f"${own}$" if own else repr(law).replace("$", "")
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,20 @@ class Gaussian:
         """E ||x||^2 = d std^2."""
         return d * self.std**2
 
+    @property
+    def tex(self) -> str:
+        """See :class:`Covariates`."""
+        return rf"\mathcal{{N}}(0, {'' if self.std == 1 else f'{self.std**2:g} '}I_d)"
+
+    def survival(self, t: Array, d: int) -> Array:
+        """See :class:`Covariates`."""
+        return np.asarray(stats.chi2.sf(t / self.std**2, d))
+
+    @property
+    def kernel(self) -> tuple[str, tuple[float, ...]]:
+        """See :class:`Covariates`."""
+        return "gaussian", (self.std,)
+
 
 @dataclass(frozen=True)
 class Sphere:
@@ -64,6 +94,20 @@ class Sphere:
     def squared_norm(self, d: int) -> float:
         """||x||^2 = radius^2, always."""
         return self.radius**2
+
+    @property
+    def tex(self) -> str:
+        """See :class:`Covariates`."""
+        return rf"\mathrm{{Unif}}({'' if self.radius == 1 else f'{self.radius:g} '}S^{{d-1}})"
+
+    def survival(self, t: Array, d: int) -> Array:
+        """See :class:`Covariates`."""
+        return np.where(t < self.squared_norm(d), 1.0, 0.0)
+
+    @property
+    def kernel(self) -> tuple[str, tuple[float, ...]]:
+        """See :class:`Covariates`."""
+        return "sphere", (self.radius,)
 
 
 @dataclass(frozen=True)
@@ -88,6 +132,20 @@ class GammaScaled:
     def squared_norm(self, d: int) -> float:
         """E ||x||^2 = shape scale."""
         return self.shape * self.scale
+
+    @property
+    def tex(self) -> str:
+        """See :class:`Covariates`."""
+        return rf"\sqrt{{\Gamma({self.shape:g}, {self.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})"
+
+    def survival(self, t: Array, d: int) -> Array:
+        """See :class:`Covariates`."""
+        return np.asarray(stats.gamma.sf(t, self.shape, scale=self.scale))
+
+    @property
+    def kernel(self) -> tuple[str, tuple[float, ...]]:
+        """See :class:`Covariates`."""
+        return "gamma", (self.shape, self.scale)
 
 
 @runtime_checkable
@@ -375,6 +433,8 @@ class LinearRegression:
 
         Noiseless labels give xy = xx w and yy = w^T xx w. The draw is in float64, the moments in `dtype`.
         """
+        if type(self).sample is not LinearRegression.sample:  # a task of a user's own that draws other prompts
+            return self.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device).moments()
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = real_dtype(dtype)
         if self.factored:  # R^T R = X^T X

@@ -57,4 +57,4 @@ class EmbeddedEngine(TokenEngine):
     def __init__(self, plan: Plan) -> None:
         if not (isinstance(plan.model, EmbeddedTransformer) and isinstance(plan.task, FeatureRegression)):
             raise TypeError(f"{type(plan.model).__name__} on {type(plan.task).__name__}: use engine='reference'")
-        super().__init__(plan, EmbeddedLoops(plan.model, plan.dtype))
+        super().__init__(plan, EmbeddedLoops(plan.model, plan.dtype), drawn=type(plan.task) is FeatureRegression)

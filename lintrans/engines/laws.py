@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..tasks import GammaScaled, Gaussian, LinearRegression, Sphere
+from ..errors import choice
+from ..tasks import LinearRegression
 
 GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
-"""Laws that kernels draw. Their numbers are (std, context length) for the first and the last two, else (radius, -) and
-(shape, scale).
+"""Laws that kernels draw. Their numbers are those of the law's ``kernel``, and (std, context length) for the last two.
 
 The last two are Gaussian covariates as ``LinearRegression.factored`` has them: the triangular factor alone, whose d
 rows have the second moments of the context, or the context itself.
 """
+
+NAMES = {"gaussian": GAUSSIAN, "sphere": SPHERE, "gamma": GAMMA}
+"""What a law calls its kernel: see ``lintrans.tasks.Covariates``."""
 
 
 class Drawn(NamedTuple):
@@ -25,15 +28,18 @@ class Drawn(NamedTuple):
 
 
 def tokens_of(task: LinearRegression) -> Drawn | None:
-    """The task's prompts as tokens; None for a law that kernels do not know."""
-    law = task.covariates
-    if type(law) is Gaussian:
-        return Drawn(FRAME if task.factored else GAUSSIAN, float(law.std), float(task.n), task.n)
-    if type(law) is Sphere:
-        return Drawn(SPHERE, float(law.radius), 0.0, task.n)
-    if type(law) is GammaScaled:
-        return Drawn(GAMMA, float(law.shape), float(law.scale), task.n)
-    return None
+    """The task's prompts as tokens; None for a law, or a task, that kernels do not know.
+
+    What is inherited does not count: a subclass may draw otherwise.
+    """
+    law: Any = task.covariates
+    if type(task) is not LinearRegression or "kernel" not in vars(type(law)):
+        return None
+    name, numbers = law.kernel
+    if task.factored:
+        return Drawn(FRAME, float(numbers[0]), float(task.n), task.n)
+    number1, number2 = (*map(float, numbers), 0.0)[:2]
+    return Drawn(NAMES[choice("the kernel of a law", name, NAMES)], number1, number2, task.n)
 
 
 def moments_of(task: LinearRegression) -> Drawn | None:

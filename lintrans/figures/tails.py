@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import stats
 
 from ..problems import PROBLEMS
-from ..tasks import GammaScaled, Gaussian, LinearRegression, Sphere
+from ..tasks import LinearRegression
 from .noise import LINES
 from .style import GREY, OTHERS, legend_below, log_axis, nothing, panels
 
@@ -21,19 +21,17 @@ Array = npt.NDArray[np.float64]
 
 FAMILY_STYLES = dict(zip(("moment", "variance"), zip(OTHERS, "oD", LINES, strict=False), strict=False))
 """Colour, marker and dashes of each family of levels."""
+SAMPLE = 100_000
+"""Covariates that stand for a law whose survival function is not known."""
 
 
 def _survival(task: LinearRegression, t: Array) -> Array:
-    """P(||x||^2 > t), exact."""
-    law = task.covariates
-    if isinstance(law, Sphere):
-        share = np.where(t < law.radius**2, 1.0, 0.0)
-    elif isinstance(law, Gaussian):
-        share = stats.chi2.sf(t / law.std**2, task.d)
-    else:
-        assert isinstance(law, GammaScaled)
-        share = stats.gamma.sf(t, law.shape, scale=law.scale)
-    return np.asarray(share, dtype=np.float64)
+    """P(||x||^2 > t), exact where the law knows it, else the share in a sample."""
+    exact = getattr(task.covariates, "survival", None)
+    if exact is not None:
+        return np.asarray(exact(t, task.d), dtype=np.float64)
+    drawn = (task.sample(SAMPLE, dtype=torch.float64).covariates[:, -1] ** 2).sum(-1).sort().values.numpy()
+    return 1.0 - np.searchsorted(drawn, t, side="right") / SAMPLE
 
 
 def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping[str, str]) -> Figure:
