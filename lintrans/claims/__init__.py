@@ -1,14 +1,12 @@
 """A claim, its statistic, its verdict.
 
-:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` sums up; one module per claim measures and judges, one
-says what its page says.
+:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` sums up; one module per claim measures and judges.
 """
 
 from __future__ import annotations
 
 from . import (
     c1,
-    c1_page,
     c2,
     c3,
     c4,
@@ -42,7 +40,6 @@ __all__ = [
     "Verdict",
     "Word",
     "c1",
-    "c1_page",
     "c2",
     "c3",
     "c4",
