@@ -67,7 +67,7 @@ def test_noise_is_not_read_from_an_uncertain_reference() -> None:
     assert c2.geometric_mean(table["excess"]) is None
     along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
     assert page.unreadable({"1": along}) == "2 of 6 in Setting 1"
-    assert str(page.along_table({"1": along}).loc[0, "step 5"]).endswith("(2 of 3 seeds)")
+    assert str(page.excess_table({"1": along}, "step", "step {:,}").loc[0, "step 5"]).endswith("(2 of 3 seeds)")
     assert not page.unreadable({"1": along[along["excess"].notna()]})
 
 
@@ -145,7 +145,7 @@ def test_noise_by_batch_and_along_training() -> None:
     assert larger.interval is not None
     assert larger.interval.estimate == pytest.approx((2.0 * 2.1 * 2.0 / (1.0 * 1.01 * 1.02)) ** (1 / 3))
     assert alike.state is NULL
-    shown = page.batch_table(tables)
+    shown = page.excess_table(tables, "batch", "B = {:,}")
     assert list(shown.columns) == ["setting", "B = 10", "B = 1,000"]
     assert [str(text).split("] ")[1] for text in shown["B = 10"]] == [page.WORDS[YES]] * 2
     start, end = made_up([1.0, 1.01, 1.02]), made_up([3.0, 3.2, 3.1])
@@ -158,7 +158,7 @@ def test_noise_by_batch_and_along_training() -> None:
         ("Setting 1, step 5", "SGD", YES),
         ("Setting 1, step 5", "Adam", NULL),
     ]
-    assert len(page.along_table({"1": along})) == 2
+    assert page.excess_table({"1": along}, "step", "step {:,}")["optimizer"].tolist() == ["SGD", "Adam"]
 
 
 def test_infinite_variance_is_seen_and_not_imagined() -> None:

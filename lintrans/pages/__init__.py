@@ -1,5 +1,1 @@
-"""What chapters show: tables and numbers, a module a chapter, named like it.
-
-The sentences stand in the chapters themselves, beside their paragraphs, made with :func:`lintrans.claims.words.said`.
-:mod:`.common` holds what several chapters show.
-"""
+"""Tables and numbers of the chapters' pages, one module a chapter, named like it."""

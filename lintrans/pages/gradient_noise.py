@@ -37,12 +37,20 @@ def _excess_text(values: pd.Series) -> str:
     return text if count == len(values) else f"{text} ({count} of {len(values)} seeds)"
 
 
-def batch_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """E by batch size, a row a setting."""
+def excess_table(tables: Mapping[str, pd.DataFrame], column: str, head: str) -> pd.DataFrame:
+    """E by the values of a column, a row a setting, or a setting and optimizer where there are several.
+
+    Args:
+        tables: by setting.
+        column: "batch" or "step".
+        head: what a column of the page is called, as a format: "B = {:,}".
+    """
     rows = []
     for name, table in tables.items():
-        sizes = {f"B = {size:,}": _excess_text(own["excess"]) for size, own in table.groupby("batch")}
-        rows.append({"setting": PROBLEMS[name].title, **sizes})
+        parts = dict(list(table.groupby("optimizer"))) if "optimizer" in table else {}
+        for key, own in {key: parts[key] for key in LABELS if key in parts}.items() or [("", table)]:
+            cells = {head.format(value): _excess_text(at["excess"]) for value, at in own.groupby(column)}
+            rows.append({"setting": PROBLEMS[name].title, **({"optimizer": LABELS[key]} if key else {}), **cells})
     return pd.DataFrame(rows)
 
 
@@ -56,17 +64,6 @@ def small_over_large(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
         what = f"E at B = {small:,} over E at B = {large:,}"
         units.append(Unit(PROBLEMS[name].title, what, found, ratio_state(found)))
     return units
-
-
-def along_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """E by training step, a row a setting and optimizer."""
-    rows = []
-    for name, table in tables.items():
-        for optimizer, label in LABELS.items():
-            own = table[table["optimizer"] == optimizer]
-            steps = {f"step {step:,}": _excess_text(part["excess"]) for step, part in own.groupby("step")}
-            rows.append({"setting": PROBLEMS[name].title, "optimizer": label, **steps})
-    return pd.DataFrame(rows)
 
 
 def last_over_first(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
