@@ -14,10 +14,11 @@ import torch
 
 import lintrans as lt
 from lintrans.budgets import NoiseBudget
-from lintrans.claims import State, Unit, Verdict, Word, c2, c2_page, rule
+from lintrans.claims import State, Word, c2
 from lintrans.diagnostics.noise import STATISTICS
+from lintrans.pages import common
+from lintrans.pages import gradient_noise as page
 from lintrans.scales import NOISE, NOISE_PROTOCOL
-from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 TINY = NoiseBudget(
@@ -75,10 +76,9 @@ def test_noise_is_not_read_from_an_uncertain_reference() -> None:
     assert table["excess"].isna().tolist() == [False, False, True]
     assert c2.geometric_mean(table["excess"]) is None
     along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
-    assert "cannot be read (2 of 6 in Setting 1)" in c2_page.describe_unreadable({"1": along}, 1000)
-    assert str(c2_page.along_table({"1": along}).loc[0, "step 5"]).endswith("(2 of 3 seeds)")
-    whole = along[along["excess"].notna()]
-    assert "certain enough" in c2_page.describe_unreadable({"1": whole}, 1000)
+    assert page.unreadable({"1": along}) == "2 of 6 in Setting 1"
+    assert str(page.excess_table({"1": along}, "step", "step {:,}").loc[0, "step 5"]).endswith("(2 of 3 seeds)")
+    assert not page.unreadable({"1": along[along["excess"].notna()]})
 
 
 def test_deviations_are_named() -> None:
@@ -99,16 +99,6 @@ def test_budgets_can_be_changed() -> None:
     assert c2.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
 
 
-@pytest.mark.parametrize("state", State)
-def test_every_state_has_words(state: State) -> None:
-    interval = None if state is MISSING else Interval(2.0, 1.0, 3.0, 0.01, 5)
-    unit = Unit("setting 1", c2.STATISTIC, interval, state)
-    text = c2_page.describe(Verdict("C2", "init", "quick", c2.CHAPTER, (unit,), rule([unit])))
-    assert text.startswith("- Setting 1: ")
-    assert ("2 [1, 3]" in text) == (state is not MISSING)
-    assert state in c2_page.WORDS
-
-
 def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything the page needs, on a tiny model; the second time from the store."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
@@ -126,7 +116,9 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pd.testing.assert_frame_equal(first, second)
     judged, batches, along = found[0]
     assert judged["seed"].tolist() == [0, 1]
-    assert c2_page.kept_norms(judged).shape == (TINY.samples,)
+    norms, nulls = common.kept(tables)
+    assert norms["1"].shape == (TINY.samples,)
+    assert np.isfinite(nulls["1"]).all()
     assert batches.groupby("batch").size().to_dict() == {2: 2, 3: 2, 5: 2}
     assert along.groupby(["optimizer", "step"]).size().to_dict() == {
         (name, step): 2 for name in ("sgd", "adam") for step in (0, 1, 2)
@@ -154,32 +146,33 @@ def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.Mo
     assert (asked["batch"], asked["samples"], asked["reference"]) == (5, 12, 50)
 
 
-def test_sentences() -> None:
-    tables = {"1": made_up([1.1, 1.12]), "2": made_up([2.0, 2.1]).assign(median=0.5)}
-    text = c2_page.describe_widths(tables)
-    assert "widest noise is that of Setting 1 (median norm 1)" in text
-    assert "heaviest-tailed that of Setting 2" in text
-    assert "Here the widest" in c2_page.describe_widths({"1": tables["1"]})
-    assert "not told apart" in c2_page.describe_seed({"1": tables["1"]})
+def test_noise_by_batch_and_along_training() -> None:
     sizes = pd.concat([made_up([2.0, 2.1, 2.0]).assign(batch=10), made_up([1.0, 1.01, 1.02])])
-    assert "heavier in small batches, clearly" in c2_page.describe_batches({"1": sizes})
-    same = pd.concat([made_up([1.5, 1.51, 1.52]).assign(batch=size) for size in (10, 100)])
-    assert "changes the tail little" in c2_page.describe_batches({"1": same})
-    assert list(c2_page.batch_table({"1": sizes}).columns) == ["setting", "B = 10", "B = 1,000"]
+    same = pd.concat([made_up([1.5, 1.51, 1.52]).assign(batch=size) for size in (10, 1000)])
+    tables = {"1": sizes, "2": same}
+    larger, alike = page.small_over_large(tables)
+    assert (larger.case, larger.statistic, larger.state) == ("Setting 1", "E at B = 10 over E at B = 1,000", YES)
+    assert larger.interval is not None
+    assert larger.interval.estimate == pytest.approx((2.0 * 2.1 * 2.0 / (1.0 * 1.01 * 1.02)) ** (1 / 3))
+    assert alike.state is NULL
+    shown = page.excess_table(tables, "batch", "B = {:,}")
+    assert list(shown.columns) == ["setting", "B = 10", "B = 1,000"]
+    assert [str(text).split("] ")[1] for text in shown["B = 10"]] == [page.WORDS[YES]] * 2
     start, end = made_up([1.0, 1.01, 1.02]), made_up([3.0, 3.2, 3.1])
     along = pd.concat(
         [start.assign(optimizer=o, step=0) for o in ("sgd", "adam")]
         + [end.assign(optimizer="sgd", step=5), start.assign(optimizer="adam", step=5)]
     )
-    text = c2_page.describe_along({"1": along})
-    assert "with SGD the tail has grown much heavier (3.07" in text
-    assert "with Adam the tail has hardly changed" in text
-    assert len(c2_page.along_table({"1": along})) == 2
+    sgd, adam = page.last_over_first({"1": along})
+    assert [(unit.case, unit.statistic, unit.state) for unit in (sgd, adam)] == [
+        ("Setting 1, step 5", "SGD", YES),
+        ("Setting 1, step 5", "Adam", NULL),
+    ]
+    assert page.excess_table({"1": along}, "step", "step {:,}")["optimizer"].tolist() == ["SGD", "Adam"]
 
 
 def test_infinite_variance_is_seen_and_not_imagined() -> None:
-    samples = {"wild": c2_page.pareto(10_000, 1.0), "tame": np.abs(np.random.default_rng(0).normal(size=10_000))}
-    wild, tame = c2_page.describe_index(samples).splitlines()
-    assert "as infinite variance would look" in wild
-    assert "no sign of infinite variance" in tame
-    assert len(c2_page.index_table(samples)) == 4
+    samples = {"wild": page.pareto(10_000, 1.0), "tame": np.abs(np.random.default_rng(0).normal(size=10_000))}
+    samples["between"] = page.pareto(1000, 2.0)
+    assert [page.variance_infinite(sample) for sample in samples.values()] == [True, False, None]
+    assert len(page.index_table(samples)) == 6

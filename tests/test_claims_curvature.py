@@ -8,48 +8,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import LR, interval
 from scipy import stats
 
-import lintrans as lt
 from lintrans import claims
-from lintrans.claims import Keys, State, Unit, Verdict, Word, c3, c3_page, c4, c4_page, c5, c5_page, rule, scorecard
+from lintrans.claims import State, Unit, Verdict, Word, c3, c4, c5, scorecard
 from lintrans.claims.c3 import CONVENTIONS, PUBLIC
 from lintrans.claims.common import CURVATURE_ASKED, curvature_deviations, paired, rules_digest
 from lintrans.claims.rules import correlation_state, share_state, table_of
-from lintrans.protocol import COARSE_LOSS, LOSS
+from lintrans.pages import condition_number, directional_smoothness, generalized_smoothness
 from lintrans.scales import CURVATURE, CURVATURE_PROTOCOL, SCALES
 from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 NAN = math.nan
-LR = {"sgd": 0.02, "adam": 0.01}
 Value = Callable[[int, str, int], float]
 """Of a seed, an optimizer and a step."""
-
-
-def interval(low: float, estimate: float, high: float, p: float = 0.001) -> Interval:
-    return Interval(estimate, low, high, p, 6)
 
 
 @pytest.mark.parametrize(
     ("share", "state"),
     [
-        (interval(0.6, 0.75, 0.9), YES),
+        (interval(0.75, 0.6, 0.9), YES),
         (interval(1.0, 1.0, 1.0), YES),
-        (interval(0.6, 0.74, 0.9), WEAK),
-        (interval(0.51, 0.55, 0.59), WEAK),  # inside 0.4 to 0.6 too: WEAK goes first
-        (interval(0.5, 0.55, 0.6), NULL),
-        (interval(0.4, 0.5, 0.6), NULL),
+        (interval(0.74, 0.6, 0.9), WEAK),
+        (interval(0.55, 0.51, 0.59), WEAK),  # inside 0.4 to 0.6 too: WEAK goes first
+        (interval(0.55, 0.5, 0.6), NULL),
+        (interval(0.5, 0.4, 0.6), NULL),
         (interval(0.5, 0.5, 0.5), NULL),
-        (interval(0.39, 0.5, 0.6), UNDECIDED),
-        (interval(0.45, 0.6, 0.75), UNDECIDED),
-        (interval(0.5, 0.8, 1.1), UNDECIDED),  # touches a half
-        (interval(0.41, 0.45, 0.49), REV),  # inside 0.4 to 0.6 too: REV goes first
-        (interval(0.0, 0.1, 0.2), REV),
-        (interval(NAN, 0.9, NAN), UNDECIDED),
+        (interval(0.5, 0.39, 0.6), UNDECIDED),
+        (interval(0.6, 0.45, 0.75), UNDECIDED),
+        (interval(0.8, 0.5, 1.1), UNDECIDED),  # touches a half
+        (interval(0.45, 0.41, 0.49), REV),  # inside 0.4 to 0.6 too: REV goes first
+        (interval(0.1, 0.0, 0.2), REV),
+        (interval(0.9, NAN, NAN), UNDECIDED),
         (interval(NAN, NAN, NAN), MISSING),
         (None, MISSING),
     ],
@@ -61,17 +57,17 @@ def test_states_of_shares(share: Interval | None, state: State) -> None:
 @pytest.mark.parametrize(
     ("correlation", "margin", "state"),
     [
-        (interval(0.1, 0.3, 0.5), 0.3, YES),
-        (interval(0.1, 0.29, 0.5), 0.3, WEAK),
-        (interval(0.01, 0.02, 0.03), 0.0, YES),
-        (interval(0.01, 0.1, 0.19), 0.3, WEAK),  # inside -0.2 to 0.2 too: WEAK goes first
-        (interval(0.0, 0.1, 0.2), 0.0, NULL),
-        (interval(-0.2, 0.0, 0.2), 0.3, NULL),
-        (interval(-0.2, 0.05, 0.21), 0.0, UNDECIDED),
-        (interval(-0.3, 0.3, 0.9), 0.3, UNDECIDED),
-        (interval(-0.2, -0.1, -0.01), 0.0, REV),  # inside -0.2 to 0.2 too: REV goes first
-        (interval(-0.9, -0.5, -0.1), 0.3, REV),
-        (interval(NAN, 0.9, NAN), 0.0, UNDECIDED),
+        (interval(0.3, 0.1, 0.5), 0.3, YES),
+        (interval(0.29, 0.1, 0.5), 0.3, WEAK),
+        (interval(0.02, 0.01, 0.03), 0.0, YES),
+        (interval(0.1, 0.01, 0.19), 0.3, WEAK),  # inside -0.2 to 0.2 too: WEAK goes first
+        (interval(0.1, 0.0, 0.2), 0.0, NULL),
+        (interval(0.0, -0.2, 0.2), 0.3, NULL),
+        (interval(0.05, -0.2, 0.21), 0.0, UNDECIDED),
+        (interval(0.3, -0.3, 0.9), 0.3, UNDECIDED),
+        (interval(-0.1, -0.2, -0.01), 0.0, REV),  # inside -0.2 to 0.2 too: REV goes first
+        (interval(-0.5, -0.9, -0.1), 0.3, REV),
+        (interval(0.9, NAN, NAN), 0.0, UNDECIDED),
         (interval(NAN, NAN, NAN), 0.0, MISSING),
         (None, 0.0, MISSING),
     ],
@@ -90,29 +86,6 @@ def measured(steps: Any, seeds: int, **metrics: Value) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
     return frame[frame["value"].notna()].reset_index(drop=True)
-
-
-def history_of(
-    loss: Callable[[int, str, int, float], float], seeds: int, steps: int = 1250, every: int = 250,
-    rates: tuple[float, ...] = (0.0,), diverged: tuple[int, ...] = (),
-) -> lt.History:  # fmt: skip
-    """A training whose typical loss is a function of seed, optimizer, step and rate (0: the optimizer's own)."""
-    order = [(optimizer, lr or LR[optimizer], seed) for optimizer in LR for lr in rates for seed in range(seeds)]
-    runs = pd.DataFrame(
-        [
-            (run, optimizer, lr, seed, 1.0, 0, 0, 3 if run in diverged else -1)
-            for run, (optimizer, lr, seed) in enumerate(order)
-        ],
-        columns=["run", "optimizer", "lr", "seed", "clip", "skipped", "clipped", "diverged"],
-    )
-    rows = [
-        (run, optimizer, lr, seed, step, metric, loss(seed, optimizer, step, lr), 1.0)
-        for run, (optimizer, lr, seed) in enumerate(order)
-        for metric, at in ((COARSE_LOSS, range(0, steps + 1, every)), (LOSS, (steps, steps + steps // 5)))
-        for step in at
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
-    return lt.History(frame, runs, {}, steps)
 
 
 PROBES = (0, 250, 750, 1250)
@@ -137,7 +110,7 @@ def falling(seed: int, optimizer: str, step: int, lr: float) -> float:
 
 
 def judge3(frames: dict[str, pd.DataFrame], reading: str = "published", **options: Any) -> Verdict:
-    histories = {name: history_of(falling, 4) for name in frames}
+    histories = {name: made_up.history(falling, 4) for name in frames}
     return c3.judge(reading, "paper", frames, histories, CURVATURE_ASKED, options.get("budget", CURVATURE_PROTOCOL))
 
 
@@ -220,7 +193,7 @@ def test_matched_loss_takes_each_optimizers_first_probe_below_the_target() -> No
         return (1 + 0.01 * seed) * {("adam", 250): 6.0, ("sgd", 750): 3.0 * SPREAD[seed]}.get((optimizer, step), 100.0)
 
     frame = measured(PROBES, 4, r_lower=value)
-    matched = c3.at_matched_loss(frame, history_of(falling, 4), 5.0)
+    matched = c3.at_matched_loss(frame, made_up.history(falling, 4), 5.0)
     assert matched.groupby("optimizer")["step"].unique().apply(list).to_dict() == {"adam": [250], "sgd": [750]}
     unit = c3.ratio_unit(matched, PUBLIC, "case", "statistic")
     assert unit.interval is not None
@@ -233,11 +206,11 @@ def test_matched_loss_of_runs_that_never_get_there() -> None:
         return math.inf if (optimizer, seed) == ("sgd", 0) else falling(seed, optimizer, step, lr)
 
     frame = conditions(2.0)
-    matched = c3.at_matched_loss(frame, history_of(slow, 4), 5.0)
+    matched = c3.at_matched_loss(frame, made_up.history(slow, 4), 5.0)
     assert set(matched[matched["optimizer"] == "sgd"]["seed"]) == {1, 2, 3}
     assert set(matched[matched["optimizer"] == "adam"]["seed"]) == {0, 1, 2, 3}
     nobody = c3.at_matched_loss(
-        frame, history_of(lambda s, o, k, r: 5.0 if o == "sgd" else falling(s, o, k, r), 4), 5.0
+        frame, made_up.history(lambda s, o, k, r: 5.0 if o == "sgd" else falling(s, o, k, r), 4), 5.0
     )
     assert c3.ratio_unit(nobody, PUBLIC, "case", "statistic").state is MISSING
 
@@ -412,7 +385,7 @@ def test_cells_hold_log_ratios_and_leave_out_what_is_undefined() -> None:
     def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
         return 0.05 if step >= reached.get((optimizer, lr), 10_000) else 1.0  # the target of Setting 1 is 0.5
 
-    history = history_of(loss, 2, steps=500, every=50, rates=(0.1, 0.2, 0.3, 0.4))
+    history = made_up.history(loss, 2, steps=500, every=50, rates=(0.1, 0.2, 0.3, 0.4))
 
     def curvature(lr: float) -> Value:
         sign = -1 if lr == 0.4 else 1
@@ -432,17 +405,14 @@ def test_cells_hold_log_ratios_and_leave_out_what_is_undefined() -> None:
     np.testing.assert_allclose(own["curvature"], [log4, log4, log4, NAN])
     np.testing.assert_allclose(own["speed"], [log4, math.log(500 / 50), NAN, math.log(1 / 500)])
     assert c4.correlations(table).empty  # two cells a seed are none
-    text = c4_page.describe_cells(table)
-    assert text.startswith("Of 8 cells (setting, rate, seed), 2 have a median curvature that is not positive")
-    assert "in 2 more neither optimizer reaches the target; 4 count." in text
 
 
 def test_cells_of_diverged_runs_are_censored() -> None:
-    history = history_of(lambda s, o, k, r: 0.05, 1, steps=500, every=50, diverged=(0, 1))
+    history = made_up.history(lambda s, o, k, r: 0.05, 1, steps=500, every=50, diverged=(0, 1))
     frame = measured((0,), 1, directional_smoothness=lambda s, o, k: 1.0)
     history.runs["lr"] = 0.5
     assert c4.cells({"1": (history, frame.assign(lr=0.5))})["speed"].isna().all()
-    lost = history_of(lambda s, o, k, r: 0.05, 1, steps=500, every=50, diverged=(0,))
+    lost = made_up.history(lambda s, o, k, r: 0.05, 1, steps=500, every=50, diverged=(0,))
     lost.runs["lr"] = 0.5
     [speed] = c4.cells({"1": (lost, frame.assign(lr=0.5))})["speed"]
     assert speed == pytest.approx(math.log(500))
@@ -522,16 +492,16 @@ def test_c5_on_made_up_norms(kind: str, state: State, word: Word) -> None:
 @pytest.mark.parametrize(
     ("levels", "differences", "state"),
     [
-        (interval(0.2, 0.4, 0.6), interval(0.2, 0.4, 0.6), YES),
-        (interval(0.2, 0.4, 0.6), interval(0.1, 0.2, 0.3), WEAK),
-        (interval(0.2, 0.4, 0.6), interval(-0.5, -0.4, -0.3), WEAK),
-        (interval(0.2, 0.4, 0.6), interval(-0.1, 0.4, 0.9), WEAK),
-        (interval(0.1, 0.2, 0.3), interval(0.2, 0.4, 0.6), WEAK),
-        (interval(-0.1, 0.0, 0.1), interval(0.2, 0.4, 0.6), NULL),
-        (interval(-0.6, -0.4, -0.2), interval(0.2, 0.4, 0.6), REV),
-        (interval(-0.1, 0.4, 0.9), interval(0.2, 0.4, 0.6), UNDECIDED),
-        (interval(0.2, 0.4, 0.6), None, MISSING),
-        (None, interval(0.2, 0.4, 0.6), MISSING),
+        (interval(0.4, 0.2, 0.6), interval(0.4, 0.2, 0.6), YES),
+        (interval(0.4, 0.2, 0.6), interval(0.2, 0.1, 0.3), WEAK),
+        (interval(0.4, 0.2, 0.6), interval(-0.4, -0.5, -0.3), WEAK),
+        (interval(0.4, 0.2, 0.6), interval(0.4, -0.1, 0.9), WEAK),
+        (interval(0.2, 0.1, 0.3), interval(0.4, 0.2, 0.6), WEAK),
+        (interval(0.0, -0.1, 0.1), interval(0.4, 0.2, 0.6), NULL),
+        (interval(-0.4, -0.6, -0.2), interval(0.4, 0.2, 0.6), REV),
+        (interval(0.4, -0.1, 0.9), interval(0.4, 0.2, 0.6), UNDECIDED),
+        (interval(0.4, 0.2, 0.6), None, MISSING),
+        (None, interval(0.4, 0.2, 0.6), MISSING),
     ],
 )
 def test_c5_reads_levels_and_differences(levels: Interval | None, differences: Interval | None, state: State) -> None:
@@ -572,7 +542,7 @@ def test_c5_shows_every_measure_of_both_optimizers_and_a_bound() -> None:
     verdict = judge5(dict.fromkeys("123", frame))
     shown = next(unit for unit in units if unit.case == "Setting 1, adam")
     assert shown.interval == verdict.units[0].interval
-    table = c5_page.correlation_table(units)
+    table = generalized_smoothness.correlation_table(units)
     assert table["curvature"].tolist() == ["norm of H", "norm of Hv", "v'Hv where positive"] * 4
     assert table["optimizer"].tolist() == (["Adam"] * 3 + ["SGD"] * 3) * 2
     assert table.loc[0, "levels"] == f"{claims.records.interval_text(shown.interval)} {shown.state}"
@@ -582,69 +552,27 @@ def test_c5_shows_every_measure_of_both_optimizers_and_a_bound() -> None:
     [l0, l1] = bounds[["l0", "l1"]].to_numpy(float)[0]
     line = l0 + l1 * adam["gradient_norm"]
     assert np.mean(adam["spectral_norm"] <= line + 1e-9) == pytest.approx(0.95, abs=0.02)
-    shown_bounds = c5_page.bound_table(bounds)
+    shown_bounds = generalized_smoothness.bound_table(bounds)
     assert shown_bounds["points"].tolist() == ["160", "160"]
     assert shown_bounds.loc[0, "$L_0$"] == f"{l0:.3g}"
 
 
-def one_unit(case: str, state: State, **options: Any) -> Verdict:
-    """A verdict of one unit, with the numbers 0.25 [0.125, 0.5] where there are any."""
-    numbers = None if state is MISSING else interval(0.125, 0.25, 0.5)
-    unit = Unit(case, "statistic", numbers, state, keys=Keys(part="speed" if case == c4.SECOND_HALF else None))
-    return Verdict("C0", "published", "quick", "chapter", (unit, *options.get("beside", ())), rule([unit]))
-
-
-NUMBERS = "0.25 [0.125, 0.5]"
-
-
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize(
-    ("page", "case", "words"),
-    [
-        (c3_page, "setting 1, step 750",
-         ["Adam's is lower, clearly", "Adam's is lower, by little", "the two are alike", "Adam's is **higher**"]),
-        (c4_page, "setting 1",
-         ["SGD meets the larger curvature at most steps", "at more than half of the steps",
-          "neither meets the larger curvature more often", "**Adam** meets the larger curvature more often"]),
-        (c4_page, c4.SECOND_HALF,
-         ["Adam needs fewer steps by more", "go together, weakly", "says nothing about the ratio of steps",
-          "Adam needs **more** steps"]),
-        (c5_page, "setting 1",
-         ["grows with the gradient's, in levels and in differences", "not clearly in differences as well",
-          "the two norms are unrelated", "**falls** as the gradient's grows"]),
-    ],
-)  # fmt: skip
-def test_pages_have_words_for_every_state(page: Any, case: str, words: list[str], state: State) -> None:
-    text = page.describe(one_unit(case, state))
-    expected = [*words, "the seeds do not decide", "not measured at this scale"][list(State).index(state)]
-    assert text.startswith(f"- {case.capitalize()}: ")
-    assert expected in text
-    assert (NUMBERS in text) == (state is not MISSING)
-    others = {*words, "the seeds do not decide", "not measured at this scale"} - {expected}
-    assert not any(other in text for other in others)
-
-
 def test_page_of_c3() -> None:
-    """Sentences and tables hold the numbers of the verdict."""
+    """Tables and counts are those of the verdict."""
     frames = {name: conditions(2.0, r_used=0.5) for name in "123"}
     verdict = judge3(frames)
-    text = c3_page.describe(verdict)
-    assert text.count("\n") == 5
-    assert f"- Setting 1, step 1,250: Adam's is lower, clearly; ratio {text_of(verdict.units[0])}." in text
-    words = c3_page.describe_robustness(verdict)
-    assert words.startswith("The published reading is **not robust**. By convention: lower median: 6 of 6 YES, 0 REV; ")
-    assert "no structural zeros: 0 of 6 YES, 6 REV; per block: 6 of 6 YES, 0 REV" in words
-    assert words.endswith("at matched loss: 3 of 3 YES, 0 REV.")
-    sound = c3_page.describe_robustness(judge3({name: conditions(2.0) for name in "123"}))
-    assert "is **robust**: every convention says YES in every case" in sound
-    table = c3_page.convention_table(verdict)
+    assert condition_number.agreeing(verdict) == (
+        "lower median: 6 of 6 YES, 0 REV; midpoint median: 6 of 6 YES, 0 REV; no structural zeros: 0 of 6 YES, 6 REV; "
+        "per block: 6 of 6 YES, 0 REV; at matched loss: 3 of 3 YES, 0 REV"
+    )
+    table = condition_number.convention_table(verdict)
     assert len(table) == len(verdict.units)
     first = table.iloc[:4]
     assert first["case"].tolist() == ["setting 1, step 750"] * 4
     assert first["statistic"].tolist() == list(CONVENTIONS.values())
     assert first["state"].tolist() == ["YES", "YES", "REV", "YES"]
     assert table["case"].tolist()[-3:] == [f"setting {name}, at matched loss" for name in "123"]
-    along = c3_page.describe_run(c3.along_the_run(frames, 250), "published")
+    along = condition_number.along(c3.along_the_run(frames, 250), "published")
     assert along.count("\n") == 2
     assert "- Setting 2, published rates: lower median 2.09 [" in along
     assert "no structural zeros 0.522 [" in along
@@ -656,7 +584,7 @@ def text_of(unit: Unit) -> str:
 
 def test_table_beside_the_papers() -> None:
     rows = c3.ratios({"1": conditions(2.0), "sphere": conditions(1.0, seeds=1)}, (750, 250))
-    table = c3_page.ratio_table(rows, conventions=(PUBLIC, "r_blocks")).set_index("convention")
+    table = condition_number.ratio_table(rows, conventions=(PUBLIC, "r_blocks")).set_index("convention")
     assert table.columns.tolist() == [
         "Setting 1, step 750", "Setting 1, step 250", "Spherical, step 750", "Spherical, step 250"
     ]  # fmt: skip
@@ -677,7 +605,7 @@ def test_eigenvalues_and_levels_are_medians() -> None:
         eigenvalue_max=lambda s, o, k: (1.0, 40.0, 7.0)[s] * (2 if o == "sgd" else 1),
         eigenvalue_min=lambda s, o, k: -1.0 - s,
     )  # fmt: skip
-    table = c3_page.describe_eigenvalues({"1": frame, "2": frame[frame["optimizer"] == "adam"]}, (750, 1250))
+    table = condition_number.eigenvalues({"1": frame, "2": frame[frame["optimizer"] == "adam"]}, (750, 1250))
     assert table["SGD: largest"].tolist() == ["14", "not measured", "not measured", "not measured"]
     assert table["Adam: largest"].tolist() == ["7", "not measured", "7", "not measured"]
     assert table["Adam: smallest"].tolist()[0] == "-2"
@@ -688,30 +616,22 @@ def test_eigenvalues_and_levels_are_medians() -> None:
         gradient_norm=lambda s, o, k: 3.0 + k,
         step_length=lambda s, o, k: 4.0 + k,
     )  # fmt: skip
-    levels = c4_page.levels({"1": steps}, 50)
+    levels = directional_smoothness.levels({"1": steps}, 50)
     assert levels["optimizer"].tolist() == ["SGD", "Adam"]
     assert levels.iloc[1, 2:].tolist() == ["76", "77", "78", "79"]
-    text = c4_page.describe_negative({"1": steps})
+    text = directional_smoothness.negative({"1": steps})
     assert text == "- Setting 1: curvature is negative along SGD 33.3%, Adam 0.0% of the measured steps."
 
 
-def test_pages_of_c4_and_c5_hold_the_numbers() -> None:
-    verdict = judge4(0.8, 1.0)
-    text = c4_page.describe(verdict)
-    assert "- Setting 1: SGD meets the larger curvature at most steps: share 0.8 [0.8, 0.8]." in text
-    assert "- Smoothness and speed: where Adam's curvature is lower by more" in text
-    assert text.endswith("rank correlation 1 [1, 1].")
-    found = judge5({name: norms("drift") for name in "12"})
-    lines = c5_page.describe(found).splitlines()
-    assert lines[0] == (
-        f"- Setting 1: {c5_page.WORDS[WEAK]}: rank correlation {text_of(found.units[0])}, "
-        f"of differences {text_of(found.units[3])}."
-    )
-    assert lines[2] == "- Setting 3: not measured at this scale."
+def test_levels_of_c5_stand_beside_their_differences() -> None:
+    verdict = judge5({name: norms("drift") for name in "12"})
+    units = generalized_smoothness.with_differences(verdict)
+    assert [unit.interval for unit in units] == [unit.interval for unit in verdict.units[:3]]
+    assert [unit.statistic for unit in units] == [text_of(unit) for unit in verdict.units[3:]] + [""]
 
 
 def test_units_as_a_table() -> None:
-    table = table_of([Unit("a", "s", interval(1, 2, 3), YES), Unit("b", "s", None, MISSING)])
+    table = table_of([Unit("a", "s", interval(2, 1, 3), YES), Unit("b", "s", None, MISSING)])
     assert table.iloc[0].tolist() == ["a", "s", 2, 1, 3, "YES"]
     assert table.iloc[1][["estimate", "low", "high"]].isna().all()
     assert list(table_of([]).columns) == list(table.columns)
@@ -765,17 +685,10 @@ def test_cards_of_what_was_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert table["estimate [95% interval]"].tolist() == ["no number"] * 3
 
 
-def test_c5_counts_what_a_logarithmic_axis_hides() -> None:
-    values = {"adam": [0.1, -0.2, 0.0, 3.0], "sgd": [-1.0, -1.0, -1.0, -1.0]}
-    rows = [(name, "directional_smoothness", value) for name, own in values.items() for value in own]
-    frame = pd.DataFrame(rows, columns=["optimizer", "metric", "value"])
-    assert c5_page.describe_negative({"1": frame}).endswith("not shown: Setting 1: 2 of 4.")
-
-
 def test_c3_says_how_far_the_medians_differ() -> None:
     rows = [
         (o, 0, k, m, v) for o in ("sgd", "adam") for k in (0, 5) for m, v in ((PUBLIC, 6.0 + k), ("r_midpoint", 2.0))
     ]
     frame = pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
-    text = c3_page.describe_medians({"1": frame}, (0, 5, 9))
-    assert text.endswith("- Setting 1: 3 at step 0, 5.5 at step 5.")
+    text = condition_number.lower_over_midpoint({"1": frame}, (0, 5, 9))
+    assert text == "- Setting 1: 3 at step 0, 5.5 at step 5."

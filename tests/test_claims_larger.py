@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import lintrans as lt
-from lintrans.claims import State, Verdict, Word, c14, larger_page
+from lintrans.claims import State, Verdict, Word, c14
 from lintrans.diagnostics import noise
 from lintrans.problems import LARGER, PROBLEMS
-from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
+from lintrans.protocol import end_steps
 from lintrans.scales import LARGER_BUDGETS, LARGER_PROTOCOL
 
 SPREAD = (1.0, 1.1, 0.95, 1.05)
-STEPS = 200
 
 
 def history_of(ratio: float) -> lt.History:
     """Four seeds; SGD ends at `ratio` times Adam's loss."""
-    order = [(optimizer, seed) for optimizer in ("sgd", "adam") for seed in range(4)]
-    runs = pd.DataFrame(
-        [(run, optimizer, 0.1, seed, 1.0, 0, 0, -1) for run, (optimizer, seed) in enumerate(order)],
-        columns=["run", "optimizer", "lr", "seed", "clip", "skipped", "clipped", "diverged"],
+    return made_up.history(
+        lambda s, o, k, r: 0.1 * (ratio * SPREAD[s] if o == "sgd" else 1.0), 4, steps=200, every=50, ends=end_steps(200)
     )
-    rows = [
-        (run, optimizer, 0.1, seed, step, metric, 0.1 * (ratio * SPREAD[seed] if optimizer == "sgd" else 1.0), 1.0)
-        for run, (optimizer, seed) in enumerate(order)
-        for metric, at in ((COARSE_LOSS, range(0, STEPS + 1, 50)), (LOSS, (*end_steps(STEPS), STEPS + 40)))
-        for step in at
-    ]
-    columns = ["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"]
-    return lt.History(pd.DataFrame(rows, columns=columns), runs, {}, STEPS)
 
 
 def noise_of(tail: float) -> pd.DataFrame:
@@ -49,25 +39,21 @@ def judged(ratio: float | None, tail: float) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "tail", "states", "word", "words"),
+    ("ratio", "tail", "states", "word"),
     [
-        (4.0, 2.0, (State.YES, State.YES), Word.REPRODUCED, "Both halves"),
-        (4.0, 1.0, (State.YES, State.NULL), Word.PARTLY, "Only one half goes the way of the paper beyond doubt: Adam"),
-        (0.5, 2.0, (State.REV, State.YES), Word.PARTLY, "beyond doubt: gradient noise"),
-        (0.5, 1.0, (State.REV, State.NULL), Word.NOT, "Neither half"),
-        (None, 2.0, (State.MISSING, State.YES), Word.UNMEASURABLE, "not judged"),
+        (4.0, 2.0, (State.YES, State.YES), Word.REPRODUCED),
+        (4.0, 1.0, (State.YES, State.NULL), Word.PARTLY),
+        (0.5, 2.0, (State.REV, State.YES), Word.PARTLY),
+        (0.5, 1.0, (State.REV, State.NULL), Word.NOT),
+        (None, 2.0, (State.MISSING, State.YES), Word.UNMEASURABLE),
     ],
 )
-def test_one_verdict_on_two_halves(
-    ratio: float | None, tail: float, states: tuple[State, State], word: Word, words: str
-) -> None:
+def test_one_verdict_on_two_halves(ratio: float | None, tail: float, states: tuple[State, State], word: Word) -> None:
     verdict = judged(ratio, tail)
     decide = [unit for unit in verdict.units if unit.decides]
     assert tuple(unit.state for unit in decide) == states
     assert [unit.case for unit in decide] == [c14.GAP, c14.NOISE]
     assert (verdict.ruling.word, verdict.reading, verdict.deviations) == (word, "tuned", ())
-    assert words in larger_page.describe_agreement(verdict)
-    assert len(larger_page.describe(verdict).splitlines()) == 2
 
 
 def test_the_problem_and_its_budgets() -> None:
@@ -104,13 +90,6 @@ def test_rates_chosen_early_are_judged_late(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.noise.equals(noise_of(1.0))
 
 
-def test_sizes_of_models() -> None:
-    table = larger_page.sizes({"small": (3, 5, 20), "large": (8, 20, 60)}).set_index("model")
-    assert table["small"].to_dict()["parameters, 2 L d²"] == "150"
-    assert table["large"].to_dict()["parameters, 2 L d²"] == "6,400"
-    assert table["large"].to_dict()["degree of the prediction, 3^L"] == "6,561"
-
-
 def test_the_gram_matrix_has_the_spectrum_of_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer samples than parameters: the nonzero eigenvalues are the same, and so is the table of tail statistics."""
     model, task = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
@@ -134,4 +113,4 @@ def test_each_optimizer_may_start_from_a_grid_of_its_own() -> None:
     training = LARGER_BUDGETS["paper"].training
     assert training.rates_of("adam") == training.rates != training.rates_of("sgd")
     assert len(training.rates_of("sgd")) == len(training.rates) == 4
-    assert larger_page.grids(training) == "4 of 0.05 to 0.5 for SGD and 4 of 0.002 to 0.02 for Adam"
+    assert [(min(own), max(own)) for own in map(training.rates_of, ("sgd", "adam"))] == [(0.05, 0.5), (0.002, 0.02)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,10 +15,12 @@ from matplotlib import pyplot as plt
 import lintrans as lt
 from lintrans import figures, protocol
 from lintrans.budgets import TuningBudget
-from lintrans.claims import rates, rates_page
+from lintrans.claims import rates
 from lintrans.claims.rates import FACTOR, SHARES, Searches, basin, basins, choices, speeds
+from lintrans.claims.rules import State, table_of
+from lintrans.pages import learning_rates as page
 from lintrans.problems import SETTINGS
-from lintrans.protocol import COARSE_LOSS, LOSS, Choice, Judged, Tuning, end_steps
+from lintrans.protocol import Choice, Judged, Tuning, end_steps
 
 INF = math.inf
 RATES = (0.01, 0.1, 1.0)
@@ -87,35 +90,25 @@ def test_basins_of_seeds_and_of_their_median() -> None:
     assert one["loss"] == pytest.approx(0.055)
 
 
-def history(losses: dict[str, list[float]], rate: float, reached: int = 20) -> lt.History:
-    """Runs that sit at the zero predictor's loss until a step, then at their end value."""
-    runs = sum(
-        (lt.grid(optimizer=name, lr=rate, clip=1.0, seed=range(len(own))) for name, own in losses.items()),
-        start=lt.Runs(()),
-    )
-    table = runs.frame.assign(skipped=0, clipped=0, diverged=-1)
-    values = [loss for own in losses.values() for loss in own]
-    rows = [
-        (run, step, metric, value if step >= reached else 5.0)
-        for run, value in enumerate(values)
-        for metric, steps in ((COARSE_LOSS, range(0, 101, 10)), (LOSS, (*end_steps(100), 120)))
-        for step in steps
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "step", "metric", "value"]).merge(table, on="run")
-    return lt.History(frame, table, {}, 100)
-
-
 ADAM = [0.1, 0.12, 0.1, 0.11, 0.1, 0.1]
 
 
 def judged(factor: float = 2.0) -> Judged:
     """Published SGD ends `factor` times as high as the best, on each seed by a little more or less; Adam alike."""
     spread = [factor * x for x in (1.0, 1.1, 0.9, 1.05, 0.95, 1.0)]
-    published = history({"sgd": [0.2 * x for x in spread], "adam": ADAM}, 0.02)
-    tuned = history({"sgd": [0.2] * 6, "adam": ADAM}, 0.02)
+    published = ending([0.2 * x for x in spread])
+    tuned = ending([0.2] * 6)
     other = tuned.runs.assign(lr=tuned.runs["lr"].where(tuned.runs["optimizer"] == "adam", 0.1))
     tuned = lt.History(tuned.frame, other, {}, 100)
     return Judged({"published": {"1": published, "2": published}, "tuned": {"1": tuned}}, {"1": SHORT["1"]})
+
+
+def ending(sgd: list[float]) -> lt.History:
+    """Runs that have the zero predictor's loss until step 20, then their end value."""
+    ends = {"sgd": sgd, "adam": ADAM}
+    return made_up.history(
+        lambda s, o, k, r: ends[o][s] if k >= 20 else 5.0, 6, steps=100, every=10, rates=(0.02,), ends=end_steps(100)
+    )
 
 
 def test_published_against_best() -> None:
@@ -126,22 +119,22 @@ def test_published_against_best() -> None:
     assert sgd.ratio.estimate == pytest.approx(2.0, rel=0.01)
     assert sgd.p == pytest.approx(2 / 2**6)  # all six on one side
     assert (sgd.worse, adam.worse, adam.ratio.estimate) == (6, 0, 1.0)
-    text = rates_page.describe_choices(found)
-    assert "- Setting 1, SGD: the published choice ends higher, clearly, 2" in text
-    assert "- Setting 1, Adam: the published rate and clip are the best." in text
-    assert "ends **lower**" in rates_page.describe_choices(choices(judged(0.5)))
-    table = rates_page.choice_table(found)
+    units = page.choice_units(found)
+    assert [(unit.case, unit.statistic) for unit in units] == [("Setting 1", "SGD"), ("Setting 1", "Adam")]
+    assert [unit.state for unit in units] == [State.YES, State.NULL]
+    assert page.choice_units(choices(judged(0.5)))[0].state is State.REV
+    table = page.choice_table(found)
     assert table["published ends higher"].tolist() == ["6 of 6 seeds", "0 of 6 seeds"]
     assert table["p, sign flips"].tolist() == ["0.031", "none"]
     assert table["end loss, published over best"].tolist()[1] == "the same"
 
 
 def test_tests_agree_or_not() -> None:
-    assert "the two agree in every case (1 comparisons). With 6 seeds" in rates_page.describe_tests(choices(judged()))
-    few = [c for c in choices(judged()) if c.optimizer == "sgd"]
-    apart = [rates.Choice("1", "sgd", (0.02, 1.0), (0.1, 1.0), few[0].ratio, 0.12, 6)]
-    assert "the two disagree for Setting 1 SGD" in rates_page.describe_tests(apart)
-    assert rates_page.describe_tests([]) == "There is nothing to test."
+    [sgd], apart = page.tested(choices(judged()))
+    assert (sgd.optimizer, apart) == ("sgd", "")
+    other = rates.Choice("1", "sgd", (0.02, 1.0), (0.1, 1.0), sgd.ratio, 0.12, 6)
+    assert page.tested([other]) == ([other], "Setting 1 SGD")
+    assert page.tested([]) == ([], "")
 
 
 def test_steps_to_targets() -> None:
@@ -151,38 +144,38 @@ def test_steps_to_targets() -> None:
     adam = table[table["optimizer"] == "adam"].groupby("share")
     assert adam["steps"].median()[0.1] == 20
     assert adam["censored"].mean().to_dict() == {0.001: 1, 0.003: 1, 0.01: 1, 0.03: 0, 0.1: 0, 0.3: 0}
-    rows = rates_page.speed_table(table).set_index("optimizer")
+    rows = page.speed_table(table).set_index("optimizer")
     assert rows.loc["Adam", "0.1 of f0"] == "20 [20, 20]"
     assert rows.loc["SGD", "0.03 of f0"] == "never"
-    text = rates_page.describe_speeds(table)
-    assert "is 0.1 of $f_0$, in 20 steps of Adam and 20 of SGD" in text
+    assert page.reached(table)[["share", "sgd", "adam"]].to_numpy().tolist() == [[0.1, 20, 20]]
+    assert page.reached(table[table["share"] < 0.1])["share"].isna().tolist() == [True]
     nothing = speeds(Judged({"published": {}, "tuned": {}}, {}))
-    assert "no speed was measured" in rates_page.describe_speeds(nothing)
+    assert page.reached(nothing).empty
     assert figures.target_steps(nothing).axes
 
 
 def test_words_about_the_search() -> None:
     found = Searches(SHORT, Judged({"published": {}, "tuned": {}}, {"1": tuning("1", LATER, [1] * 3, [1] * 3)}))
-    assert rates_page.describe_optima(found) == (
-        "The best rate lies strictly inside the rates that were tried in 2 of 2 at 40 steps, and in 1 of 2 at 100 "
-        "steps. Between the two horizons the best pair of rate and clip changes in 2 of 2 cases."
-    )
-    table = rates_page.optima(found).set_index("optimizer")
+    [(_, first, early, late), (_, second, *_)] = page.horizons(found)
+    assert (first, second, early, late) == ("sgd", "adam", BEST["sgd"], LATER["sgd"])
+    table = page.optima(found).set_index("optimizer")
     assert table.loc["Adam", "best at 100 steps"] == "0.1, no clip, at the edge"
-    assert rates_page.describe_lost(SHORT).startswith("Of the grid, 4 of 12 runs of SGD and 0 of 12 runs of Adam")
+    assert page.lost(SHORT) == "4 of 12 runs of SGD and 0 of 12 runs of Adam"
 
 
 def test_words_about_basins() -> None:
     table = basins(SHORT)
-    assert rates_page.describe_basins(table).startswith("- Setting 1: Adam's basin is the wider, at least 2.00 decades")
-    assert "Setting 1, SGD: without clipping the best loss is 2 times" in rates_page.describe_clip(table)
-    rows = rates_page.basin_table(table)
+    assert page.widest(table).startswith("- Setting 1: Adam's basin is the wider, at least 2.00 decades")
+    assert page.free_over_clipped(table).to_dict() == pytest.approx({("1", "sgd"): 2, ("1", "adam"): 2})
+    for clips in (table[table["clip"] == INF], table[table["clip"] < INF]):
+        assert page.free_over_clipped(clips).empty
+    rows = page.basin_table(table)
     assert rows["rates within 2x"].tolist()[2:] == ["≤ 0.01 to ≥ 1"] * 2
     assert rows["clip"].tolist() == ["1", "none"] * 2
     alike = basins({"1": tuning("1", BEST, [1.0, 0.1, 1.0], [1.0, 0.1, 1.0])})
-    assert "equally wide" in rates_page.describe_basins(alike)
+    assert "equally wide" in page.widest(alike)
     unsure = basins({"1": tuning("1", BEST, [0.11, 0.1, 1.0], [4.0, 1.0, 1.5])})
-    assert "reaches the edge of the rates tried" in rates_page.describe_basins(unsure)
+    assert "reaches the edge of the rates tried" in page.widest(unsure)
 
 
 def test_figures() -> None:
@@ -196,7 +189,7 @@ def test_figures() -> None:
     four = figures.loss_against_rate({name: tuning(name, BEST, [0.8, 0.1, INF], [0.5, 0.05, 0.3]) for name in SETTINGS})
     assert [axes.get_title().partition(":")[0] for axes in four.axes] == [s.title for s in SETTINGS.values()]
     assert [bool(axes.get_ylabel()) for axes in four.axes] == [True, False, True, False]
-    assert figures.forest(rates_page.choice_units(choices(judged())), "ratio").axes
+    assert figures.forest(table_of(page.choice_units(choices(judged()))), "ratio").axes
     assert not plt.get_fignums()
 
 

@@ -11,8 +11,9 @@ import torch
 
 import lintrans as lt
 from lintrans import double_check, measured, other_batches, protocol, settings
-from lintrans.claims import batches_page, c3, c4
+from lintrans.claims import c3, c4
 from lintrans.claims.rules import State
+from lintrans.pages import other_batches as page
 from lintrans.problems import PROBLEMS
 from lintrans.scales import CURVATURE
 
@@ -87,13 +88,13 @@ def made(ratios: list[float]) -> pd.DataFrame:
 
 def test_a_case_that_turns_with_the_batch_is_named() -> None:
     above, below = made([3.0, 3.1, 2.9]), made([0.3, 0.31, 0.29])
-    found = batches_page.units({"1": [above, above], "2": [above, below]}, BUDGET)
+    found = page.units({"1": [above, above], "2": [above, below]}, BUDGET)
     assert [unit.state for unit in found["C3", "Setting 2, step 50"]] == [State.YES, State.REV]
-    table = batches_page.table(found)
+    table = page.table(found)
     assert table["the same on all"].tolist() == ["yes"] * 3 + ["**no**"] * 3
-    text = batches_page.describe(found)
-    assert "the same on all batches in 3 of 6 cases; it changes for C3 in Setting 2, step 30" in text
-    assert "In 3 cases some other batch gives an estimate outside" in text
+    cases = [f"{claim} in {case}" for claim, case in found if "Setting 2" in case]
+    assert page.turned(found) == page.outside(found) == cases
+    assert cases[0] == "C3 in Setting 2, step 30"
 
 
 def test_negative_numbers_of_a_page_are_named() -> None:

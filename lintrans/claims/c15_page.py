@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..history import History
+from ..pages import common
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS
 from ..settings import LABELS
-from . import c1_page, c3
+from . import c3
 from .c15 import DECIDING, NAME
 from .c16 import FEATURES, Behaviour
 from .c16_page import word
@@ -72,7 +73,7 @@ def describe_losses(history: History) -> str:
 
 def describe_clipping(history: History) -> str:
     """How often the clip acted, in Markdown."""
-    return c1_page.describe_steps({NAME: history})
+    return common.lost_steps({NAME: history})
 
 
 def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:

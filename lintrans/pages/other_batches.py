@@ -1,4 +1,4 @@
-"""What other batches say in the cases of claims C3 and C4: units on each batch, a table, a sentence."""
+"""Other batches in the cases of claims C3 and C4, for the double check: units on each batch, a table, counts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..budgets import CurvatureBudget
+from ..claims import c3, c4
+from ..claims.records import interval_text
+from ..claims.rules import Unit
 from ..problems import PROBLEMS
-from . import c3, c4
-from .records import interval_text
-from .rules import Unit
 
 Found = dict[tuple[str, str], list[Unit]]
 """Units by (claim, case), one a batch; the fixed batch comes first."""
@@ -36,9 +36,9 @@ def units(frames: Mapping[str, Sequence[pd.DataFrame]], curvature: CurvatureBudg
     return found
 
 
-def steady(own: Sequence[Unit]) -> bool:
-    """Whether all batches come to the same state."""
-    return len({unit.state for unit in own}) == 1
+def turned(found: Found) -> list[str]:
+    """Cases in which the batch decides the state."""
+    return [f"{claim} in {case}" for (claim, case), own in found.items() if len({unit.state for unit in own}) > 1]
 
 
 def table(found: Found) -> pd.DataFrame:
@@ -54,27 +54,17 @@ def table(found: Found) -> pd.DataFrame:
                 "fixed batch": f"{interval_text(fixed.interval)} {fixed.state.value}",
                 "other batches": f"{min(numbers):.3g} to {max(numbers):.3g}" if numbers else "",
                 "states there": ", ".join(f"{count} {state}" for state, count in states.most_common()),
-                "the same on all": "yes" if steady([fixed, *others]) else "**no**",
+                "the same on all": "**no**" if any(unit.state != fixed.state for unit in others) else "yes",
             }
         )
     return pd.DataFrame(rows)
 
 
-def describe(found: Found) -> str:
-    """In how many cases the batch decides the state, and in which."""
-    turned = [f"{claim} in {case}" for (claim, case), own in found.items() if not steady(own)]
-    outside = [
-        f"{claim} in {case}"
-        for (claim, case), (fixed, *others) in found.items()
-        if fixed.interval is not None
-        and any(
-            unit.interval is not None and not fixed.interval.low <= unit.interval.estimate <= fixed.interval.high
-            for unit in others
-        )
-    ]
-    text = f"The state is the same on all batches in {len(found) - len(turned)} of {len(found)} cases"
-    text += f"; it changes for {', '.join(turned)}. " if turned else ". "
-    return text + (
-        f"In {len(outside)} cases some other batch gives an estimate outside the interval that the fixed batch has "
-        f"over seeds{': ' + ', '.join(outside) if outside else ''}."
-    )
+def outside(found: Found) -> list[str]:
+    """Cases in which some other batch's estimate lies outside the interval that the fixed batch has over seeds."""
+    cases = []
+    for (claim, case), (fixed, *others) in found.items():
+        numbers = [unit.interval.estimate for unit in others if unit.interval is not None]
+        if fixed.interval and not all(fixed.interval.low <= number <= fixed.interval.high for number in numbers):
+            cases.append(f"{claim} in {case}")
+    return cases

@@ -1,4 +1,4 @@
-"""What the page on C3 says: sentences and tables, made from the numbers of :mod:`.c3`."""
+"""The condition number: every convention beside the paper's numbers, and the eigenvalues."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..claims.c3 import CONVENTIONS, MATCHED, PAPER, PUBLIC, Row
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import State, Unit, table_of
 from ..problems import PROBLEMS
-from .c3 import CONVENTIONS, MATCHED, PAPER, PUBLIC, Row, robust
-from .records import Verdict, interval_text
-from .rules import State, Unit, table_of
+from ..scales import LABELS
 
 TRANSFORMERS = {750: "1.65 (0.65), 1.91 (0.53), 3.54 (1.21)", 1250: "2.01 (1.00), 1.43 (0.63), 2.28 (1.18)"}
 """Ratios of three layers of full Transformers on language (Jiang, Malik & Li 2022), as the paper quotes them."""
@@ -65,68 +66,42 @@ def _mean(row: Row | None) -> str:
     return f"{row.mean:.2f} ({spread})"
 
 
-def describe(verdict: Verdict) -> str:
-    """What the units that decide say, a sentence each, in Markdown."""
-    words = {
-        State.YES: "Adam's is lower, clearly",
-        State.WEAK: "Adam's is lower, by little",
-        State.NULL: "the two are alike",
-        State.REV: "Adam's is **higher**",
-        State.UNDECIDED: "the seeds do not decide",
-        State.MISSING: "not measured at this scale",
-    }
-    lines = [
-        f"- {unit.case.capitalize()}: {words[unit.state]}; ratio {interval_text(unit.interval)}."
-        for unit in verdict.units
-        if unit.decides
-    ]
-    return "\n".join(lines)
+def agreeing(verdict: Verdict) -> str:
+    """Under each convention, how many cases say YES and how many REV."""
+    states = {str(word): own["state"] for word, own in convention_table(verdict).groupby("order", observed=True)}
+    counts = {word: [int((own == state).sum()) for state in (State.YES, State.REV)] for word, own in states.items()}
+    return "; ".join(f"{word}: {yes} of {len(states[word])} YES, {rev} REV" for word, (yes, rev) in counts.items())
 
 
-def describe_robustness(verdict: Verdict) -> str:
-    """How many cases say YES under each convention, and whether the verdict is robust, in Markdown."""
-    table = convention_table(verdict)
-    counts = []
-    for convention in dict.fromkeys(table["order"]):
-        own = table[table["order"] == convention]["state"]
-        counts.append(
-            f"{convention}: {int((own == State.YES).sum())} of {len(own)} YES, {int((own == State.REV).sum())} REV"
-        )
-    word = "**robust**: every convention says YES in every case" if robust(verdict) else "**not robust**"
-    return f"The {verdict.reading} reading is {word}. By convention: {'; '.join(counts)}."
-
-
-def describe_medians(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> str:
-    """How many times larger R_med is with the lower than with the midpoint median, over all runs, in Markdown."""
+def lower_over_midpoint(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> str:
+    """R_med with the lower over that with the midpoint median, median over runs, a line a setting, in Markdown."""
     lines = []
     for name, frame in frames.items():
         wide = frame.pivot(index=["optimizer", "seed", "step"], columns="metric", values="value")
         ratio = (wide[PUBLIC] / wide["r_midpoint"]).groupby("step").median()
         parts = [f"{ratio[step]:.3g} at step {step:,}" for step in steps if step in ratio.index]
         lines.append(f"- {PROBLEMS[name].title}: {', '.join(parts) or 'not measured'}.")
-    return "R_med with the lower median over R_med with the midpoint median, median over runs:\n\n" + "\n".join(lines)
-
-
-def describe_run(units: Sequence[Unit], reading: str) -> str:
-    """Along the whole run: per setting, which conventions favour Adam, in Markdown."""
-    lines = []
-    for case in dict.fromkeys(unit.case for unit in units):
-        parts = [f"{unit.statistic} {interval_text(unit.interval)} {unit.state}" for unit in units if unit.case == case]
-        lines.append(f"- {case.capitalize()}, {reading} rates: {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
-def describe_eigenvalues(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> pd.DataFrame:
-    """Median over seeds of the largest and the smallest eigenvalue per setting, step and optimizer, as a table."""
+def along(units: Sequence[Unit], rates: str) -> str:
+    """Numbers and states of all conventions, a line a setting, in Markdown."""
+    lines: dict[str, list[str]] = {}
+    for unit in units:
+        lines.setdefault(unit.case, []).append(f"{unit.statistic} {interval_text(unit.interval)} {unit.state}")
+    return "\n".join(f"- {case.capitalize()}, {rates} rates: {'; '.join(parts)}." for case, parts in lines.items())
+
+
+def eigenvalues(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> pd.DataFrame:
+    """Median over seeds of the largest and the smallest eigenvalue, a row a setting and step."""
     rows = []
     for name, frame in frames.items():
+        middle = frame.groupby(["step", "optimizer", "metric"])["value"].median()
         for step in steps:
             line = {"setting": PROBLEMS[name].title, "step": f"{step:,}"}
-            for optimizer, label in (("sgd", "SGD"), ("adam", "Adam")):
-                own = frame[(frame["step"] == step) & (frame["optimizer"] == optimizer)]
-                middle = own.groupby("metric")["value"].median()
-                if "eigenvalue_max" in middle:
-                    line[f"{label}: largest"] = f"{middle['eigenvalue_max']:.3g}"
-                    line[f"{label}: smallest"] = f"{middle['eigenvalue_min']:.3g}"
+            for optimizer, label in LABELS.items():
+                for word, metric in (("largest", "eigenvalue_max"), ("smallest", "eigenvalue_min")):
+                    value = middle.get((step, optimizer, metric))
+                    line[f"{label}: {word}"] = "not measured" if value is None else f"{value:.3g}"
             rows.append(line)
-    return pd.DataFrame(rows).fillna("not measured")
+    return pd.DataFrame(rows)

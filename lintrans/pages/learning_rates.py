@@ -1,0 +1,165 @@
+"""Learning rates: optima, basins, published against best rates, and speeds, as tables and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..claims.rates import SHARES, Choice, Searches
+from ..claims.records import interval_text
+from ..claims.rules import LEVEL, Unit, ratio_state
+from ..problems import PROBLEMS
+from ..protocol import Choice as Best
+from ..protocol import Tuning
+from ..scales import LABELS
+from .common import clip_words
+
+ALIKE = 0.05
+"""A difference of widths, in decades, that is not worth a word."""
+
+
+def _row(setting: Any, optimizer: Any, **cells: str) -> dict[str, str]:
+    return {"setting": PROBLEMS[str(setting)].title, "optimizer": LABELS[str(optimizer)], **cells}
+
+
+def _pair(rate: tuple[float, float]) -> str:
+    return f"{rate[0]:g}, {clip_words(rate[1])}"
+
+
+def horizons(searches: Searches) -> list[tuple[str, str, Best, Best]]:
+    """Of every setting and optimizer, the best of the short grid and that of the judged horizon."""
+    late = searches.judged.tunings
+    return [
+        (name, optimizer, best, late[name].best[optimizer])
+        for name, tuning in searches.short.items()
+        for optimizer, best in tuning.best.items()
+    ]
+
+
+def optima(searches: Searches) -> pd.DataFrame:
+    """The best rate and clip of every setting and optimizer at both horizons, and whether it lies inside the rates."""
+    rows = []
+    for name, optimizer, *both in horizons(searches):
+        pairs = (_pair((best.lr, best.clip)) + ("" if best.interior else ", at the edge") for best in both)
+        heads = (f"best at {best.steps:,} steps" for best in both)
+        rows.append(_row(name, optimizer, **dict(zip(heads, pairs, strict=True))))
+    return pd.DataFrame(rows)
+
+
+def lost(tunings: Mapping[str, Tuning]) -> str:
+    """How many runs of the grid end no better than the zero predictor: "4 of 12 runs of SGD and ..."."""
+    ends = pd.concat(
+        tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()].assign(zero=PROBLEMS[name].task.zero_loss)
+        for name, tuning in tunings.items()
+    )
+    worse = {key: ~(own["loss"] < own["zero"]) for key, own in ends.groupby("optimizer")}
+    return " and ".join(f"{worse[key].sum()} of {len(worse[key])} runs of {label}" for key, label in LABELS.items())
+
+
+def _opened(row: pd.Series) -> bool:
+    return bool(row["open_low"] or row["open_high"])
+
+
+def basin_table(basins: pd.DataFrame) -> pd.DataFrame:
+    """Every basin: best rate and loss, edges, width in decades with its range over tuning seeds."""
+    rows = []
+    for (name, optimizer, clip), own in basins.groupby(["setting", "optimizer", "clip"], sort=False):
+        middle = own[own["seed"].isna()].iloc[0]
+        each = own[own["seed"].notna()]["decades"]
+        low, high = (f"{'≤≥'[k]} " if middle[f"open_{side}"] else "" for k, side in enumerate(("low", "high")))
+        cells = {
+            "clip": "none" if clip == math.inf else f"{clip:g}",
+            "best rate": f"{middle['best']:g}",
+            "loss there": f"{middle['loss']:.2e}",
+            "rates within 2x": f"{low}{middle['low']:.2g} to {high}{middle['high']:.2g}",
+            "decades": f"{'≥ ' if _opened(middle) else ''}{middle['decades']:.2f}",
+            "range over seeds": f"{each.min():.2f} to {each.max():.2f}",
+        }
+        rows.append(_row(name, optimizer, **cells))
+    return pd.DataFrame(rows)
+
+
+def widest(basins: pd.DataFrame) -> str:
+    """Whose basin is wider in each setting, at the clip that each optimizer does best with, in Markdown."""
+    lines = []
+    for name, own in basins[basins["seed"].isna()].groupby("setting", sort=False):
+        best = {str(optimizer): rows.sort_values("loss").iloc[0] for optimizer, rows in own.groupby("optimizer")}
+        widths = {key: (float(row["decades"]), _opened(row)) for key, row in best.items()}
+        parts = [
+            f"{'at least ' if opened else ''}{width:.2f} decades for {LABELS[key]} ({clip_words(best[key]['clip'])})"
+            for key, (width, opened) in widths.items()
+        ]
+        lines.append(f"- {PROBLEMS[str(name)].title}: {_wider(widths)}, {' and '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def _wider(widths: Mapping[str, tuple[float, bool]]) -> str:
+    """Whose basin is the wider, where that can be said; a width is a lower bound where its basin is open."""
+    (narrow, (less, opened)), (wide, (more, _)) = sorted(widths.items(), key=lambda item: item[1])
+    if opened:
+        return f"whether {LABELS[narrow]}'s basin is as wide is open, since it reaches the edge of the rates tried"
+    return "the basins are about equally wide" if more - less < ALIKE else f"{LABELS[wide]}'s basin is the wider"
+
+
+def free_over_clipped(basins: pd.DataFrame) -> pd.Series:
+    """The best loss without clipping over that with it, by setting and optimizer that were tried with both."""
+    wide = basins[basins["seed"].isna()].pivot_table("loss", ["setting", "optimizer"], "clip", sort=False)
+    free = wide.reindex(columns=[math.inf])[math.inf]
+    return (free / wide.drop(columns=math.inf, errors="ignore").min(axis=1)).dropna()
+
+
+def choice_table(choices: Sequence[Choice]) -> pd.DataFrame:
+    """Published against best rates, with both tests."""
+    rows = []
+    for choice in choices:
+        cells = {
+            "published": _pair(choice.published),
+            "best": _pair(choice.best),
+            "end loss, published over best": "the same" if choice.same else interval_text(choice.ratio),
+            "published ends higher": f"{choice.worse} of {choice.ratio.n} seeds",
+        }
+        for test, p in (("t test", choice.ratio.p), ("sign flips", choice.p)):
+            cells[f"p, {test}"] = "none" if choice.same or math.isnan(p) else f"{p:.2g}"
+        rows.append(_row(choice.setting, choice.optimizer, **cells))
+    return pd.DataFrame(rows)
+
+
+def choice_units(choices: Sequence[Choice]) -> list[Unit]:
+    """The same ratios as units; the statistic is the optimizer."""
+    return [
+        Unit(PROBLEMS[c.setting].title, LABELS[c.optimizer], c.ratio, ratio_state(c.ratio), decides=False)
+        for c in choices
+    ]
+
+
+def tested(choices: Sequence[Choice]) -> tuple[list[Choice], str]:
+    """The choices with two p-values, and those for which the two disagree, in words."""
+    both = [c for c in choices if not (c.same or math.isnan(c.p) or math.isnan(c.ratio.p))]
+    apart = [c for c in both if (c.p < LEVEL) != (c.ratio.p < LEVEL)]
+    return both, ", ".join(f"{PROBLEMS[c.setting].title} {LABELS[c.optimizer]}" for c in apart)
+
+
+def speed_table(speeds: pd.DataFrame) -> pd.DataFrame:
+    """Median steps to each target over seeds at the best rates, with the range; how many seeds got there if not all."""
+    rows = []
+    for (name, optimizer), own in speeds.groupby(["setting", "optimizer"], sort=False):
+        cells = {}
+        for share in SHARES:
+            at = own[own["share"] == share]
+            there = at[~at["censored"]]["steps"]
+            text = f"{there.median():,.0f} [{there.min():,.0f}, {there.max():,.0f}]" if len(there) else "never"
+            part = f", {len(there)} of {len(at)} seeds" if 0 < len(there) < len(at) else ""
+            cells[f"{share:g} of f0"] = text + part
+        rows.append(_row(name, optimizer, **cells))
+    return pd.DataFrame(rows)
+
+
+def reached(speeds: pd.DataFrame) -> pd.DataFrame:
+    """By setting, the lowest share that most seeds of both optimizers reach, and their median steps; NaN if none is."""
+    groups = speeds.groupby(["setting", "share", "optimizer"])
+    missed, steps = (groups[column].agg(how).unstack() for column, how in (("censored", "mean"), ("steps", "median")))
+    there = steps[(missed < 0.5).all(axis=1)].reset_index("share")
+    return there.groupby("setting").first().reindex(speeds["setting"].unique())
