@@ -9,13 +9,13 @@ import torch
 
 from ..attention import reach
 from ..history import History
+from ..pages.smaller import word
 from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from ..protocol import Tuning
 from ..random import Stream
 from ..settings import LABELS
 from .c13 import BESIDE, COMPARED, DEFINITIONS, LINEAR, end_losses, loss_ratio, steps_to_end_loss
 from .c16 import FEATURES, Behaviour
-from .c16_page import word
 from .records import Verdict, interval_text
 from .rules import State, ratio_state
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ..history import History
+from ..pages.smaller import word
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS
 from ..settings import LABELS
 from . import c1_page, c3
 from .c15 import DECIDING, NAME
 from .c16 import FEATURES, Behaviour
-from .c16_page import word
 from .common import arms, floor, judged_losses
 from .records import interval_text
 
