@@ -1,7 +1,7 @@
 """A claim, its statistic, its verdict.
 
-:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` sums up; one module per claim measures and judges, one
-says what its page says.
+:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` sums up; one module per claim measures and
+judges; what a page shows of it is in :mod:`lintrans.pages`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from . import (
     c17,
     common,
     contradictions,
-    double_check_page,
 )
 from .records import Verdict, earlier_verdicts, record, verdict_frame, verdicts_digest
 from .rules import RULES, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
@@ -62,7 +61,6 @@ __all__ = [
     "cards",
     "common",
     "contradictions",
-    "double_check_page",
     "earlier_verdicts",
     "overview",
     "ratio_state",
