@@ -139,10 +139,8 @@ def precision(found: deep.Precision) -> pd.DataFrame:
 
 def means(found: Frames) -> pd.DataFrame:
     """Mean against typical loss and the share of the ten worst prompts, medians over seeds, a row a depth."""
-    rows = []
-    for _, cells, own in _parts(
-        {name: frame[frame["prompts"] == frame["prompts"].max()] for name, frame in found.items()}
-    ):
+    rows, last = [], {name: frame[frame["prompts"] == frame["prompts"].max()] for name, frame in found.items()}
+    for _, cells, own in _parts(last):
         growth = own["mean"] / own["typical"]
         growth = growth[np.isfinite(growth)]
         range_ = f"{growth.min():.3g} to {growth.max():.3g}" if len(growth) else "not finite"

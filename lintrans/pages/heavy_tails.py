@@ -25,7 +25,7 @@ GAUSSIAN = 2.5
 
 def levels(summary: pd.DataFrame, statistics: Sequence[str], shapes: Sequence[float] = ()) -> pd.DataFrame:
     """Statistics with their intervals, a row a family and level; only of the shapes named, if any."""
-    numbers = summary.set_index(["family", "shape", "statistic"])
+    numbers = {(row["family"], row["shape"], row["statistic"]): row for row in summary.to_dict("records")}
     rows = []
     for family, problems in TAIL_FAMILIES.items():
         for shape, name in problems.items():
@@ -38,10 +38,8 @@ def levels(summary: pd.DataFrame, statistics: Sequence[str], shapes: Sequence[fl
                 "clip": f"{PROBLEMS[name].clip:g}",
             }
             for statistic in statistics:
-                key, found = (family, shape, statistic), None
-                if key in numbers.index:
-                    estimate, low, high, n = numbers.loc[key, ["estimate", "low", "high", "n"]].to_numpy(float)
-                    found = Interval(estimate, low, high, math.nan, int(n))
+                of = numbers.get((family, shape, statistic))
+                found = Interval(of["estimate"], of["low"], of["high"], math.nan, of["n"]) if of else None
                 row[STATISTICS[statistic]] = interval_text(found)
             rows.append(row)
     return pd.DataFrame(rows)

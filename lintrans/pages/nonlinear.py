@@ -43,7 +43,7 @@ def catch_up(history: History) -> tuple[int, float, int | None]:
     rows = history.metric(COARSE_LOSS)
     middle = rows[rows["step"] <= history.steps].groupby(["optimizer", "step"])["value"].median().unstack("optimizer")
     early = int(middle.index[middle.index >= 0.1 * history.steps][0])
-    level = float(middle.loc[early, "adam"])
+    level = float(middle["adam"][early])
     reached = middle.index[middle["sgd"] <= level]
     return early, level, int(reached[0]) if len(reached) else None
 
