@@ -1,4 +1,4 @@
-"""C13 on made-up losses that should pass, should fail, and lack something; what its page says; a tiny one for real."""
+"""C13 on made-up losses that should pass, should fail, and lack something; its page's tables; a tiny one for real."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import made_up
 import numpy as np
-import pandas as pd
 import pytest
 
 import lintrans as lt
-from lintrans.claims import State, Word, c13, c13_page
+from lintrans.claims import State, Word, c13
 from lintrans.claims.c16 import FEATURES, Behaviour
-from lintrans.claims.rules import Unit
+from lintrans.pages import attention as tables
 from lintrans.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
-from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
+from lintrans.protocol import end_steps
 from lintrans.scales import ATTENTION, ATTENTION_PROTOCOL, PROTOCOL
-from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 STEPS = 1000
 
 
-def made_up(loss: float, reached: int = 200, seeds: int = 4) -> lt.History:
+def falling(end: float, reached: int = 200) -> lt.History:
     """Runs that fall to a loss, slightly different for each seed, at one step."""
-    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.1, clip=1.0, seed=range(seeds))
-    table = runs.frame.assign(skipped=0, clipped=0, diverged=-1)
-    rows = []
-    for run, seed in zip(table["run"], table["seed"], strict=True):
-        value = loss * (1 + 0.01 * seed)
-        rows += [(run, step, COARSE_LOSS, value if step >= reached else 4.9) for step in range(0, STEPS + 1, 50)]
-        rows += [(run, step, LOSS, value) for step in (*end_steps(STEPS), 1200)]
-    frame = pd.DataFrame(rows, columns=["run", "step", "metric", "value"]).merge(table, on="run")
-    return lt.History(frame, table, {}, STEPS)
+
+    def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
+        return end * (1 + 0.01 * seed) if step >= reached else 4.9
+
+    return made_up.history(loss, 4, STEPS, every=50, ends=end_steps(STEPS))
 
 
 def histories(linear: float = 0.01, public: float = 4.0, ordinary: float = 1.5) -> dict[str, lt.History]:
     losses = {"linear": linear, "softmax": public, "softmax-visible": ordinary, "relu": 2.0, FULL_LINEAR: 0.5}
     losses |= dict(zip(HEADS.values(), (1.0, 0.5, 0.4), strict=True))
-    return {name: made_up(loss) for name, loss in losses.items()}
+    return {name: falling(loss) for name, loss in losses.items()}
 
 
 def test_verdicts() -> None:
@@ -78,8 +73,8 @@ def test_a_loss_that_is_never_reached_is_censored() -> None:
     assert (table["steps"] == STEPS).all()
     unit = next(unit for unit in c13.units_of("softmax", found, True) if "speed" in unit.case)
     assert unit.state is UNDECIDED
-    assert "gets below that with SGD never, in any seed; with Adam never" in c13_page.describe_speed(found)
-    assert "gets below that with SGD after 200 steps (median); with Adam after" in c13_page.describe_speed(histories())
+    assert tables.overtaken("softmax", found, "sgd") == "never, in any seed"
+    assert tables.overtaken("softmax", histories(), "sgd") == "after 200 steps (median)"
 
 
 def test_deviations() -> None:
@@ -87,8 +82,6 @@ def test_deviations() -> None:
     assert "batches of 250 prompts instead of 1,000" in short
     assert c13.behaviour_deviations(ATTENTION_PROTOCOL) == (c13.FIRST_HALF,)
     assert len(c13.behaviour_deviations(ATTENTION("quick"))) > 5
-    assert c13_page.deviations_text(()) == ""
-    assert c13_page.deviations_text(("a", "b")).endswith("- a\n- b")
 
 
 def test_budgets() -> None:
@@ -122,46 +115,36 @@ def test_problems_differ_in_attention_alone() -> None:
         assert PROBLEMS[name].model == replace(full, attention="softmax", heads=heads)
 
 
-def test_sentences() -> None:
-    found = histories()
-    verdict = c13.judge("paper", found, ATTENTION_PROTOCOL)
-    assert "softmax, SGD: linear attention ends lower, clearly: the other's loss is 400" in c13_page.describe(verdict)
-    heads = c13_page.describe_heads(found).splitlines()
-    assert "1 head: with SGD it ends clearly above linear attention with one (2 [2, 2]" in heads[0]
-    assert "2 heads: with SGD it matches linear attention with one" in heads[1]
-    assert "4 heads: with SGD it ends below linear attention with one" in heads[2]
-    assert "gains much by the full form" in c13_page.describe_forms(found)
-    assert "was not measured" in c13_page.describe_heads({})
-    assert "was not measured" in c13_page.describe_forms({})
-    assert "not measured at this scale" in c13_page.describe_speed({})
+def test_units_of_heads() -> None:
+    cases = {f"{heads} heads": (name, FULL_LINEAR) for heads, name in HEADS.items()}
+    units = tables.loss_units(cases, histories())
+    assert [unit.state for unit in units] == [YES] * 2 + [NULL] * 2 + [REV] * 2
+    assert units[0].case == "1 heads, SGD"
+    assert units[0].interval is not None
+    assert units[0].interval.estimate == pytest.approx(2)
+    assert {unit.state for unit in tables.loss_units(cases, {})} == {MISSING}
 
 
-def test_the_reach_of_the_public_codes_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c13_page, "BOUND_BATCH", 2000)
-    text = c13_page.describe_reach()
-    assert "the factor is 0.158" in text
-    assert float(text.split("a loss of ")[1].split(" ")[0]) == pytest.approx(2.85, abs=0.5)
+def test_the_reach_of_the_public_codes_softmax() -> None:
+    factor, least = tables.reachable(prompts=2000)
+    assert factor == pytest.approx((1 + 1 / 20) ** 3 - 1)
+    assert least == pytest.approx(2.85, abs=0.5)
 
 
 def behaviour(state: State) -> Behaviour:
-    interval = None if state is MISSING else Interval(1.0, 1.0, 1.0, 0.001, 6)
-    return Behaviour((Unit("x", "ratio", interval, state),))
+    return Behaviour((made_up.unit(state),))
 
 
 def test_survival() -> None:
     linear = dict(zip(FEATURES, map(behaviour, (YES, YES, NULL, NULL, UNDECIDED)), strict=True))
     other = dict(zip(FEATURES, map(behaviour, (YES, NULL, YES, NULL, YES)), strict=True))
     rest = dict(zip(FEATURES, map(behaviour, (MISSING, UNDECIDED, NULL, NULL, NULL)), strict=True))
-    lines = c13_page.describe_survival({"linear": linear, "softmax": other, "ReLU": rest}).splitlines()
-    assert lines[0] == (
-        "- linear: shows C1 (reproduced), C2 (reproduced); does not show C3 (not reproduced), C4 (not reproduced); "
-        "undecided: C5 (undecided)."
-    )
-    assert lines[1] == (
-        "- softmax: keeps C1 (reproduced); **has less of** C2 (not reproduced); **has more of** C3 (reproduced); "
-        "lacks as well C4 (not reproduced); undecided for linear attention: C5 (reproduced)."
-    )
-    assert lines[2].startswith("- ReLU: not compared: C1 (not measured); undecided: C2 (undecided); lacks as well C3")
+    assert tables.survival({"linear": linear, "softmax": other, "ReLU": rest}) == {
+        "softmax": "keeps C1 (reproduced); **has less of** C2 (not reproduced); **has more of** C3 (reproduced); "
+        "lacks as well C4 (not reproduced); undecided for linear attention: C5 (reproduced)",
+        "ReLU": "not compared: C1 (not measured); undecided: C2 (undecided); lacks as well C3 (not reproduced), "
+        "C4 (not reproduced); undecided for linear attention: C5 (not reproduced)",
+    }
 
 
 @pytest.mark.slow
@@ -180,6 +163,6 @@ def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in names:
         assert np.isfinite(measured.sparse.steps[name]["value"]).all()
         assert math.isfinite(c13.end_losses(name, measured.histories[name], "adam").sum())
-    rows = c13_page.summary(measured.histories, measured.sparse.tunings, tuple(ATTENTION_TITLES))
+    rows = tables.summary(measured.histories, measured.sparse.tunings, tuple(ATTENTION_TITLES))
     assert len(rows) == 8
     assert rows.loc[0, "state"] == ""

@@ -1,20 +1,21 @@
-"""C15 on made-up measurements that should pass, should fail, and lack something; what its page then says."""
+"""C15 on made-up measurements that should pass, should fail, and lack something; its page's tables and numbers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
+import made_up
 import pandas as pd
 import pytest
 
 import lintrans as lt
-from lintrans.claims import Keys, State, Unit, Verdict, Word, c15, c15_page, scorecard
+from lintrans.claims import Keys, State, Unit, Verdict, Word, c15, scorecard
 from lintrans.claims.c16 import FEATURES, Behaviour
+from lintrans.pages import nonlinear as tables
 from lintrans.problems import PROBLEMS
-from lintrans.protocol import COARSE_LOSS, LOSS, end_steps
+from lintrans.protocol import end_steps
 from lintrans.scales import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
-from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 AGREES = {State.YES: 2.0, State.WEAK: 1.1, State.NULL: 1.0, State.REV: 0.5, State.UNDECIDED: 1.2}
@@ -22,8 +23,8 @@ AGREES = {State.YES: 2.0, State.WEAK: 1.1, State.NULL: 1.0, State.REV: 0.5, Stat
 
 def unit(case: str, state: State, decides: bool = True, p: float = 0.001, step: int | None = None) -> Unit:
     estimate = AGREES.get(state)
-    interval = None if estimate is None else Interval(estimate, 0.9 * estimate, 1.1 * estimate, p, 5)
-    return Unit(case, "a statistic", interval, state, decides, Keys(step=step))
+    own = None if estimate is None else made_up.interval(estimate, 0.9 * estimate, 1.1 * estimate, p=p)
+    return made_up.unit(state, case, "a statistic", interval=own, decides=decides, keys=Keys(step=step))
 
 
 def found(**states: tuple[State, ...]) -> dict[str, Behaviour]:
@@ -132,45 +133,38 @@ def conditions(sgd: float, adam: float, steps: tuple[int, ...] = (1, 750, 1250, 
 
 
 def test_ratio_table_beside_the_notebook() -> None:
-    table = c15_page.ratio_table(conditions(55.0, 10.0)).set_index("step")
+    table = tables.ratios(conditions(55.0, 10.0)).set_index("step")
     assert list(table.index) == ["1", "750", "1,250", "2,000"]
     assert table.loc["750", "notebook"] == "5.41 (3.96)"
     assert table.loc["750", "ratio, lower median"] == "5.50 (0.00)"
     assert list(table["agrees"]) == ["no", "yes", "yes", "no number"]
-    assert "larger in 0 of 5 seeds" in c15_page.describe_late(conditions(55.0, 10.0))
-    assert "larger in 5 of 5 seeds" in c15_page.describe_late(conditions(5.0, 10.0))
+    assert tables.late(conditions(55.0, 10.0)) == (2000, 0, 5)
+    assert tables.late(conditions(5.0, 10.0)) == (2000, 5, 5)
 
 
-def history(sgd: float, adam: float, steps: int = 100) -> lt.History:
-    """Typical losses that fall linearly to an end value."""
-    order = [(optimizer, seed) for optimizer in ("sgd", "adam") for seed in range(3)]
-    runs = pd.DataFrame(
-        [(k, o, 0.01, seed, 1.0, 0, 5 if o == "adam" else 0, -1) for k, (o, seed) in enumerate(order)],
-        columns=["run", "optimizer", "lr", "seed", "clip", "skipped", "clipped", "diverged"],
-    )
-    rows = [
-        (k, o, 0.01, seed, step, metric, 0.2 + ({"sgd": sgd, "adam": adam}[o] - 0.2) * min(1.0, step / steps), 1.0)
-        for k, (o, seed) in enumerate(order)
-        for metric, at in ((COARSE_LOSS, range(0, steps + 1, 10)), (LOSS, (*end_steps(steps), 120)))
-        for step in at
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
-    return lt.History(frame, runs, {}, steps)
+def test_when_sgd_catches_up() -> None:
+    """Typical losses that fall linearly to an end value in 100 steps."""
+
+    def falling(sgd: float) -> lt.History:
+        ends = {"sgd": sgd, "adam": 0.001}
+
+        def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
+            return 0.2 + (ends[optimizer] - 0.2) * min(1.0, step / 100)
+
+        return made_up.history(loss, 3, 100, every=10, ends=end_steps(100))
+
+    early, level, reached = tables.catch_up(falling(0.1))
+    assert (early, reached) == (10, 20)
+    assert level == pytest.approx(0.1801)
+    assert tables.catch_up(falling(0.19))[2] is None
+    assert tables.end_losses(falling(0.1))["sgd"] == pytest.approx(0.102, abs=1e-3)
 
 
-def test_sentences() -> None:
-    made = history(0.1, 0.001)
-    text = c15_page.describe_losses(made)
-    assert "SGD 1.02e-01 (logarithm -2.3; notebook: about -4.2" in text
-    assert "included, is 1.00e-03" in text
-    assert "SGD reaches at step 20 (" in c15_page.describe_speed(made)
-    assert "not within 100 steps" in c15_page.describe_speed(history(0.19, 0.001))
-    assert "Adam 4.2% of its steps clipped" in c15_page.describe_clipping(made)
-    assert "335 parameters and the Transformer 216, 551 in all" in c15_page.describe_sizes()
-    lines = c15_page.describe(found(C3=(YES, NULL), C5=(MISSING,))).splitlines()
-    assert lines[0].startswith("- C1, Adam ends lower: **reproduced**. a statistic 2 [1.8, 2.2] YES")
-    assert lines[2].startswith("- C3, lower R_med: **partly**. step 0 2 [1.8, 2.2] YES; step 1 1 [0.9, 1.1] NULL")
-    assert "(beside the verdict): **not measured**. a statistic not measured MISSING" in lines[4]
+def test_numbers_of_behaviours() -> None:
+    behaviours = found(C3=(YES, NULL), C5=(MISSING,))
+    assert tables.numbers(behaviours["C1"]) == "a statistic 2 [1.8, 2.2] YES"
+    assert tables.numbers(behaviours["C3"]) == "step 0 2 [1.8, 2.2] YES; step 1 1 [0.9, 1.1] NULL"
+    assert tables.numbers(behaviours["C5"]) == "a statistic not measured MISSING"
 
 
 @pytest.mark.slow
@@ -194,4 +188,4 @@ def test_measured_as_a_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: object) 
     assert not any(behaviour.missing for behaviour in behaviours.values())
     verdict = c15.judge("quick", behaviours, tiny)
     assert all(unit.interval is not None and math.isfinite(unit.interval.estimate) for unit in verdict.units[:5])
-    assert c15_page.ratio_table(measured.conditions)["agrees"].isin(["yes", "no", "no number"]).all()
+    assert tables.ratios(measured.conditions)["agrees"].isin(["yes", "no", "no number"]).all()

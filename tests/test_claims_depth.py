@@ -1,4 +1,4 @@
-"""C9 to C12 on made-up trainings and tables that should pass, should fail, and lack something; what their page says."""
+"""C9 to C12 on made-up trainings and tables that should pass, should fail, and lack something; their page's tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,10 +15,11 @@ import torch
 from scipy import stats
 
 import lintrans as lt
-from lintrans.claims import State, Unit, Word, c9, c10, c11, c12, depth, depth_page
+from lintrans.claims import State, Unit, Word, c9, c10, c11, c12, depth
 from lintrans.claims.c3 import CONVENTIONS, MATCHED, PUBLIC
 from lintrans.figures import depth as figures
-from lintrans.protocol import COARSE_LOSS, LOSS, Judged, end_steps
+from lintrans.pages import depth as tables
+from lintrans.protocol import Judged, end_steps
 from lintrans.scales import DEPTH_BUDGETS, DEPTH_PROTOCOL
 from lintrans.statistics import Interval
 
@@ -27,33 +29,22 @@ SPREAD = (1.0, 1.1, 0.95, 1.05, 0.9, 1.02)
 LONG, SHORT = 1000, 500
 PROBES = (0, 250, 500)
 
-Loss = Callable[[str, int, int], float]
-"""Of an optimizer, a seed and a step."""
+Loss = Callable[[int, str, int, float], float]
+"""Of a seed, an optimizer, a step and a rate."""
 
 
 def history_of(loss: Loss, seeds: int, steps: int, layers: int = 2) -> lt.History:
     """A training whose typical loss is a function; its cooldown ends where the horizon does."""
-    order = [(optimizer, seed) for optimizer in OPTIMIZERS for seed in range(seeds)]
-    runs = pd.DataFrame(
-        [(run, optimizer, 0.1, seed, 1.0, 0, 3, -1) for run, (optimizer, seed) in enumerate(order)],
-        columns=["run", "optimizer", "lr", "seed", "clip", "skipped", "clipped", "diverged"],
-    )
-    rows = [
-        (run, optimizer, 0.1, seed, step, metric, loss(optimizer, seed, step), 1.0)
-        for run, (optimizer, seed) in enumerate(order)
-        for metric, at in ((COARSE_LOSS, range(0, steps + 1, 50)), (LOSS, (*end_steps(steps), steps + steps // 5)))
-        for step in at
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
-    scale = torch.tensor([1.0 if optimizer == "adam" else 3.0 for optimizer, _ in order])
-    end = torch.eye(5).expand(len(order), layers, 1, 2, 5, 5) * scale[:, None, None, None, None, None]
-    return lt.History(frame, runs, {steps + steps // 5: end}, steps)
+    made = made_up.history(loss, seeds, steps, every=50, ends=end_steps(steps))
+    scale = torch.tensor([1.0 if optimizer == "adam" else 3.0 for optimizer in made.runs["optimizer"]])
+    end = torch.eye(5).expand(len(scale), layers, 1, 2, 5, 5) * scale[:, None, None, None, None, None]
+    return replace(made, snapshots={steps + steps // 5: end})
 
 
 def falling(end: Mapping[str, float], fast: Mapping[str, int]) -> Loss:
     """From 5 to `end`, with a spread over seeds, at the step `fast`."""
 
-    def loss(optimizer: str, seed: int, step: int) -> float:
+    def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
         return end[optimizer] * SPREAD[seed] ** (1 if optimizer == "sgd" else 0.5) if step >= fast[optimizer] else 5.0
 
     return loss
@@ -105,7 +96,7 @@ def by_case(units: Any) -> dict[str, Unit]:
 
 
 def interval(estimate: float, p: float = 0.01) -> Interval:
-    return Interval(estimate, estimate / 1.1, estimate * 1.1, p, 6)
+    return made_up.interval(estimate, estimate / 1.1, estimate * 1.1, p=p)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +143,9 @@ def test_c9_passes_where_both_gaps_grow() -> None:
     assert steps.n == 4
     assert verdict.ruling.word is Word.REPRODUCED
     assert (verdict.deviations, verdict.reading, verdict.chapter) == ((), "tuned", "depth")
-    text = depth_page.describe_gap(verdict)
-    assert text.count("grows, clearly") == 3
-    assert "by end loss" in text
+    shown = tables.gaps(verdict)
+    assert [unit.state for unit in shown] == [YES] * 3
+    assert shown[0].statistic.startswith("by end loss 2 [2, 2] YES; by steps to target ")
 
 
 def test_c9_fails_where_the_gap_in_steps_shrinks() -> None:
@@ -170,12 +161,10 @@ def test_c9_leaves_saturated_depths_to_the_steps() -> None:
     flat = {"sgd": 0.01, "adam": 0.01}
     for trained in (depths.long, depths.short):
         steps = trained.histories["depth 2"].steps
-        made = history_of(lambda o, s, k: flat[o] if k >= (100 if o == "sgd" else 50) else 5.0, 6, steps)
+        made = history_of(lambda s, o, k, lr: flat[o] if k >= (100 if o == "sgd" else 50) else 5.0, 6, steps)
         trained.judged.histories["tuned"]["depth 2"] = made
     gaps = c9.gaps(depths)
     assert [gap.saturated for gap in gaps.values()] == [True, False, False, False]
-    assert "**saturated**" in depth_page.describe_saturation(gaps).splitlines()[0]
-    assert "not saturated" in depth_page.describe_saturation(gaps).splitlines()[1]
     unit = by_case(c9.judge("paper", depths, DEPTH_PROTOCOL).units)["L = 2 to 4"]
     assert (unit.statistic, unit.state) == (c9.SPEED, NULL)
 
@@ -201,7 +190,6 @@ def test_c10_passes_where_both_losses_fall_and_fails_where_they_do_not() -> None
     flat = c10.judge("paper", depths_of(dict.fromkeys(GROWING, 1.0), floors=floors), DEPTH_PROTOCOL)
     assert [unit.state for unit in flat.units] == [NULL] * 4 + [REV] * 2
     assert flat.ruling.word is Word.NOT
-    assert "**rises**" in depth_page.describe_loss(flat)
 
 
 def noise_of(tails: Mapping[int, float], seeds: Mapping[int, int] | None = None) -> dict[str, pd.DataFrame]:
@@ -243,7 +231,6 @@ def test_c11_compares_the_least_deep_with_the_most_shallow() -> None:
 def test_c11_fails_and_is_missing() -> None:
     alike = c11.judge("paper", noise_of(dict.fromkeys(GROWING, 1.2)), DEPTH_PROTOCOL)
     assert alike.ruling.word is Word.NOT
-    assert "the tails are alike" in depth_page.describe_noise(alike)
     lost = noise_of(GROWING)
     lost["depth 8"]["excess"] = math.nan
     assert c11.judge("paper", lost, DEPTH_PROTOCOL).ruling.word is Word.UNMEASURABLE
@@ -264,18 +251,16 @@ def test_c12_compares_every_depth_with_two_layers_under_every_convention() -> No
         assert own.n == seeds
     assert verdict.ruling.word is Word.REPRODUCED
     assert c12.robust(verdict)
-    table = depth_page.condition_table(verdict)
+    table = tables.conditions(verdict)
     assert set(table["statistic"]) == {*CONVENTIONS.values(), MATCHED}
     assert list(dict.fromkeys(table["case"])) == [f"L = {layers} against 2" for layers in (4, 6, 8)]
-    assert "**robust**" in depth_page.describe_condition(verdict)
 
 
 def test_c12_fails_and_is_missing() -> None:
     shrinking = depths_of(GROWING, conditions={2: 8.0, 4: 4.0, 6: 2.0, 8: 1.0})
     verdict = c12.judge("paper", shrinking, DEPTH_PROTOCOL)
     assert verdict.ruling.word is Word.NOT
-    assert "**shrinks**" in depth_page.describe_condition(verdict)
-    assert "**not robust**" in depth_page.describe_condition(verdict)
+    assert not c12.robust(verdict)
     depths = depths_of(GROWING)
     del depths.short.conditions["depth 2"]
     states = {unit.case: unit.state for unit in c12.judge("paper", depths, DEPTH_PROTOCOL).units if unit.decides}
@@ -320,38 +305,34 @@ def test_a_changed_budget_changes_all_seeds_and_horizons() -> None:
 
 
 def test_tables_of_the_page() -> None:
-    depths = depths_of(GROWING)
-    histories = depths.short.histories
+    histories = depths_of(GROWING).short.histories
     met = {
         name: history.runs.assign(step=0, metric="batch_loss", value=[1.0, 1e40, 2.0, math.inf] * 2)
         for name, history in histories.items()
     }
-    table = depth_page.steps_table(histories, met)
+    table = tables.steps(histories, met)
     assert table["largest batch loss met"].unique().tolist() == ["1.0e+40"]
     assert table["beyond float32"].unique().tolist() == ["2 of 4 looked at"]
-    assert "10^39.7 at L = 2" in depth_page.describe_batches(met)
-    basins = depth_page.basin_table(histories)
-    assert basins["basin"].tolist() == ["A", "B"] * 4
-    assert "no basin is shared" in depth_page.describe_basins(histories)
-    assert "100% at L = 2" in depth_page.describe_isotropy(histories)
-    assert "6,561 at L = 8" in depth_page.describe_degrees()
-    columns = depth_page.noise_table(noise_of(GROWING)).columns
-    assert list(columns[1:]) == ["L = 2", "L = 4", "L = 6", "L = 8"]
+    assert tables.decades(met)["L = 2"] == pytest.approx(40 - math.log10(2))
+    assert tables.basins(histories)["basin"].tolist() == ["A", "B"] * 4
+    assert all((counts.sum(axis=1) == 4).all() for counts in tables.basin_counts(histories).values())
+    assert (tables.isotropy(histories)["L = 2"] == 1.0).all()
+    assert list(tables.noise(noise_of(GROWING)).columns[1:]) == ["L = 2", "L = 4", "L = 6", "L = 8"]
 
 
-def test_mean_against_typical_in_words() -> None:
+def test_mean_against_typical() -> None:
     rows = [
         (optimizer, seed, prompts, mean, 1.0, 0.25)
         for optimizer in OPTIMIZERS
         for seed in range(2)
         for prompts, mean in ((1000, 1.0), (2000, 1e30 if seed else 2.0))
     ]
-    columns = ["optimizer", "seed", "prompts", "mean", "typical", "share"]
-    found = {"depth 8": pd.DataFrame(rows, columns=columns)}
-    table = depth_page.mean_table(found)
+    found = {"depth 8": pd.DataFrame(rows, columns=["optimizer", "seed", "prompts", "mean", "typical", "share"])}
+    table = tables.means(found)
     assert table["mean over typical, least and most of the seeds"].unique().tolist() == ["2 to 1e+30"]
     assert table["share of the ten worst prompts"].unique().tolist() == ["25.00%"]
-    assert "from 1,000 to 2,000 prompts" in depth_page.describe_means(found)
+    growth = tables.mean_growth(found).iloc[0]
+    assert growth.tolist() == ["L = 8", 1000, 2000, 5e29 + 1.0, 2.0, 1e30]
 
 
 def test_figures_of_the_page() -> None:

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import unit
 from matplotlib import pyplot as plt
 
 from lintrans import figures
 from lintrans.budgets import CurvatureBudget, NoiseBudget, SizeBudget, TuningBudget
-from lintrans.claims import State, Unit, Word, c16, c16_page
+from lintrans.claims import State, Unit, Word, c16
 from lintrans.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.figures.sizes import MARKS
+from lintrans.pages import smaller as tables
 from lintrans.problems import PROBLEMS, SIZES
 from lintrans.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
-from lintrans.statistics import Interval
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 Table = dict[Size, dict[str, Behaviour]]
@@ -27,8 +28,7 @@ def behaviour(state: State | None) -> Behaviour:
     """One unit in that state; None: undefined."""
     if state is None:
         return Behaviour((Unit("x", c16.CONSTANT, None, MISSING),), undefined=True)
-    interval = None if state is MISSING else Interval(1.0, 1.0, 1.0, 0.001, 6)
-    return Behaviour((Unit("x", "ratio", interval, state),))
+    return Behaviour((unit(state),))
 
 
 def made_up(whole: State | dict[str, State], smaller: State | dict[str, State], **special: Any) -> Table:
@@ -45,6 +45,16 @@ def states(default: State, **other: State) -> dict[str, State]:
     return dict.fromkeys(FEATURES, default) | other
 
 
+def shown(table: Table, case: str) -> Unit:
+    """What the page has of a smaller size."""
+    [unit] = [unit for unit in tables.sizes(c16.judge("paper", table, SIZE_PROTOCOL), table) if unit.case == case]
+    return unit
+
+
+def named(table: Table) -> dict[str, dict[str, Behaviour]]:
+    return {title(size): own for size, own in table.items()}
+
+
 def ruling(table: Table) -> str:
     return str(c16.judge("paper", table, SIZE_PROTOCOL).ruling)
 
@@ -58,9 +68,10 @@ def test_a_smaller_size_with_all_of_it_refutes() -> None:
     table = made_up(YES, NULL, **{"L = 2, d = 1": YES})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert verdict.ruling.word is Word.NOT
-    assert {unit.case: unit.state for unit in verdict.units if unit.decides}["L = 2, d = 1"] is REV
-    assert "L = 2, d = 1: **has all that the largest size has**" in c16_page.describe(verdict, table)
-    assert "L = 3, d = 2: lacks C1 (not reproduced), C2 (not reproduced)" in c16_page.describe(verdict, table)
+    assert shown(table, "L = 2, d = 1").state is REV
+    assert shown(table, "L = 3, d = 2").state is YES
+    assert shown(table, "L = 3, d = 2").statistic.startswith("C1 (not reproduced), C2 (not reproduced)")
+    assert len(tables.sizes(verdict, table)) == len(SIZES) - 1
 
 
 def test_some_of_it() -> None:
@@ -86,7 +97,7 @@ def test_one_layer_cannot_have_what_needs_a_changing_hessian() -> None:
     table = made_up(YES, NULL, **{"L = 1, d = 5": YES})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert verdict.ruling.word is Word.REPRODUCED
-    assert "- L = 1, d = 5: lacks C3 (undefined), C5 (undefined)." in c16_page.describe(verdict, table)
+    assert shown(table, "L = 1, d = 5").statistic == "C3 (undefined), C5 (undefined)"
     assert not table[1, 5]["C3"].missing
 
 
@@ -94,8 +105,8 @@ def test_anything_missing_is_not_measurable() -> None:
     table = made_up(YES, NULL, **{"L = 3, d = 1": states(NULL, C2=MISSING)})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert str(verdict.ruling) == "not measurable here"
-    assert "L = 3, d = 1: not everything was measured" in c16_page.describe(verdict, table)
-    assert c16_page.words(table).loc["L = 3, d = 1", "C2"] == "not measured"
+    assert shown(table, "L = 3, d = 1").state is MISSING
+    assert tables.words(named(table)).loc["L = 3, d = 1", "C2"] == "not measured"
 
 
 def test_the_verdict_keeps_every_case() -> None:
@@ -125,9 +136,9 @@ def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
 
 
 def test_every_word_has_a_mark() -> None:
-    assert set(MARKS) == {*c16_page.NAMES.values(), c16_page.UNDEFINED, c16_page.MISSING}
+    assert set(MARKS) == {*tables.NAMES.values(), tables.UNDEFINED, tables.MISSING}
     table = made_up(states(YES, C1=WEAK), states(NULL, C2=UNDECIDED), **{"L = 3, d = 1": MISSING})
-    figure = figures.size_grid(c16_page.words(table), FEATURES, title(LARGEST))
+    figure = figures.size_grid(tables.words(named(table)), FEATURES, title(LARGEST))
     [axes] = figure.axes
     assert len(axes.lines) == len(SIZES) * len(FEATURES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(MARKS)
@@ -194,20 +205,21 @@ def test_behaviours_for_real() -> None:
         ]
     verdict = c16.judge("quick", table, TINY)
     assert str(verdict.ruling) == "not measurable here"
-    assert c16_page.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
-    assert "times that" in c16_page.describe_least(measured) or "No run" in c16_page.describe_least(measured)
-    rows = c16_page.details(table)
+    assert tables.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
+    assert len(tables.above_least(measured)) <= 1
+    rows = tables.details(named(table), "size")
     assert len(rows) == len(SIZES) * len(FEATURES) + (len(TINY.curvature.judged) - 1) * ("1" in measured.conditions)
 
 
 def test_least_loss_of_one_layer() -> None:
-    assert c16_page.least_of_one_layer((1, 5)) == pytest.approx(30 / 26)
-    assert np.isfinite([c16_page.least_of_one_layer(size) for size in SIZES]).all()
-    assert math.isclose(c16_page.least_of_one_layer((3, 1)), 2 / 22)
+    assert tables.least_of_one_layer((1, 5)) == pytest.approx(30 / 26)
+    assert np.isfinite([tables.least_of_one_layer(size) for size in SIZES]).all()
+    assert math.isclose(tables.least_of_one_layer((3, 1)), 2 / 22)
 
 
 @pytest.mark.slow
 def test_hessians_of_one_layer_do_not_change() -> None:
     """Compiles the kernels of d = 1 and 2."""
-    text = c16_page.describe_constant()
-    assert "is the same everywhere" in text
+    one, more = tables.spreads()
+    assert one < 1e-9
+    assert more > 1e-3

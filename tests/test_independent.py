@@ -8,28 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import unit
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 import lintrans as lt
 from lintrans import claims, double_check, figures, independent, settings
 from lintrans.budgets import ComparisonBudget
-from lintrans.claims import Keys, State, Unit, Verdict, c14, rule, rules, scorecard
-from lintrans.claims import double_check_page as words
+from lintrans.claims import Keys, State, Unit, c14, scorecard
 from lintrans.claims.common import Basis
 from lintrans.claims.contradictions import Contradiction, basis, contradictions, missing
 from lintrans.engines import compiling
 from lintrans.engines.reference import ReferenceEngine
 from lintrans.models import TensorModel
 from lintrans.nonlinear import EmbeddedTransformer, FeatureRegression
+from lintrans.pages import double_check as tables
+from lintrans.pages import scorecard as shown
 from lintrans.problems import LARGER, NONLINEAR, PROBLEMS, SIZES
 from lintrans.random import Stream
 from lintrans.runs import Run, Runs
-from lintrans.statistics import Interval
 from lintrans.store import Store
 
 TINY = ComparisonBudget(
@@ -212,7 +214,7 @@ def test_both_sides_agree(name: str) -> None:
     assert not found["flips"].any()
     assert set(found["statistic"]) == set(double_check.STATISTICS)
     assert (found.groupby("statistic")["seed"].nunique() == 2).all()
-    assert words.agrees(found)
+    assert tables.agrees(found)
     losses_alone = both(name, dataclasses.replace(TINY, measures=()))
     assert set(losses_alone["statistic"]) == {"loss_ratio", "sgd", "adam"}
 
@@ -239,10 +241,9 @@ def test_a_wrong_engine_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReferenceEngine, "_update", broken_update)
     found = both("1", group)
     worst = found.groupby("statistic")["difference"].max()
-    assert worst["sgd"] > words.TOLERANCE or worst["loss_ratio"] > words.TOLERANCE, found
+    assert worst["sgd"] > tables.TOLERANCE or worst["loss_ratio"] > tables.TOLERANCE, found
     assert worst["adam"] < 1e-4
-    assert not words.agrees(found)
-    assert "do **not** agree everywhere" in words.describe(found)
+    assert not tables.agrees(found)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -260,7 +261,7 @@ def test_a_wrong_instrument_is_detected(
     right = getattr(double_check, name)
     monkeypatch.setattr(double_check, name, lambda *given, **more: change(right(*given, **more)))
     worst = both("1").groupby("statistic")["difference"].max()
-    assert worst[noticed] > words.TOLERANCE
+    assert worst[noticed] > tables.TOLERANCE
     assert worst.drop(noticed).max() < 1e-4
 
 
@@ -294,8 +295,8 @@ def test_what_is_not_finite() -> None:
     lost = double_check.compared("1", values(math.inf, 1), values(2, 1), 1).set_index("statistic")
     assert lost.loc["sgd", "difference"] == math.inf
     assert lost.loc["sgd", "flips"]
-    text = words.describe(lost.reset_index())
-    assert "only one of the two is finite in Setting 1, seed 0" in text
+    shown = tables.largest(lost.reset_index()).set_index("statistic")["side of 1 changes in"]
+    assert shown["end loss, SGD"] == "finite in only one of the two: Setting 1, seed 0"
 
 
 # --- what is computed twice ---
@@ -367,21 +368,17 @@ def test_published_rates_where_there_are_any() -> None:
 # --- contradictions ---
 
 
-def unit(case: str, state: State, decides: bool = True, keys: Keys = rules.NO_KEYS) -> Unit:
-    return Unit(case, "ratio", Interval(2.0, 1.5, 2.5, 0.001, 12), state, decides, keys)
-
-
 def kept(folder: Path, claim: str, reading: str, *units: Unit) -> None:
-    claims.record(Verdict(claim, reading, "paper", "x", units, rule(units), (), "r"), Store(folder))
+    claims.record(made_up.verdict(*units, claim=claim, reading=reading, scale="paper"), Store(folder))
 
 
 def test_contradictions_are_read_from_the_store(tmp_path: Path) -> None:
     assert contradictions("paper", Store(tmp_path)) == []
-    kept(tmp_path, "C1", "published", unit("setting 1", State.YES), unit("setting 2", State.YES))
-    kept(tmp_path, "C1", "tuned", unit("setting 1", State.REV), unit("setting 2", State.NULL))
-    kept(tmp_path, "C2", "init", unit("setting 1", State.YES), unit("setting 2", State.UNDECIDED))
-    kept(tmp_path, "C3", "tuned", unit("a", State.UNDECIDED), unit("b", State.REV, decides=False))
-    kept(tmp_path, "C10", "tuned", unit("SGD from L = 2 to 4", State.UNDECIDED), unit("b", State.REV))
+    kept(tmp_path, "C1", "published", unit(State.YES, "setting 1"), unit(State.YES, "setting 2"))
+    kept(tmp_path, "C1", "tuned", unit(State.REV, "setting 1"), unit(State.NULL, "setting 2"))
+    kept(tmp_path, "C2", "init", unit(State.YES, "setting 1"), unit(State.UNDECIDED, "setting 2"))
+    kept(tmp_path, "C3", "tuned", unit(State.UNDECIDED, "a"), unit(State.REV, "b", decides=False))
+    kept(tmp_path, "C10", "tuned", unit(State.UNDECIDED, "SGD from L = 2 to 4"), unit(State.REV, "b"))
     found = contradictions("paper", Store(tmp_path))
     assert [(each.claim, each.reading, each.cases) for each in found] == [
         ("C1", "tuned", (("setting 1", State.REV), ("setting 2", State.NULL))),
@@ -395,13 +392,7 @@ def test_contradictions_are_read_from_the_store(tmp_path: Path) -> None:
     absent = missing("paper", Store(tmp_path))
     assert "C1 published ({doc}`adam_vs_sgd`)" not in absent
     assert "C3 published ({doc}`condition_number`)" in absent
-    said = words.describe_contradictions(found, True)
-    assert said.startswith("3 verdicts on 3 claims go against the paper, in whole or in part")
-    assert "3 decided cases" in said
-    assert "No stored verdict" in words.describe_contradictions([], True)
-    assert "**not there yet**" in words.describe_missing(absent)
-    assert words.describe_missing([]) == ""
-    assert words.contradiction_table(found)["claim"].tolist() == ["C1", "C2", "C10"]
+    assert shown.against(found)["claim"].tolist() == ["C1", "C2", "C10"]
 
 
 BOTH = ("sgd", "adam")
@@ -468,37 +459,26 @@ def test_contradictions_are_named_with_what_checks_them() -> None:
         "noise"
     ]
     all_of = [first, second, third, fourth]
-    text = words.describe_checks(all_of, found)
-    assert text == (
-        "Of 4 verdicts against the paper, 1 rests on numbers that both implementations give. Not so, or not in full: "
-        "C1 published, C11 init, C14 tuned."
-    )
-    table = words.checks_table(all_of, found)
+    assert [shown.checked(each, found) for each in all_of] == [True, False, False, False]
+    table = shown.checks(all_of, found)
     assert table["largest relative difference"].tolist() == ["1e-07", "3e-01", "1e-09", "not checked"]
     assert table["sides changed"].tolist() == ["0", "1", "0", "not checked"]
     assert "*not computed twice: L = 8*" in table["checked on"].tolist()[2]
-    assert words.describe_checks([], found) == "There is no contradiction to check."
 
 
-def test_words_on_agreement() -> None:
+def test_tables_on_agreement() -> None:
     found = frame(("1", "loss_ratio", 1e-7, False), ("depth 8", "loss_ratio", 1e-14, False), ("1", "sgd", 3e-7, False))
-    text = words.describe(found)
-    assert text.startswith(
-        "Both sides **agree** to 1%: of 3 numbers the largest relative difference is 3.0e-07 (end loss, SGD; Setting "
-        "1, seed 0), and none of 2 whose side of 1 matters changes it."
-    )
-    assert "- end loss, SGD over Adam (C1, C9, C14, C15, C16): 2 numbers" in text
-    assert "no side of 1 changes" in text
-    assert (
-        "3.0e-07 where the book trains in float32 and 1.0e-14 where the book trains in float64"
-        in words.by_precision(found)
-    )
-    flipped = words.describe(frame(("1", "loss_ratio", 1e-3, True)))
-    assert "do **not** agree everywhere" in flipped
-    assert "the side of 1 changes in Setting 1, seed 0" in flipped
-    assert not words.agrees(frame())
-    assert words.details(found)["relative difference"].tolist() == ["1e-07", "1e-14", "3e-07"]
-    assert " steps (" in words.describe_budget(settings.double_check("paper"))
+    assert tables.agrees(found)
+    assert len(tables.sided(found)) == 2
+    ratio = tables.largest(found).iloc[0]
+    assert ratio.tolist()[:3] == ["end loss, SGD over Adam", "C1, C9, C14, C15, C16", 2]
+    assert ratio.tolist()[3:] == ["1.0e-07 (Setting 1, seed 0)", "none"]
+    assert tables.by_precision(found) == {"float32": 3e-7, "float64": 1e-14}
+    flipped = frame(("1", "loss_ratio", 1e-3, True))
+    assert not tables.agrees(flipped)
+    assert tables.largest(flipped)["side of 1 changes in"].tolist() == ["Setting 1, seed 0"]
+    assert not tables.agrees(frame())
+    assert tables.details(found)["relative difference"].tolist() == ["1e-07", "1e-14", "3e-07"]
 
 
 def test_figure() -> None:

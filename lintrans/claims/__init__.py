@@ -1,7 +1,7 @@
 """A claim, its statistic, its verdict.
 
 :mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` finds the claims and sums up; one module per claim
-judges, one says what its page says. A new claim is found by the name of its module, c18.
+judges, and what a page shows of it is in :mod:`lintrans.pages`. A new claim is found by the name of its module, c18.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..statistics import Interval
 from ..store import Store
 from . import c8
 from .common import READINGS, Basis, rules_digest
-from .records import Verdict, interval_text, record, verdict_records
+from .records import Verdict, record, verdict_records
 from .rules import Keys, Ruling, State, Unit, Word, word_of
 
 CLAIM = "C17"
@@ -123,35 +123,4 @@ def derive(scale: str, store: Store | None = None) -> dict[str, Verdict]:
     return verdicts
 
 
-def describe(verdicts: Mapping[str, Verdict]) -> str:
-    """What each reading stands on, and whether C8 is contradicted, in Markdown."""
-    lines = []
-    for reading, verdict in verdicts.items():
-        *claims, gap = verdict.units
-        groups = {
-            "reproduced": State.YES,
-            "partly": State.WEAK,
-            "not reproduced": State.NULL,
-            "undecided": State.UNDECIDED,
-            "not judged or not measurable here": State.MISSING,
-        }
-        parts = []
-        for words, state in groups.items():
-            if cases := [unit.case for unit in claims if unit.state is state]:
-                parts.append(f"{', '.join(cases)} {words}")
-        number = f"{interval_text(gap.interval)}, {gap.state}" if gap.interval else "not measured"
-        lines.append(f"- *{reading}*: **{verdict.ruling}**. {'; '.join(parts)}; D {number}.{_against(gap)}")
-    return "\n".join(lines)
-
-
-def _against(gap: Unit) -> str:
-    if gap.state is State.YES:
-        return (
-            " The gap in steps **grows** with the tails, which contradicts C8: the paper's two claims cannot both hold."
-        )
-    if gap.state is State.MISSING:
-        return ""
-    return " D gives no ground for a gap that grows with the tails."
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "derive", "describe", "judge"]
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "derive", "judge"]
