@@ -66,7 +66,9 @@ def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto"
 def _losses(history: History) -> dict[str, tuple[str, pd.Series]]:
     """Of every arm, by its name, the published optimizer it varies and its end values by seed; infinite if diverged."""
     found = {}
-    for (optimizer, clip), own in end_values(history).groupby(["optimizer", "clip"]):
+    table = end_values(history)
+    for optimizer, clip in dict.fromkeys(zip(table["optimizer"], table["clip"], strict=True)):
+        own = table[(table["optimizer"] == optimizer) & (table["clip"] == clip)]
         arm = optimizer if math.isfinite(clip) else f"{optimizer}, no clip"
         found[arm] = BASES.get(optimizer, optimizer), own.set_index("seed")["loss"].sort_index()
     return found

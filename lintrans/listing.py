@@ -112,17 +112,16 @@ def verdict_lines(records: Mapping[tuple[str, str], Record], columns: int) -> li
 
 def case_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
     """A row a case, after a line with the verdict; the state of a case that does not decide is in parentheses."""
-    lines = []
+    lines: list[str] = []
+    head = ("case", "estimate [95% interval]", "state", "statistic")
+    shown = len(head) if columns >= WIDEST else 3
     for (claim, reading), record in records.items():
         cases, whole = _split(record)
         rows = [
-            (row["case"], _number(row), row["state"] if decides else f"({row['state']})", row["statistic"])
+            (row["case"], _number(row), row["state"] if decides else f"({row['state']})", row["statistic"])[:shown]
             for row, decides in cases
         ]
-        head = ("case", "estimate [95% interval]", "state", "statistic")
-        if columns < WIDEST:
-            head, rows = head[:3], [row[:3] for row in rows]
-        lines += ["", wrapped(f"{claim}, {reading}: {whole['verdict']}", 4), *table(head, rows, 0, columns)]
+        lines += ["", wrapped(f"{claim}, {reading}: {whole['verdict']}", 4), *table(head[:shown], rows, 0, columns)]
     return lines
 
 

@@ -50,7 +50,7 @@ class Module:
     """
 
     def __init__(self, code: Code, package: str, text: str) -> None:
-        self._code, self._tree = code, ast.parse(text)
+        self._code, self._tree, self._package = code, ast.parse(text), package
         self.bindings = dict(_imports(self._tree, package, code.name))
         self.serves = tuple(_serves(self._tree))
 
@@ -71,8 +71,10 @@ class Module:
 
     @property
     def targets(self) -> set[str]:
-        """Modules that it uses."""
-        return {use.target for use in (*self._spelling[1], *self._names.values())}
+        """Modules that it uses; all of its package, where it looks modules up by name."""
+        found = {use.target for use in (*self._spelling[1], *self._names.values())}
+        looks = any(f"{name}(" in self._spelling[0] for name in ("import_module", "iter_modules"))
+        return found.union(self._code.inside(self._package) if looks else ())
 
     @cached_property
     def digest(self) -> str:
@@ -112,6 +114,11 @@ class Code:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             self._modules[name] = Module(self, package, path.read_text(encoding="utf-8"))
         return self._modules[name]
+
+    def inside(self, package: str) -> list[str]:
+        """The modules of a package, by their dotted names."""
+        folder = self.folder.joinpath(*package.split(".")[1:])
+        return [f"{package}.{path.stem}" for path in folder.glob("*.py") if path.name != "__init__.py"]
 
     def own(self, name: str) -> str:
         """Digest of a module's own code for those who use it; a constant for one that decides no number, or not all."""

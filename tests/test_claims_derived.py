@@ -167,8 +167,9 @@ def parses(node: ast.AST) -> bool:
     """Whether code reads something out of such a text: it calls a method that takes texts apart, or asks for a part."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PARSING:
         return any(texts_in(each) for each in (node.func.value, *node.args))
-    asks = isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn)
-    return asks and isinstance(node.comparators[0], ast.Attribute | ast.Name) and texts_in(node.comparators[0])
+    if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.In | ast.NotIn):
+        return False
+    return isinstance(node.comparators[0], ast.Attribute | ast.Name) and texts_in(node.comparators[0])
 
 
 def test_nothing_reads_the_text_of_a_case() -> None:

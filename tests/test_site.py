@@ -22,7 +22,7 @@ import pytest
 from conftest import ROOT
 
 from lintrans.chapters import chapters, pages
-from lintrans.cli import browser as find_browser
+from lintrans.doctor import browser as find_browser
 
 SITE = ROOT / "build" / "quick" / "_build" / "html"
 PAGES = pages(ROOT)
