@@ -182,6 +182,30 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing(engine: str) -> Non
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_moments_that_overflow_skip_the_step(engine: str) -> None:
+    """Gradients and parameters are finite in float32, their squares are not: Adam would stand still for ever, unseen.
+
+    In float64 each of its steps is about the rate; SGD has no squares, and the clipped run none that overflow.
+    """
+    model, task = lt.LinearTransformer(1, 1), lt.LinearRegression(1, 1, covariates=lt.Gaussian(3e5))
+    runs = lt.grid(optimizer="adam", lr=1e-3, clip=[None, 1.0], seed=0) + lt.grid(optimizer="sgd", lr=0.0, seed=0)
+    for dtype, skipped in ((torch.float32, [10, 0, 0]), (torch.float64, [0, 0, 0])):
+        worker = choose(engine, plan_training(model, task, runs, steps=1000, dtype=dtype, device="cpu"))
+        state = worker.start()
+        before = state.parameters.clone()
+        worker.advance(state, 10)
+        moved = (state.parameters - before).abs().flatten(1).amax(-1)
+        assert moved.tolist() == pytest.approx([0.0 if skipped[0] else 0.01, 0.01, 0.0], rel=0.3)
+        assert state.skipped.tolist() == skipped
+        assert state.clipped.tolist() == [0, 10, 0]
+        assert state.count.tolist() == [10 - each for each in skipped]
+        assert all(bool(torch.isfinite(moment).all()) for moment in (state.first, state.second))
+    worker.advance(state, 1)
+    history = lt.train(model, task, runs, steps=50, dtype="float32", engine=engine, device="cpu", probes=[])
+    assert history.runs["diverged"].tolist() == [1, -1, -1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_diverged_runs_stay_and_rank_last(engine: str) -> None:
     runs = lt.grid(optimizer=lt.SGD(), lr=[0.01, 1e30], clip=0.1, seed=[0, 1])
     history = train(

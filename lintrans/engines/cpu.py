@@ -65,6 +65,7 @@ class CpuEngine(ReferenceEngine):
         self._memory = loops.memory(self.drawn)
         chunks = loops.chunks(self.plan.batch)
         self._partial = aligned((len(runs) * chunks, loops.wide + 1, loops.lanes), loops.kind)
+        self._new = aligned((len(runs), 3, loops.wide), loops.kind)
         self._result = aligned((len(runs), loops.wide + 1), loops.kind)
 
     def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
@@ -100,5 +101,5 @@ class CpuEngine(ReferenceEngine):
             self._starts, self._seeds, self._lr, self._clip, self._rule, self._hyper, rates,
             SKIPPED_SHARE * plan.total, record, *self.drawn, self.task.d, np.uint32(stream), state.step,
             plan.batch, self.model.layers, self._partial, self._result, memory.work, memory.data, memory.tokens,
-            memory.norms, memory.lengths,
+            memory.norms, memory.lengths, self._new,
         )  # fmt: skip

@@ -56,8 +56,11 @@ def clip_of(largest, relative, clip):
 
 
 @njit(**OPTIONS)
-def update(theta, first, second, g, factor, lr, rule, hyper, count):
-    """One optimizer step with the gradient g * factor; count is 1 at a run's first. See ``lintrans.optimizers``."""
+def propose(new, theta, first, second, g, factor, lr, rule, hyper, count):
+    """Write to new [3, G] what one optimizer step with the gradient g * factor makes of parameters and moments.
+
+    Count is 1 at a run's first step. See ``lintrans.optimizers``.
+    """
     kind = theta.dtype.type
     rate, scale = kind(lr), kind(factor)
     if rule == ADAM:
@@ -67,15 +70,16 @@ def update(theta, first, second, g, factor, lr, rule, hyper, count):
         correction2 = kind(math.sqrt(1.0 - beta2**count))
         for i in range(theta.shape[0]):
             q = g[i] * scale
-            first[i] = first[i] + grow1 * (q - first[i])
-            second[i] = keep2 * second[i] + grow2 * q * q
-            theta[i] -= rate * (first[i] / correction1 / (math.sqrt(second[i]) / correction2 + eps))
+            new[1, i] = first[i] + grow1 * (q - first[i])
+            new[2, i] = keep2 * second[i] + grow2 * q * q
+            new[0, i] = theta[i] - rate * (new[1, i] / correction1 / (math.sqrt(new[2, i]) / correction2 + eps))
     else:
         momentum, grow = kind(hyper[0]), kind(1.0 - hyper[1])
         for i in range(theta.shape[0]):
             q = g[i] * scale
-            first[i] = q if count == 1 else momentum * first[i] + grow * q
-            theta[i] -= rate * first[i]
+            new[1, i] = q if count == 1 else momentum * first[i] + grow * q
+            new[2, i] = second[i]
+            new[0, i] = theta[i] - rate * new[1, i]
 
 
 @njit(**OPTIONS)
@@ -96,20 +100,28 @@ def reduce(partial, result):
 
 @njit(**OPTIONS)
 def settle(
-    r, gradient, theta, first, second, count, skipped, clipped, diverged, rate, clip, rule, hyper, limit, step
+    r, gradient, theta, first, second, count, skipped, clipped, diverged, rate, clip, rule, hyper, limit, step, new
 ):  # fmt: skip
-    """Finish step number `step` of run r, whose gradient is known: finite check, clip, optimizer, divergence."""
+    """Finish step number `step` of run r, whose gradient is known: finite checks, clip, optimizer, divergence."""
     wide = theta.shape[1]
     g = gradient[:wide]
     largest, relative = norm_of(g)
-    if not np.isfinite(largest):
-        skipped[r] += 1
-    else:
+    moves = np.isfinite(largest)
+    if moves:
         factor = clip_of(largest, relative, clip[r])
-        if factor < 1.0:
-            clipped[r] += 1
+        propose(new[r], theta[r], first[r], second[r], g, factor, rate, rule[r], hyper[r], count[r] + 1)
+        finite, moments = True, True
+        for i in range(wide):
+            finite = finite and np.isfinite(new[r, 0, i])
+            moments = moments and np.isfinite(new[r, 1, i]) and np.isfinite(new[r, 2, i])
+        moves = moments or not finite  # infinite moments would stop finite parameters for ever, unseen
+    if moves:
+        clipped[r] += factor < 1.0
         count[r] += 1
-        update(theta[r], first[r], second[r], g, factor, rate, rule[r], hyper[r], count[r])
+        for i in range(wide):
+            theta[r, i], first[r, i], second[r, i] = new[r, 0, i], new[r, 1, i], new[r, 2, i]
+    else:
+        skipped[r] += 1
     broken = skipped[r] > limit
     for i in range(wide):
         broken = broken or not np.isfinite(theta[r, i])
@@ -134,14 +146,14 @@ def training(jit: Callable[[Any], Any]) -> Any:
         record: [steps, R, G + 1] to receive gradients and squared errors instead of updating, or [0, R, G + 1].
         law, number1, number2, n, d, stream, step, batch: what is drawn; layers: the model's depth.
         partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work [T, ...],
-        data [T, blocks, numbers, lanes], tokens [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...]: memory.
+        data [T, blocks, numbers, lanes], tokens [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...], new [R, 3, G]: memory.
     """
 
     @jit
     def kernel(
         prompts, moments, gradient, theta, first, second, count, skipped, clipped, diverged, order, starts, seeds, lr,
         clip, rule, hyper, rates, limit, record, law, number1, number2, n, d, stream, step, batch, layers, partial,
-        result, work, data, tokens, norms, lengths,
+        result, work, data, tokens, norms, lengths, new,
     ):  # fmt: skip
         runs, wide = theta.shape
         steps = rates.shape[0]
@@ -209,7 +221,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                         reduce(parts, result[r])
                                         settle(
                                             r, result[r], theta, first, second, count, skipped, clipped, diverged,
-                                            rates[k] * lr[r], clip, rule, hyper, limit, step + k + 1,
+                                            rates[k] * lr[r], clip, rule, hyper, limit, step + k + 1, new,
                                         )  # fmt: skip
                 if phase == 1:
                     for place in range(starts[dealt], starts[seeds.shape[0]]):
@@ -218,7 +230,7 @@ def training(jit: Callable[[Any], Any]) -> Any:
                             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
                             settle(
                                 r, result[r], theta, first, second, count, skipped, clipped, diverged,
-                                rates[span] * lr[r], clip, rule, hyper, limit, step + span + 1,
+                                rates[span] * lr[r], clip, rule, hyper, limit, step + span + 1, new,
                             )  # fmt: skip
 
     return kernel

@@ -263,7 +263,7 @@ class Loops:
                 "training", TRAINING, theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule,
                 hyper, np.ones(len(part)), 0.0, part, *drawn, task.d, np.uint32(stream), first + start, batch,
                 self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
-                memory.lengths,
+                memory.lengths, np.zeros((0, 3, self.wide), kind),
             )  # fmt: skip
         whole = torch.from_numpy(record).transpose(0, 1)
         return whole[..., -1] / batch, whole[..., :-1].reshape(runs, steps, *self.model.parameter_shape)

@@ -114,23 +114,30 @@ class ReferenceEngine:
         state.skipped[alive[~finite]] += 1
         moving, gradient = alive[finite], gradient[finite]
         factor = clip_factor(largest[finite], relative[finite], self.clip[moving])
-        state.clipped[moving] += (factor < 1).squeeze(-1)
-        self._update(state, moving, gradient * factor.to(gradient.dtype), plan.rate(step))
+        self._update(state, moving, gradient * factor.to(gradient.dtype), (factor < 1).squeeze(-1), plan.rate(step))
         broken = ~torch.isfinite(state.parameters.reshape(len(plan.runs), -1)).all(-1)
         broken |= state.skipped > SKIPPED_SHARE * plan.total
         state.diverged[broken & (state.diverged < 0)] = state.step
 
-    def _update(self, state: State, moving: Tensor, gradient: Tensor, rate: float) -> None:
-        """Apply each optimizer to those of its runs that move in this step."""
-        state.count[moving] += 1
-        whole = torch.zeros_like(state.first)
-        whole[moving] = gradient
-        moves = torch.zeros(len(self.plan.runs), dtype=torch.bool, device=moving.device)
-        moves[moving] = True
+    def _update(self, state: State, moving: Tensor, gradient: Tensor, clipped: Tensor, rate: float) -> None:
+        """Apply each optimizer to those of its runs that move in this step.
+
+        Moments may overflow where gradients and parameters do not, and would stop these for ever: such steps are
+        skipped.
+        """
         flat = state.parameters.view(len(self.plan.runs), -1)
+        row = torch.full_like(state.count, -1)  # of each run among those that move
+        row[moving] = torch.arange(len(moving), device=moving.device)
         for optimizer, index in self.members.items():
-            own = index[moves[index]]
-            direction, state.first[own], state.second[own] = optimizer.update(
-                whole[own], state.first[own], state.second[own], state.count[own].unsqueeze(-1)
+            own = index[row[index] >= 0]
+            direction, *moments = optimizer.update(
+                gradient[row[own]], state.first[own], state.second[own], state.count[own].unsqueeze(-1) + 1
             )
-            flat[own] -= (rate * self.lr[own]).to(flat.dtype) * direction
+            after = flat[own] - (rate * self.lr[own]).to(flat.dtype) * direction
+            kept = torch.stack([torch.isfinite(part).all(-1) for part in moments]).all(0)
+            kept |= ~torch.isfinite(after).all(-1)
+            state.skipped[own[~kept]] += 1
+            own, places = own[kept], row[own[kept]]
+            state.count[own] += 1
+            state.clipped[own] += clipped[places]
+            flat[own], state.first[own], state.second[own] = after[kept], moments[0][kept], moments[1][kept]
