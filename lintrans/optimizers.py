@@ -80,7 +80,7 @@ class Adam:
 
     Args:
         betas: :math:`(\beta_1, \beta_2)`, (0.9, 0.9) in the paper (torch's default is (0.9, 0.999)).
-        eps: :math:`\epsilon`.
+        eps: :math:`\epsilon`; where it is 0, 0/0 is 0.
         name: label in frames and figures.
     """
 
@@ -103,7 +103,8 @@ class Adam:
         power = count.to(torch.float64)
         correction1 = (1.0 - beta1**power).to(gradient.dtype)
         correction2 = (1.0 - beta2**power).sqrt().to(gradient.dtype)
-        return first / correction1 / (second.sqrt() / correction2 + self.eps), first, second
+        direction = first / correction1 / (second.sqrt() / correction2 + self.eps)
+        return torch.where(first == 0, first, direction), first, second
 
 
 BY_NAME: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}

@@ -206,6 +206,20 @@ def test_moments_that_overflow_skip_the_step(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("eps", [0.0, 1e-60])
+def test_adam_without_eps_leaves_what_has_no_gradient(engine: str, eps: float) -> None:
+    """In the sparse form P' of the last layer has no effect: 0/0 is 0, also where eps is 0 in float32 alone."""
+    model, runs = lt.LinearTransformer(2, 5), lt.grid(optimizer=lt.Adam(eps=eps), lr=1e-3, seed=0)
+    worker = choose(engine, plan_training(model, TASK, runs, steps=10, device="cpu"))
+    state = worker.start()
+    before = state.parameters.clone()
+    worker.advance(state, 1)
+    used = ~model.structural_zeros
+    torch.testing.assert_close((state.parameters - before)[0, used].abs(), torch.full((int(used.sum()),), 1e-3))
+    assert torch.equal(state.parameters[0, ~used], before[0, ~used])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_diverged_runs_stay_and_rank_last(engine: str) -> None:
     runs = lt.grid(optimizer=lt.SGD(), lr=[0.01, 1e30], clip=0.1, seed=[0, 1])
     history = train(

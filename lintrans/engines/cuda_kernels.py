@@ -300,7 +300,8 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
             m = first + kind(1.0 - beta1) * (q - first)
             v = kind(beta2) * second + kind(1.0 - beta2) * q * q
             corrected = kind(math.sqrt(v)) / kind(math.sqrt(1.0 - beta2**t)) + kind(hyper[2])
-            return theta - lr * (m / kind(1.0 - beta1**t) / corrected), m, v
+            ratio = m / kind(1.0 - beta1**t) / corrected if m != 0 else kind(0.0)  # 0/0 is 0
+            return theta - lr * ratio, m, v
         m = q if t == 1 else kind(hyper[0]) * first + kind(1.0 - hyper[1]) * q
         return theta - lr * m, m, second
 

@@ -72,7 +72,8 @@ def propose(new, theta, first, second, g, factor, lr, rule, hyper, count):
             q = g[i] * scale
             new[1, i] = first[i] + grow1 * (q - first[i])
             new[2, i] = keep2 * second[i] + grow2 * q * q
-            new[0, i] = theta[i] - rate * (new[1, i] / correction1 / (math.sqrt(new[2, i]) / correction2 + eps))
+            ratio = new[1, i] / correction1 / (math.sqrt(new[2, i]) / correction2 + eps)
+            new[0, i] = theta[i] - rate * (ratio if new[1, i] != 0 else kind(0))  # 0/0 is 0
     else:
         momentum, grow = kind(hyper[0]), kind(1.0 - hyper[1])
         for i in range(theta.shape[0]):
