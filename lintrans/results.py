@@ -42,6 +42,8 @@ NUMERICAL = (
     "engines/base",
     "engines/reference",
     "engines/laws",
+    "engines/arguments",
+    "engines/rules",
     "engines/products",
     "engines/algebra",
     "engines/processor",

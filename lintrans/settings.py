@@ -25,10 +25,11 @@ from .budgets import (
     TuningBudget,
 )
 from .errors import choice
+from .optimizers import Looks
 from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES
 from .problems import SETTINGS as SETTINGS  # outside code knows it by this name
 
-LABELS = {"sgd": "SGD", "adam": "Adam"}
+LABELS = Looks("label")
 SCALE_NAMES = ("paper", "quick")
 JUDGING_SEEDS = 24
 CURVATURE_SEEDS = 12

@@ -18,6 +18,7 @@ from numba import cuda
 from ..random import MULTIPLIERS, ROUNDS, SMALL_SHAPE, TEACHER_ATTEMPT, WEYL
 from . import algebra
 from .laws import FACTOR, GAMMA, SPHERE
+from .rules import ADAM
 from .threads import device, inline, offset, pointer
 
 THREADS = 64
@@ -295,7 +296,7 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
     @device
     def propose(theta, first, second, q, lr, rule, hyper, t):
         """An entry of parameters and moments after a step with gradient q; see ``kernels.propose``."""
-        if rule == 1:
+        if rule == ADAM:
             beta1, beta2 = hyper[0], hyper[1]
             m = first + kind(1.0 - beta1) * (q - first)
             v = kind(beta2) * second + kind(1.0 - beta2) * q * q
