@@ -15,7 +15,7 @@ from .history import History
 from .models import LinearTransformer
 from .modules import TorchModel
 from .nonlinear import EmbeddedTransformer, FeatureRegression
-from .optimizers import SGD, Adam
+from .optimizers import SGD, Adam, NormalizedSGD, Signum
 from .probes import TestLoss, TypicalLoss
 from .random import Stream
 from .results import experiment
@@ -40,9 +40,11 @@ __all__ = [
     "LinearRegression",
     "LinearTransformer",
     "Moments",
+    "NormalizedSGD",
     "Prompts",
     "Run",
     "Runs",
+    "Signum",
     "Sphere",
     "StepCurvature",
     "Stream",

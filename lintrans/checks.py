@@ -203,8 +203,9 @@ def _balance(optimizer: SGD | Adam, p: Tensor, q: Tensor) -> float:
     lengths = []
     for gradient in (q, p):
         flat = gradient.reshape(1, -1)
-        nothing = torch.zeros_like(flat)
-        direction, _, _ = optimizer.update(flat, nothing, nothing, torch.ones_like(flat[:, :1]))
+        model = LinearTransformer(1, 1)  # of no importance to these two
+        slots = optimizer.init(flat, model)
+        direction, _ = optimizer.update(flat, slots, torch.ones_like(flat[:, :1]), model)
         lengths.append(float(torch.linalg.vector_norm(direction)))
     return lengths[0] / lengths[1]
 

@@ -116,11 +116,12 @@ def check_state(plan: Any, state: Any) -> None:
     Raises:
         ValueError: another shape, dtype or memory than those of the plan's own states.
     """
-    runs, wide = len(plan.runs), torch.Size(plan.model.parameter_shape).numel()
-    shapes = {"parameters": (runs, *plan.model.parameter_shape), "first": (runs, wide), "second": (runs, wide)}
+    runs, kept = len(plan.runs), state.slots.get("compiled", {})
+    shapes = {"parameters": (runs, *plan.model.parameter_shape)}
+    shapes |= dict.fromkeys(("first", "second"), (runs, torch.Size(plan.model.parameter_shape).numel()))
     shapes |= dict.fromkeys(("count", "skipped", "clipped", "diverged"), (runs,))
     for name, shape in shapes.items():
-        tensor = getattr(state, name)
+        tensor = kept.get(name, state.parameters[:0]) if name in ("first", "second") else getattr(state, name)
         kind = plan.dtype if len(shape) > 1 else torch.int64
         if tuple(tensor.shape) != shape or tensor.dtype != kind or not tensor.is_contiguous():
             raise ValueError(

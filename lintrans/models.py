@@ -34,6 +34,8 @@ from .tasks import LinearRegression, Moments, Prompts, Task
 
 FORMS = ("sparse", "full")
 ATTENTIONS = ("linear", *ON_TOKENS)
+GROUPINGS = ("coordinate", "block", "layer", "kind", "all")
+"""What may share a second moment in Adam; see :func:`groups_of`."""
 
 
 @runtime_checkable
@@ -167,6 +169,13 @@ class LinearTransformer:
         return tuple(
             start + own.nonzero().squeeze(-1) for start, own in zip(starts, used, strict=True) if bool(own.any())
         )
+
+    @property
+    def groups(self) -> dict[str, Tensor]:
+        """Each flattened parameter's number among blocks (P or Q of a layer and head), layers and kinds (P, Q)."""
+        axes = map(torch.arange, (self.layers, self.heads, 2, self.block**2))
+        layer, head, kind, _ = (each.flatten() for each in torch.meshgrid(*axes, indexing="ij"))
+        return {"block": (layer * self.heads + head) * 2 + kind, "layer": layer, "kind": kind}
 
     @property
     def default_dtype(self) -> torch.dtype:
@@ -313,6 +322,27 @@ def has_tensor(model: object) -> TypeGuard[TensorModel]:
     if isinstance(model, LinearTransformer):  # first: the other question asks every property
         return True
     return isinstance(model, TensorModel) and not isinstance(model, type)
+
+
+def groups_of(model: TensorModel, by: str) -> Tensor:
+    """The number, from 0 on, of the group of each parameter, ``[G]`` int64.
+
+    Args:
+        model: for "block", "layer" and "kind" one with ``groups``, a mapping from these names to such numbers.
+        by: "coordinate" (each parameter by itself), "all" (all together), or one of the model's own.
+
+    Raises:
+        ValueError: groups that the model does not have.
+    """
+    size = math.prod(model.parameter_shape)
+    own: dict[str, Tensor] = getattr(model, "groups", {})
+    known = {"coordinate": torch.arange(size), "all": torch.zeros(size, dtype=torch.int64), **own}
+    if by not in known:
+        raise ValueError(
+            f"parameters of a {type(model).__name__} have no groups {by!r}: take one of {', '.join(map(repr, known))}, "
+            f"or give the model a property `groups`"
+        )
+    return known[by]
 
 
 # Products of the moment form. Matrices of a prompt are [..., i, j, batch], its vectors [..., i, batch].

@@ -203,6 +203,17 @@ class EmbeddedTransformer:
         return *own, *(network + block for block in self.transformer.blocks)
 
     @property
+    def groups(self) -> dict[str, Tensor]:
+        """As those of a :class:`~lintrans.LinearTransformer`, after W1, b1, W2, b2, or after the network as one."""
+        sizes = torch.tensor(self.network.sizes)
+        arrays = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        before = {"block": arrays, "layer": torch.zeros_like(arrays), "kind": torch.zeros_like(arrays)}
+        return {
+            name: torch.cat([before[name], own + before[name].max() + 1])
+            for name, own in self.transformer.groups.items()
+        }
+
+    @property
     def parts(self) -> tuple[int, ...]:
         """First parameter of the network and of each layer of the Transformer."""
         network, _ = self._sizes

@@ -28,11 +28,12 @@ from .budgets import (
     TuningBudget,
 )
 from .errors import choice
+from .optimizers import Looks
 from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, LARGER, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES
 
 AnyBudget = TypeVar("AnyBudget", covariant=True)
 
-LABELS = {"sgd": "SGD", "adam": "Adam"}
+LABELS = Looks("label")
 SCALE_NAMES = ("paper", "quick")
 JUDGING_SEEDS = 24
 CURVATURE_SEEDS = 12

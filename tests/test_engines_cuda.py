@@ -54,8 +54,10 @@ for form, heads, law, d, n in cases[:int(sys.argv[1])]:
     for name in ("step", "count", "skipped", "clipped", "diverged"):
         ours, theirs = getattr(a, name), getattr(b, name)
         assert ours == theirs if name == "step" else ours.tolist() == theirs.tolist(), name
-    for name in ("parameters", "first", "second"):
-        worst = max(worst, (getattr(a, name)[:3].cpu() - getattr(b, name)[:3]).abs().max().item())
+    worst = max(worst, (a.parameters[:3].cpu() - b.parameters[:3]).abs().max().item())
+    kept = {name: part.cpu() for name, part in a.slots["compiled"].items()}
+    worst = max(worst, (kept["first"][:2] - b.slots["sgd"]["first"]).abs().max().item())
+    worst = max(worst, *((kept[name][2] - part[0]).abs().max().item() for name, part in b.slots["adam"].items()))
     worst = max(worst, (losses[0] / losses[1] - 1).abs().max().item())
 print(worst)
 """

@@ -227,8 +227,8 @@ def test_the_compiled_loops_agree_too() -> None:
     assert found["difference"].max() < 1e-4, found
 
 
-def broken_update(self: ReferenceEngine, state: Any, moving: Tensor, gradient: Tensor, rate: float) -> None:
-    right_update(self, state, moving, 1.3 * gradient, rate)
+def broken_update(self: ReferenceEngine, state: Any, moving: Tensor, gradient: Tensor, *others: Any) -> None:
+    right_update(self, state, moving, 1.3 * gradient, *others)
 
 
 right_update = ReferenceEngine._update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,12 +30,13 @@ def test_same_as_torch_for_every_run(ours: Any, theirs: Any) -> None:
     rates = [0.3, 0.01]
     start = torch.randn(2, 6, generator=generator, dtype=torch.float64)
     gradients = torch.randn(30, 2, 6, generator=generator, dtype=torch.float64)
-    parameters, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+    model: Any = SimpleNamespace(parameter_shape=(6,))
+    parameters, slots = start.clone(), ours.init(start, model)
     leaves = [start[run].clone().requires_grad_() for run in range(2)]
     others = [theirs([leaf], rate) for leaf, rate in zip(leaves, rates, strict=True)]
     for step, gradient in enumerate(gradients, 1):
         count = torch.full((2, 1), step)
-        direction, first, second = ours.update(gradient, first, second, count)
+        direction, slots = ours.update(gradient, slots, count, model)
         parameters -= torch.tensor(rates, dtype=torch.float64).unsqueeze(-1) * direction
         for run, (leaf, other) in enumerate(zip(leaves, others, strict=True)):
             leaf.grad = gradient[run].clone()
@@ -80,6 +82,10 @@ def test_gradients_that_are_not_finite_are_seen(bad: float) -> None:
         (lambda: lt.Adam(betas=0.9), "betas = 0.9 is not allowed"),  # type: ignore[arg-type]
         (lambda: lt.Adam(eps=math.nan), "eps = nan is not allowed"),
         (lambda: lt.SGD(name=""), "name = ''"),
+        (lambda: lt.Adam(second_moment="row"), "second_moment = 'row' .*'block'"),
+        (lambda: lt.Signum(momentum=1.0), "momentum = 1 is not allowed"),
+        (lambda: lt.NormalizedSGD(momentum=-1.0), "momentum = -1 is not allowed"),
+        (lambda: resolve(SimpleNamespace(name="old", update=None)), "lacks init"),  # type: ignore[arg-type]
         (lambda: resolve("adm"), "optimizer = 'adm' .*did you mean 'adam'"),
         (lambda: resolve(lt.Adam), "is no optimizer"),  # type: ignore[arg-type]
     ],

@@ -168,17 +168,61 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing(engine: str) -> Non
     state = worker.start()
     worker.advance(state, 3)
     state.parameters[1] = 1e30
-    before = {name: getattr(state, name).clone() for name in ("parameters", "first", "second", "count")}
+
+    def changing() -> dict[str, Tensor]:
+        """Of the runs of SGD; numbers 0 and 1 in either engine."""
+        first = state.slots["compiled" if engine == "cpu" else "sgd"]["first"]
+        return {"parameters": state.parameters.clone(), "first": first.clone(), "count": state.count.clone()}
+
+    before = changing()
     worker.advance(state, 2)
     assert state.step == 5
     assert state.skipped.tolist() == [0, 2, 0, 0]
-    for name, value in before.items():
-        assert torch.equal(getattr(state, name)[1], value[1]), name
-        assert name == "second" or not torch.equal(getattr(state, name)[0], value[0]), name  # SGD has no second moment
+    for name, value in changing().items():
+        assert torch.equal(value[1], before[name][1]), name
+        assert not torch.equal(value[0], before[name][0]), name
     assert state.diverged.tolist() == [-1] * 4
     worker.advance(state, 10)  # more than 1% of 1000 steps
     assert state.diverged.tolist() == [-1, 14, -1, -1]
     assert torch.equal(state.parameters[1], before["parameters"][1])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_moments_that_overflow_skip_the_step(engine: str) -> None:
+    """Gradients and parameters are finite in float32, their squares are not: Adam would stand still for ever, unseen.
+
+    In float64 each of its steps is about the rate; SGD has no squares, and the clipped run none that overflow.
+    """
+    model, task = lt.LinearTransformer(1, 1), lt.LinearRegression(1, 1, covariates=lt.Gaussian(3e5))
+    runs = lt.grid(optimizer="adam", lr=1e-3, clip=[None, 1.0], seed=0) + lt.grid(optimizer="sgd", lr=0.0, seed=0)
+    for dtype, skipped in ((torch.float32, [10, 0, 0]), (torch.float64, [0, 0, 0])):
+        worker = choose(engine, plan_training(model, task, runs, steps=1000, dtype=dtype, device="cpu"))
+        state = worker.start()
+        before = state.parameters.clone()
+        worker.advance(state, 10)
+        moved = (state.parameters - before).abs().flatten(1).amax(-1)
+        assert moved.tolist() == pytest.approx([0.0 if skipped[0] else 0.01, 0.01, 0.0], rel=0.3)
+        assert state.skipped.tolist() == skipped
+        assert state.clipped.tolist() == [0, 10, 0]
+        assert state.count.tolist() == [10 - each for each in skipped]
+        assert all(bool(torch.isfinite(part).all()) for slots in state.slots.values() for part in slots.values())
+    worker.advance(state, 1)
+    history = lt.train(model, task, runs, steps=50, dtype="float32", engine=engine, device="cpu", probes=[])
+    assert history.runs["diverged"].tolist() == [1, -1, -1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("eps", [0.0, 1e-60])
+def test_adam_without_eps_leaves_what_has_no_gradient(engine: str, eps: float) -> None:
+    """In the sparse form P' of the last layer has no effect: 0/0 is 0, also where eps is 0 in float32 alone."""
+    model, runs = lt.LinearTransformer(2, 5), lt.grid(optimizer=lt.Adam(eps=eps), lr=1e-3, seed=0)
+    worker = choose(engine, plan_training(model, TASK, runs, steps=10, device="cpu"))
+    state = worker.start()
+    before = state.parameters.clone()
+    worker.advance(state, 1)
+    used = ~model.structural_zeros
+    torch.testing.assert_close((state.parameters - before)[0, used].abs(), torch.full((int(used.sum()),), 1e-3))
+    assert torch.equal(state.parameters[0, ~used], before[0, ~used])
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -16,13 +16,13 @@ import torch
 from ..errors import choice
 from ..models import LinearTransformer
 from ..nonlinear import EmbeddedTransformer, FeatureRegression
-from ..optimizers import SGD, Adam
 from ..progress import say_once
 from ..tasks import LinearRegression
 from . import compiling
 from .base import Engine, Plan, State
 from .laws import moments_of
 from .reference import ReferenceEngine
+from .rules import ON_GPU, unsupported_optimizers
 
 NAMES = ("auto", "cpu", "cuda", "reference")
 
@@ -88,8 +88,8 @@ def _no_kernels(plan: Plan) -> str | None:
         return f"a thread of a GPU works on matrices up to {LARGEST_CUDA} x {LARGEST_CUDA}, not {plan.model.block}"
     if moments_of(plan.task) is None:
         return f"CUDA kernels do not draw {plan.task.covariates!r}"
-    others = {type(run.optimizer).__name__ for run in plan.runs if type(run.optimizer) not in (SGD, Adam)}
-    return f"CUDA kernels do not know the optimizer {', '.join(sorted(others))}" if others else None
+    why = unsupported_optimizers([run.optimizer for run in plan.runs], ON_GPU)
+    return None if why is None else f"CUDA kernels {why}"
 
 
 def place(plan: Plan) -> torch.device:

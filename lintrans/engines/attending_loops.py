@@ -12,10 +12,11 @@ from ..models import LinearTransformer
 from ..random import Stream
 from ..tasks import LinearRegression
 from . import attending
+from .arguments import Array, Memory, Pieces
 from .base import Plan
 from .compiling import attending_piece, drawing, kernel
 from .laws import rows_of, tokens_of
-from .loops import Array, aligned, known
+from .loops import aligned, known, wanted
 from .pieces import CHUNK, PITCH
 from .token_loops import TokenEngine, TokenLoops
 
@@ -51,11 +52,14 @@ class AttendingLoops(TokenLoops):
         tokens = self.memory("tokens", threads, rows_of(drawn, task.d), PITCH)
         norms = self.memory("norms", threads, CHUNK)
         lengths = aligned((threads, 3, (n + 2) * CHUNK + 8), np.dtype(np.float64))
-        numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
         kernel("tokens", self.kind)(
-            drawing(self.kind).address, data, *numbers, np.uint32(stream), batch, *drawn, task.d, tokens, norms,
-            lengths,
-        )  # fmt: skip
+            pieces=Pieces(drawing(self.kind).address, 0, 0),
+            wanted=wanted(drawn, task.d, stream, 0, batch),
+            memory=Memory(tokens, tokens, tokens, norms, lengths),
+            out=data,
+            seeds=np.array(seeds, np.uint32),
+            steps=np.array(steps, np.uint32),
+        )
         return data
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models import LinearTransformer, TensorModel
+from ..optimizers import Slots
 from ..random import Stream
 from ..runs import Runs
 from ..tasks import LinearRegression, Task
@@ -65,17 +66,17 @@ class State:
     Attributes:
         step: updates made so far. Step k means the parameters after k updates.
         parameters: ``[runs, *model.parameter_shape]``.
-        first, second: the optimizers' moments, ``[runs, parameters]``.
+        slots: what each optimizer remembers, by its name; first axis its own runs, or all in compiled loops.
         count: ``[runs]``, updates really made: skipped ones do not count, as bias corrections need.
-        skipped: ``[runs]``, steps skipped because the gradient was not finite.
+        skipped: ``[runs]``, steps skipped because the gradient was not finite, or because an optimizer would have
+            remembered what is not, while the parameters had stayed finite.
         clipped: ``[runs]``, steps whose gradient was longer than the clip.
         diverged: ``[runs]``, the step at which a run diverged, -1 for none; it is not trained further.
     """
 
     step: int
     parameters: Tensor
-    first: Tensor
-    second: Tensor
+    slots: dict[str, Slots]
     count: Tensor
     skipped: Tensor
     clipped: Tensor

@@ -11,6 +11,7 @@ away and compiled again. A folder that is full or cannot be written costs the co
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -32,7 +33,8 @@ from ..progress import say
 
 VARIABLE = "LINTRANS_KERNELS"
 SOURCES = (
-    "processor", "laws", "products", "algebra", "vector", "variates", "lengths", "directions", "draw", "pieces",
+    "processor", "arguments", "laws", "rules", "products", "algebra", "vector", "variates", "lengths", "directions",
+    "draw", "pieces",
 )  # fmt: skip
 MODULES = {"pieces": (), "kernels": (), "embedded": (), "attending": ("embedded",)}
 """Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
@@ -304,27 +306,27 @@ class Kernel(_Kept):
         self._build = build
         self._function: Any = None
 
-    def __call__(self, *arguments: Any) -> None:
-        """Run it. One at a time: not every threading layer of numba bears two callers."""
+    def __call__(self, **named: Any) -> None:
+        """Run it, on arguments by name. One at a time: not every threading layer of numba bears two callers."""
         with _lock:
             if self._function is None:
-                self._function = self._first(arguments)
+                self._function = self._first(named)
             known = len(self._function.overloads)
-            self._function(*arguments)
+            self._function(**named)
             if len(self._function.overloads) > known:  # for arguments of other types, which numba keeps too
                 with self.guarded():
                     self.note()
 
-    def _first(self, arguments: tuple[Any, ...]) -> Any:
+    def _first(self, named: dict[str, Any]) -> Any:
         import numba
 
         from . import vector
 
-        types = tuple(numba.typeof(argument) for argument in arguments)
-
         def make(options: dict[str, Any]) -> Any:
             function = self._build(numba.njit(parallel=True, **vector.OPTIONS, **options))
-            function.compile(types)
+            function.compile(
+                tuple(numba.typeof(named[name]) for name in inspect.signature(function.py_func).parameters)
+            )
             return function
 
         _choose_threads()

@@ -8,18 +8,20 @@ user's own optimizer or law of covariates, goes step by step through torch, with
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..fitting import check_state
+from ..optimizers import Slots
 from ..random import Stream
 from ..tasks import Moments, Prompts
+from .arguments import Rules, Trained
 from .base import SKIPPED_SHARE, Plan, State
+from .compiling import kernel
 from .laws import moments_of
-from .loops import TRAINING, Array, Loops, aligned, rule_of
+from .loops import Loops, aligned, seeds_of, wanted
 from .reference import ReferenceEngine
-
-STEPS = 1000
-"""Most steps of one call that records gradients."""
+from .rules import rules_of, unsupported_optimizers
 
 
 class CpuEngine(ReferenceEngine):
@@ -36,11 +38,21 @@ class CpuEngine(ReferenceEngine):
         self.model, self.task = plan.linear
         self.loops = Loops(self.model, plan.dtype)
         self.drawn = moments_of(self.task)
-        rules = [rule_of(run.optimizer) for run in plan.runs]
-        self.whole = self.drawn is not None and all(rule is not None for rule in rules)
+        optimizers = [run.optimizer for run in plan.runs]
+        self.whole = self.drawn is not None and unsupported_optimizers(optimizers) is None
         """Whether whole steps are compiled."""
         if self.whole:
-            self._arrange([rule for rule in rules if rule is not None])
+            assert self.drawn is not None
+            lr, clip = (np.array([getattr(run, name) for run in plan.runs], np.float64) for name in ("lr", "clip"))
+            self._rules = Rules(lr, clip, *rules_of(optimizers, self.model))
+            self._seeds = seeds_of([run.seed for run in plan.runs])
+            self._memory = self.loops.memory(self.drawn)
+
+    def slots(self, parameters: Tensor) -> dict[str, Slots]:
+        """Two moments of all runs where whole steps are compiled."""
+        if not self.whole:
+            return super().slots(parameters)
+        return {"compiled": {name: torch.zeros_like(parameters) for name in ("first", "second")}}
 
     def prepare(self) -> None:
         """Compile now what a training step needs, so that a failure shows before anything is trained."""
@@ -49,24 +61,6 @@ class CpuEngine(ReferenceEngine):
         else:
             state = self.start()
             self.gradient(state.parameters[:1], self.task.sample_moments(1))
-
-    def _arrange(self, rules: list[tuple[int, tuple[float, float, float]]]) -> None:
-        runs, loops = list(self.plan.runs), self.loops
-        place = self.seed_of_run.tolist()
-        order = sorted(range(len(runs)), key=lambda run: (place[run], run))
-        counts = np.bincount(place, minlength=len(self.seeds))
-        self._order = np.array(order, np.int64)
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._seeds = np.array(self.seeds, np.uint32)
-        self._lr = np.array([run.lr for run in runs], np.float64)
-        self._clip = np.array([run.clip for run in runs], np.float64)
-        self._rule = np.array([rule for rule, _ in rules], np.int64)
-        self._hyper = np.array([hyper for _, hyper in rules], np.float64)
-        assert self.drawn is not None  # or whole steps would not be compiled
-        self._memory = loops.memory(self.drawn)
-        chunks = loops.chunks(self.plan.batch)
-        self._partial = aligned((len(runs) * chunks, loops.wide + 1, loops.lanes), loops.kind)
-        self._result = aligned((len(runs), loops.wide + 1), loops.kind)
 
     def loss(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
@@ -88,19 +82,30 @@ class CpuEngine(ReferenceEngine):
             super().advance(state, steps)
             return
         check_state(self.plan, state)
-        rates = np.array([self.plan.rate(state.step + k) for k in range(steps)], np.float64)
-        self._steps(state, rates, np.zeros((0, 1, 1), self.loops.kind), Stream.TRAINING)
-        state.step += steps
-
-    def _steps(self, state: State, rates: Array, record: Array, stream: Stream) -> None:
-        plan, loops, memory = self.plan, self.loops, self._memory
+        plan, loops, runs, kind = self.plan, self.loops, len(self.plan.runs), self.loops.kind
         assert self.drawn is not None
-        runs = len(plan.runs)
-        loops.run(
-            "training", TRAINING, state.parameters.view(runs, -1).numpy(), state.first.numpy(), state.second.numpy(),
-            state.count.numpy(), state.skipped.numpy(), state.clipped.numpy(), state.diverged.numpy(), self._order,
-            self._starts, self._seeds, self._lr, self._clip, self._rule, self._hyper, rates,
-            SKIPPED_SHARE * plan.total, record, *self.drawn, self.task.d, np.uint32(stream), state.step,
-            plan.batch, self.model.layers, self._partial, self._result, memory.work, memory.data, memory.tokens,
-            memory.norms, memory.lengths,
-        )  # fmt: skip
+        kept, chunks = state.slots["compiled"], loops.chunks(plan.batch)
+        kernel("training", kind)(
+            pieces=loops.pieces,
+            runs=Trained(
+                theta=state.parameters.view(runs, -1).numpy(),
+                first=kept["first"].numpy(),
+                second=kept["second"].numpy(),
+                count=state.count.numpy(),
+                skipped=state.skipped.numpy(),
+                clipped=state.clipped.numpy(),
+                diverged=state.diverged.numpy(),
+                new=aligned((runs, 3, loops.wide), kind),
+            ),
+            rules=self._rules,
+            seeds=self._seeds,
+            wanted=wanted(self.drawn, self.task.d, Stream.TRAINING, state.step, plan.batch),
+            memory=self._memory,
+            rates=np.array([plan.rate(state.step + k) for k in range(steps)], np.float64),
+            limit=SKIPPED_SHARE * plan.total,
+            record=np.zeros((0, 1, 1), kind),
+            layers=self.model.layers,
+            partial=aligned((runs * chunks, loops.wide + 1, loops.lanes), kind),
+            result=aligned((runs, loops.wide + 1), kind),
+        )
+        state.step += steps

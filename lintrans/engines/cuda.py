@@ -14,13 +14,14 @@ from numba.core.errors import NumbaPerformanceWarning
 from torch import Tensor
 
 from ..fitting import check_parameters, check_state
-from ..optimizers import SGD, Adam
+from ..optimizers import Slots
 from ..progress import say
 from ..random import Stream
 from .base import SKIPPED_SHARE, Plan, State
 from .cuda_kernels import THREADS, kernels
 from .laws import moments_of
 from .reference import ReferenceEngine
+from .rules import rules_of
 
 BLOCK_BYTES = 2**26
 """Bound on the prompts that losses are computed on at a time."""
@@ -57,14 +58,12 @@ class CudaEngine(ReferenceEngine):
         self._zeros = torch.zeros(len(self.seeds), dtype=torch.int64, device=where)
         self._partial = torch.zeros(runs, blocks, self.kernels.wide + 1, dtype=plan.dtype, device=where)
         self._seeds = torch.tensor(self.seeds, dtype=torch.int64, device=where)
-        hyper = [
-            (o.betas[0], o.betas[1], o.eps) if isinstance(o, Adam) else (o.momentum, o.dampening, 0.0)
-            for o in (run.optimizer for run in plan.runs)
-            if isinstance(o, SGD | Adam)
-        ]
-        self._hyper = torch.tensor(hyper, dtype=torch.float64, device=where)
-        rule = [int(isinstance(run.optimizer, Adam)) for run in plan.runs]
-        self._rule = torch.tensor(rule, dtype=torch.int64, device=where)
+        rule, hyper, _, _ = rules_of([run.optimizer for run in plan.runs], model)
+        self._rule, self._hyper = (torch.from_numpy(part).to(where) for part in (rule, hyper))
+
+    def slots(self, parameters: Tensor) -> dict[str, Slots]:
+        """Two moments of all runs."""
+        return {"compiled": {name: torch.zeros_like(parameters) for name in ("first", "second")}}
 
     def prepare(self) -> None:
         """Compile what a training needs, so that a failure shows before anything is trained."""
@@ -82,7 +81,8 @@ class CudaEngine(ReferenceEngine):
         data, partial, owner = on_device(self._data), on_device(self._partial), on_device(self.seed_of_run)
         prompts = (data, on_device(self._seeds), on_device(self._zeros))
         theta = on_device(state.parameters.view(runs, -1))
-        moving = [on_device(part) for part in (state.first, state.second, state.count, state.skipped, state.clipped)]
+        kept = state.slots["compiled"]
+        moving = [on_device(x) for x in (kept["first"], kept["second"], state.count, state.skipped, state.clipped)]
         diverged, clip, lr = (on_device(part) for part in (state.diverged, self.clip.view(-1), self.lr.view(-1)))
         rule, hyper, limit = on_device(self._rule), on_device(self._hyper), SKIPPED_SHARE * plan.total
         draw = launched(self.kernels.draw, -(-len(self.seeds) * plan.batch // THREADS))

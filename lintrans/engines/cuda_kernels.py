@@ -18,6 +18,7 @@ from numba import cuda
 from ..random import MULTIPLIERS, ROUNDS, SMALL_SHAPE, TEACHER_ATTEMPT, WEYL
 from . import algebra
 from .laws import FACTOR, GAMMA, SPHERE
+from .rules import ADAM
 from .threads import device, inline, offset, pointer
 
 THREADS = 64
@@ -292,6 +293,19 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                 partial[run, cuda.blockIdx.x, start + lane] = total
             cuda.syncthreads()
 
+    @device
+    def propose(theta, first, second, q, lr, rule, hyper, t):
+        """An entry of parameters and moments after a step with gradient q; see ``kernels.propose``."""
+        if rule == ADAM:
+            beta1, beta2 = hyper[0], hyper[1]
+            m = first + kind(1.0 - beta1) * (q - first)
+            v = kind(beta2) * second + kind(1.0 - beta2) * q * q
+            corrected = kind(math.sqrt(v)) / kind(math.sqrt(1.0 - beta2**t)) + kind(hyper[2])
+            ratio = m / kind(1.0 - beta1**t) / corrected if m != 0 else kind(0.0)  # 0/0 is 0
+            return theta - lr * ratio, m, v
+        m = q if t == 1 else kind(hyper[0]) * first + kind(1.0 - hyper[1]) * q
+        return theta - lr * m, m, second
+
     @cuda.jit
     def update(
         partial, theta, first, second, count, skipped, clipped, diverged, clip, lr, rate, rule, hyper, limit, step
@@ -300,6 +314,7 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
         run, lane = cuda.blockIdx.x, cuda.threadIdx.x
         g = cuda.shared.array(wide, kind)
         each = cuda.shared.array(THREADS, np.float64)
+        more = cuda.shared.array(THREADS, np.float64)
         about = cuda.shared.array(2, np.float64)  # a line of its own: the simulator knows shared arrays by their line
         if diverged[run] >= 0:
             return
@@ -335,39 +350,35 @@ def kernels(layers: int, d: int, heads: int, sparse: bool, dtype: str) -> Simple
                     factor = min(1.0, clip[run] / (norm + 1e-6))
                 else:
                     factor = min(1.0, clip[run] / largest / relative)
-            if factor < 1.0:
-                clipped[run] += 1
-            if moves:
-                count[run] += 1
-            else:
-                skipped[run] += 1
             about[1] = factor
         cuda.syncthreads()
-        if moves:
-            own, scale, t = kind(rate * lr[run]), kind(about[1]), count[run]
-            for i in range(lane, wide, THREADS):
-                q = g[i] * scale
-                if rule[run] == 1:
-                    beta1, beta2 = hyper[run, 0], hyper[run, 1]
-                    m = first[run, i] + kind(1.0 - beta1) * (q - first[run, i])
-                    v = kind(beta2) * second[run, i] + kind(1.0 - beta2) * q * q
-                    corrected = kind(math.sqrt(v)) / kind(math.sqrt(1.0 - beta2**t)) + kind(hyper[run, 2])
-                    theta[run, i] -= own * (m / kind(1.0 - beta1**t) / corrected)
-                    first[run, i], second[run, i] = m, v
-                else:
-                    m = q if t == 1 else kind(hyper[run, 0]) * first[run, i] + kind(1.0 - hyper[run, 1]) * q
-                    theta[run, i] -= own * m
-                    first[run, i] = m
-        broken = 0.0
+        lost, broken = 0.0, 0.0  # whether moments, and parameters, would not be finite
+        own, scale, t = kind(rate * lr[run]), kind(about[1]), count[run] + 1
         for i in range(lane, wide, THREADS):
-            if not math.isfinite(theta[run, i]):
-                broken = 1.0
-        each[lane] = broken
+            after, m, v = theta[run, i], kind(0.0), kind(0.0)
+            if moves:
+                after, m, v = propose(after, first[run, i], second[run, i], g[i] * scale, own, rule[run], hyper[run], t)
+            lost = max(lost, 0.0 if math.isfinite(m) and math.isfinite(v) else 1.0)
+            broken = max(broken, 0.0 if math.isfinite(after) else 1.0)
+        each[lane], more[lane] = lost, broken
         cuda.syncthreads()
+        for other in range(THREADS):
+            lost, broken = max(lost, each[other]), max(broken, more[other])
+        moves = moves and (lost == 0.0 or broken > 0.0)  # see kernels.settle
+        if moves:
+            for i in range(lane, wide, THREADS):
+                theta[run, i], first[run, i], second[run, i] = propose(
+                    theta[run, i], first[run, i], second[run, i], g[i] * scale, own, rule[run], hyper[run], t
+                )
         if lane == 0:
-            for other in range(1, THREADS):
-                broken = max(broken, each[other])
+            if moves:
+                clipped[run] += factor < 1.0
+            else:
+                skipped[run] += 1
             if broken > 0.0 or skipped[run] > limit:
                 diverged[run] = step + 1
+        cuda.syncthreads()
+        if lane == 0 and moves:
+            count[run] += 1
 
     return SimpleNamespace(draw=draw, add=add, lose=lose, update=update, numbers=numbers, wide=wide)

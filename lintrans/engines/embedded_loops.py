@@ -11,9 +11,9 @@ import torch
 from ..nonlinear import EmbeddedTransformer, FeatureRegression, fixed_network
 from ..random import Stream
 from . import embedded
+from .arguments import Array
 from .base import Plan
 from .compiling import embedded_piece, embedded_prompts
-from .loops import Array
 from .token_loops import TokenEngine, TokenLoops
 
 
@@ -46,8 +46,17 @@ class EmbeddedLoops(TokenLoops):
         network = fixed_network(task).to(self.dtype).numpy()
         tokens = self.memory("tokens", numba.config.NUMBA_NUM_THREADS, -(-(n + 2) * d // 4) * 4, embedded.TILE)
         work = self.per_thread("drawing", (n + 1) * (2 * d + 1 + hidden))
-        numbers = np.array(seeds, np.uint32), np.array(steps, np.uint32)
-        embedded_prompts(d, hidden, self.kind)(data, *numbers, np.uint32(stream), batch, n, network, tokens, work)
+        embedded_prompts(d, hidden, self.kind)(
+            out=data,
+            seeds=np.array(seeds, np.uint32),
+            steps=np.array(steps, np.uint32),
+            stream=np.uint32(stream),
+            batch=batch,
+            n=n,
+            network=network,
+            tokens=tokens,
+            work=work,
+        )
         return data
 
 

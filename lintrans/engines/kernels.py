@@ -8,6 +8,7 @@ cores busy. Prompts beyond the batch are zero, and add exactly nothing.
 
 Kernels are compiled once for each dtype: what depends on the shape of a model, they call by address (the arguments
 named after :mod:`lintrans.engines.pieces`). :mod:`lintrans.engines.compiling` compiles and caches both.
+Their arguments are the named tuples of :mod:`lintrans.engines.arguments`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any
 import numpy as np
 from numba import get_thread_id, njit, prange
 
+from .arguments import DrawArguments, TokenArguments
 from .laws import FACTOR
 from .pieces import CHUNK, PITCH, call
 from .products import offset
-from .vector import OPTIONS, view
-
-SGD, ADAM = 0, 1
+from .rules import ADAM, GROUPED, NORMALIZED, SIGNUM
+from .vector import INLINE, OPTIONS, view
 
 
 @njit(**OPTIONS)
@@ -56,26 +57,62 @@ def clip_of(largest, relative, clip):
 
 
 @njit(**OPTIONS)
-def update(theta, first, second, g, factor, lr, rule, hyper, count):
-    """One optimizer step with the gradient g * factor; count is 1 at a run's first. See ``lintrans.optimizers``."""
-    kind = theta.dtype.type
-    rate, scale = kind(lr), kind(factor)
-    if rule == ADAM:
-        beta1, beta2, eps = hyper[0], hyper[1], kind(hyper[2])
-        grow1, keep2, grow2 = kind(1.0 - beta1), kind(beta2), kind(1.0 - beta2)
-        correction1 = kind(1.0 - beta1**count)
-        correction2 = kind(math.sqrt(1.0 - beta2**count))
+def propose_adam(new, theta, first, second, g, scale, rate, rules, r, count):
+    """See :func:`propose`."""
+    kind, hyper = theta.dtype.type, rules.hyper[r]
+    beta1, beta2, eps = hyper[0], hyper[1], kind(hyper[2])
+    grow1, keep2, grow2 = kind(1.0 - beta1), kind(beta2), kind(1.0 - beta2)
+    correction1 = kind(1.0 - beta1**count)
+    correction2 = kind(math.sqrt(1.0 - beta2**count))
+    if rules.rule[r] == ADAM:
         for i in range(theta.shape[0]):
             q = g[i] * scale
-            first[i] = first[i] + grow1 * (q - first[i])
-            second[i] = keep2 * second[i] + grow2 * q * q
-            theta[i] -= rate * (first[i] / correction1 / (math.sqrt(second[i]) / correction2 + eps))
+            m = first[i] + grow1 * (q - first[i])
+            new[1, i] = m
+            new[2, i] = keep2 * second[i] + grow2 * q * q
+            ratio = m / correction1 / (math.sqrt(new[2, i]) / correction2 + eps)
+            new[0, i] = theta[i] - rate * (ratio if m != 0 else kind(0))  # 0/0 is 0
     else:
-        momentum, grow = kind(hyper[0]), kind(1.0 - hyper[1])
+        group, share = rules.group[r], rules.share[r]
+        new[2] = 0
         for i in range(theta.shape[0]):
             q = g[i] * scale
-            first[i] = q if count == 1 else momentum * first[i] + grow * q
-            theta[i] -= rate * first[i]
+            new[2, group[i]] += q * q
+        for k in range(theta.shape[0]):
+            new[2, k] = keep2 * second[k] + grow2 * (new[2, k] * kind(share[k]))
+        for i in range(theta.shape[0]):
+            q = g[i] * scale
+            m = first[i] + grow1 * (q - first[i])
+            new[1, i] = m
+            ratio = m / correction1 / (math.sqrt(new[2, group[i]]) / correction2 + eps)
+            new[0, i] = theta[i] - rate * (ratio if m != 0 else kind(0))
+
+
+@njit(**OPTIONS)
+def propose(new, theta, first, second, g, factor, lr, rules, r, count):
+    """Write to new [3, G] what a step of run r with the gradient g * factor makes of parameters and moments.
+
+    Count is 1 at a run's first step. See ``lintrans.optimizers``.
+    """
+    kind, rule = theta.dtype.type, rules.rule[r]
+    rate, scale = kind(lr), kind(factor)
+    if rule in (ADAM, GROUPED):
+        propose_adam(new, theta, first, second, g, scale, rate, rules, r, count)
+        return
+    momentum, grow = kind(rules.hyper[r, 0]), kind(1.0 - rules.hyper[r, 1])
+    for i in range(theta.shape[0]):
+        q = g[i] * scale
+        new[1, i] = q if count == 1 else momentum * first[i] + grow * q
+        new[2, i] = second[i]
+        new[0, i] = theta[i] - rate * new[1, i]
+    if rule == SIGNUM:
+        for i in range(theta.shape[0]):
+            new[0, i] = theta[i] - rate * kind(np.sign(new[1, i]))
+    elif rule == NORMALIZED:
+        largest, relative = norm_of(new[1])
+        for i in range(theta.shape[0]):
+            ratio = float(new[1, i]) / largest / relative if largest != 0.0 else 0.0
+            new[0, i] = theta[i] - rate * kind(ratio)
 
 
 @njit(**OPTIONS)
@@ -95,26 +132,69 @@ def reduce(partial, result):
 
 
 @njit(**OPTIONS)
-def settle(
-    r, gradient, theta, first, second, count, skipped, clipped, diverged, rate, clip, rule, hyper, limit, step
-):  # fmt: skip
-    """Finish step number `step` of run r, whose gradient is known: finite check, clip, optimizer, divergence."""
-    wide = theta.shape[1]
-    g = gradient[:wide]
+def finish_step(r, gradient, runs, rules, factor, limit, step):
+    """Finish step number `step` of run r, whose gradient is known: finite checks, clip, optimizer, divergence."""
+    wide = runs.theta.shape[1]
+    g, new, theta, first, second = gradient[:wide], runs.new[r], runs.theta[r], runs.first[r], runs.second[r]
     largest, relative = norm_of(g)
-    if not np.isfinite(largest):
-        skipped[r] += 1
+    moves = np.isfinite(largest)
+    if moves:
+        scale = clip_of(largest, relative, rules.clip[r])
+        propose(new, theta, first, second, g, scale, factor * rules.lr[r], rules, r, runs.count[r] + 1)
+        finite, moments = True, True
+        for i in range(wide):
+            finite = finite and np.isfinite(new[0, i])
+            moments = moments and np.isfinite(new[1, i]) and np.isfinite(new[2, i])
+        moves = moments or not finite  # infinite moments would stop finite parameters for ever, unseen
+    if moves:
+        runs.clipped[r] += scale < 1.0
+        runs.count[r] += 1
+        for i in range(wide):
+            theta[i], first[i], second[i] = new[0, i], new[1, i], new[2, i]
     else:
-        factor = clip_of(largest, relative, clip[r])
-        if factor < 1.0:
-            clipped[r] += 1
-        count[r] += 1
-        update(theta[r], first[r], second[r], g, factor, rate, rule[r], hyper[r], count[r])
-    broken = skipped[r] > limit
+        runs.skipped[r] += 1
+    broken = runs.skipped[r] > limit
     for i in range(wide):
-        broken = broken or not np.isfinite(theta[r, i])
+        broken = broken or not np.isfinite(theta[i])
     if broken:
-        diverged[r] = step
+        runs.diverged[r] = step
+
+
+@njit(**INLINE)
+def draw_chunk(pieces, wanted, memory, thread, begin, lanes, seed, step):
+    """Draw a thread's chunk of prompts, from number `begin` on; the place of its tokens."""
+    tokens, lengths = memory.tokens, memory.lengths
+    drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * PITCH)
+    call(
+        pieces.prompts,
+        DrawArguments(
+            out=drawn,
+            norms=offset(view(memory.norms, 0, 0), thread * CHUNK),
+            lengths=offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2]),
+            rows=tokens.shape[1],
+            room=lengths.shape[2],
+            lanes=lanes,
+            first=begin,
+            count=wanted.batch,
+            seed=seed,
+            step=step,
+            stream=wanted.stream,
+            n=wanted.n,
+            d=wanted.d,
+            law=wanted.law,
+            number1=wanted.number1,
+            number2=wanted.number2,
+        ),
+    )
+    return drawn
+
+
+@njit(**INLINE)
+def place_of(memory, thread):
+    """A thread's own moments and working memory."""
+    _, blocks, numbers, lanes = memory.data.shape
+    own = offset(view(memory.data, 0, 0), thread * blocks * numbers * lanes)
+    return own, offset(view(memory.work, 0, 0), thread * memory.work.shape[1])
 
 
 def training(jit: Callable[[Any], Any]) -> Any:
@@ -124,34 +204,24 @@ def training(jit: Callable[[Any], Any]) -> Any:
     one another, so no thread waits. The chunks of the seeds that are left over are shared step by step. Recorded
     batches do not depend on one another either, and are dealt out one by one.
 
-    Arguments of the kernel (R runs, G parameters a run, T threads):
-        prompts, moments, gradient: pieces.
-        theta, first, second: [R, G], changed in place.
-        count, skipped, clipped, diverged: [R] int64, as in ``State``.
-        order, starts, seeds: runs of seed number s are order[starts[s]:starts[s + 1]]; seeds uint32.
-        lr, clip: [R] float64; rule: [R] int64; hyper: [R, 3] float64.
-        rates: [steps], factors on lr; limit: skipped steps beyond which a run is diverged.
+    Arguments of the kernel beside named tuples (R runs, G parameters a run, T threads):
+        rates: [steps], factors on lr; limit: skipped steps beyond which a run is diverged; layers: the model's depth.
         record: [steps, R, G + 1] to receive gradients and squared errors instead of updating, or [0, R, G + 1].
-        law, number1, number2, n, d, stream, step, batch: what is drawn; layers: the model's depth.
-        partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1], work [T, ...],
-        data [T, blocks, numbers, lanes], tokens [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...]: memory.
+        partial [R * chunks, G + 1, lanes] (T times as many rows to record), result [R, G + 1]: memory.
     """
 
     @jit
-    def kernel(
-        prompts, moments, gradient, theta, first, second, count, skipped, clipped, diverged, order, starts, seeds, lr,
-        clip, rule, hyper, rates, limit, record, law, number1, number2, n, d, stream, step, batch, layers, partial,
-        result, work, data, tokens, norms, lengths,
-    ):  # fmt: skip
-        runs, wide = theta.shape
-        steps = rates.shape[0]
-        lanes = data.shape[3]
+    def kernel(pieces, runs, rules, seeds, wanted, memory, rates, limit, record, layers, partial, result):
+        theta, diverged, batch = runs.theta, runs.diverged, wanted.batch
+        order, starts, number = seeds.order, seeds.starts, seeds.seeds.shape[0]
+        count, wide = theta.shape
+        steps, lanes = rates.shape[0], partial.shape[2]
         chunks = (batch + CHUNK - 1) // CHUNK
         scale = theta.dtype.type(2.0 / batch)
-        inverse = theta.dtype.type(1.0 / n)
+        inverse = theta.dtype.type(1.0 / wanted.n)
         recording = record.shape[0] > 0
-        dealt = 0 if recording else seeds.shape[0] - seeds.shape[0] % tokens.shape[0]
-        left = seeds.shape[0] - dealt
+        dealt = 0 if recording else number - number % memory.tokens.shape[0]
+        left = number - dealt
         for phase in range(2):
             if recording:
                 spans, items = 1 - phase, steps
@@ -163,18 +233,14 @@ def training(jit: Callable[[Any], Any]) -> Any:
                 for item in prange(items):
                     k0, k1, s0, s1, c0, c1 = 0, steps, item, item + 1, 0, chunks
                     if recording:
-                        k0, k1, s0, s1 = item, item + 1, 0, seeds.shape[0]
+                        k0, k1, s0, s1 = item, item + 1, 0, number
                     elif phase == 1:
                         k0, k1, s0 = span, span + 1, dealt + item // chunks
                         s1, c0 = s0 + 1, item % chunks
                         c1 = c0 + 1
                     thread = get_thread_id()
-                    above = thread * runs * chunks if recording else 0
-                    own = offset(view(data, 0, 0), thread * data.shape[1] * data.shape[2] * lanes)
-                    drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * PITCH)
-                    norm = offset(view(norms, 0, 0), thread * CHUNK)
-                    length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
-                    space = offset(view(work, 0, 0), thread * work.shape[1])
+                    above = thread * count * chunks if recording else 0
+                    own, space = place_of(memory, thread)
                     for k in range(k0, k1):
                         for s in range(s0, s1):
                             alive = False
@@ -184,12 +250,11 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                 for chunk in range(c0, c1):
                                     begin = chunk * CHUNK
                                     blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
-                                    call(
-                                        prompts,
-                                        (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin,
-                                         batch, seeds[s], step + k, stream, n, d, law, number1, number2),
+                                    drawn = draw_chunk(
+                                        pieces, wanted, memory, thread, begin, blocks * lanes, seeds.seeds[s],
+                                        wanted.step + k,
                                     )  # fmt: skip
-                                    call(moments, (own, drawn, blocks, n, inverse, law == FACTOR))
+                                    call(pieces.moments, (own, drawn, blocks, wanted.n, inverse, wanted.law == FACTOR))
                                     for place in range(starts[s], starts[s + 1]):
                                         r = order[place]
                                         if diverged[r] < 0:
@@ -197,7 +262,8 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                             parameters = offset(view(theta, 0, 0), r * wide)
                                             sums = offset(view(partial, 0, 0), row)
                                             call(
-                                                gradient, (own, parameters, sums, space, blocks, layers, scale, layers)
+                                                pieces.gradient,
+                                                (own, parameters, sums, space, blocks, layers, scale, layers),
                                             )
                             if phase == 0:
                                 for place in range(starts[s], starts[s + 1]):
@@ -207,19 +273,13 @@ def training(jit: Callable[[Any], Any]) -> Any:
                                         reduce(parts, record[k, r])
                                     elif diverged[r] < 0:
                                         reduce(parts, result[r])
-                                        settle(
-                                            r, result[r], theta, first, second, count, skipped, clipped, diverged,
-                                            rates[k] * lr[r], clip, rule, hyper, limit, step + k + 1,
-                                        )  # fmt: skip
+                                        finish_step(r, result[r], runs, rules, rates[k], limit, wanted.step + k + 1)
                 if phase == 1:
-                    for place in range(starts[dealt], starts[seeds.shape[0]]):
+                    for place in range(starts[dealt], starts[number]):
                         r = order[place]
                         if diverged[r] < 0:
                             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
-                            settle(
-                                r, result[r], theta, first, second, count, skipped, clipped, diverged,
-                                rates[span] * lr[r], clip, rule, hyper, limit, step + span + 1,
-                            )  # fmt: skip
+                            finish_step(r, result[r], runs, rules, rates[span], limit, wanted.step + span + 1)
 
     return kernel
 
@@ -261,47 +321,34 @@ def gradients(jit: Callable[[Any], Any]) -> Any:
 def losses(jit: Callable[[Any], Any]) -> Any:
     """Mean squared errors of all runs on sets of prompts, given or drawn here.
 
-    Arguments of the kernel:
-        prompts, moments, gradient: pieces.
+    Arguments of the kernel beside named tuples:
         data: [sets, blocks, numbers, lanes], or [0, ...] to draw the sets of steps `step`, `step` + 1, ... of `seed`.
-        theta: [R, G]; result: [sets, R]; partial: [sets * chunks, R, lanes]; own_data as `data` in :func:`training`.
-        The rest as there.
+        theta: [R, G]; layers: depth; partial: [sets * chunks, R, lanes], memory; result: [sets, R].
     """
 
     @jit
-    def kernel(
-        prompts, moments, gradient, data, theta, result, law, number1, number2, n, d, stream, seed, step, batch, layers,
-        partial, work, own_data, tokens, norms, lengths,
-    ):  # fmt: skip
+    def kernel(pieces, wanted, memory, data, theta, seed, layers, partial, result):
         runs, wide = theta.shape
-        sets = result.shape[0]
-        numbers, lanes = own_data.shape[2], own_data.shape[3]
+        sets, batch = result.shape[0], wanted.batch
+        numbers, lanes = memory.data.shape[2], memory.data.shape[3]
         chunks = (batch + CHUNK - 1) // CHUNK
-        inverse, nothing = theta.dtype.type(1.0 / n), theta.dtype.type(0.0)
+        inverse, nothing = theta.dtype.type(1.0 / wanted.n), theta.dtype.type(0.0)
         given = data.shape[0] > 0
         for item in prange(sets * chunks):
             s = item // chunks
             begin = (item - s * chunks) * CHUNK
             thread = get_thread_id()
             blocks = (min(batch - begin, CHUNK) + lanes - 1) // lanes
-            own = offset(view(own_data, 0, 0), thread * own_data.shape[1] * numbers * lanes)
+            own, space = place_of(memory, thread)
             if given:
                 own = offset(view(data, 0, 0), (s * data.shape[1] * lanes + begin) * numbers)
             else:
-                drawn = offset(view(tokens, 0, 0), thread * tokens.shape[1] * PITCH)
-                norm = offset(view(norms, 0, 0), thread * CHUNK)
-                length = offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2])
-                call(
-                    prompts,
-                    (drawn, norm, length, tokens.shape[1], lengths.shape[2], blocks * lanes, begin, batch, seed,
-                     step + s, stream, n, d, law, number1, number2),
-                )  # fmt: skip
-                call(moments, (own, drawn, blocks, n, inverse, law == FACTOR))
-            space = offset(view(work, 0, 0), thread * work.shape[1])
+                drawn = draw_chunk(pieces, wanted, memory, thread, begin, blocks * lanes, seed, wanted.step + s)
+                call(pieces.moments, (own, drawn, blocks, wanted.n, inverse, wanted.law == FACTOR))
             for r in range(runs):
                 sums = offset(view(partial, 0, 0), (item * runs + r) * lanes)
                 parameters = offset(view(theta, 0, 0), r * wide)
-                call(gradient, (own, parameters, sums, space, blocks, layers, nothing, 0))
+                call(pieces.gradient, (own, parameters, sums, space, blocks, layers, nothing, 0))
         for s in prange(sets):
             reduce(partial[s * chunks : (s + 1) * chunks], result[s])
             for r in range(runs):
@@ -313,29 +360,22 @@ def losses(jit: Callable[[Any], Any]) -> Any:
 def tokens(jit: Callable[[Any], Any]) -> Any:
     """Draw prompts of :class:`~lintrans.LinearRegression` as covariates and responses.
 
-    Arguments of the kernel (T threads):
-        prompts: a piece.
+    Arguments of the kernel beside named tuples, of which it needs no moments nor gradients:
         out: [sets, rows, prompts in whole SIMD values] to receive the prompts of (seeds[s], steps[s]), uint32.
-        stream, batch, law, number1, number2, n, d: what is drawn.
-        drawn [T, rows, PITCH], norms [T, CHUNK], lengths [T, 3, ...] float64: memory.
     """
 
     @jit
-    def kernel(prompts, out, seeds, steps, stream, batch, law, number1, number2, n, d, drawn, norms, lengths):
+    def kernel(pieces, wanted, memory, out, seeds, steps):
         sets, rows, padded = out.shape
+        n, d = wanted.n, wanted.d
         chunks = (padded + CHUNK - 1) // CHUNK
         for item in prange(sets * chunks):
             s = item // chunks
             begin = (item - s * chunks) * CHUNK
             end = min(padded - begin, CHUNK)
             thread = get_thread_id()
-            own = drawn[thread]
-            call(
-                prompts,
-                (offset(view(drawn, 0, 0), thread * drawn.shape[1] * PITCH), offset(view(norms, 0, 0), thread * CHUNK),
-                 offset(view(lengths, 0, 0), thread * 3 * lengths.shape[2]), drawn.shape[1], lengths.shape[2], end,
-                 begin, batch, seeds[s], steps[s], stream, n, d, law, number1, number2),
-            )  # fmt: skip
+            own = memory.tokens[thread]
+            draw_chunk(pieces, wanted, memory, thread, begin, end, seeds[s], steps[s])
             for i in range((n + 1) * d):
                 for lane in range(end):
                     out[s, i, begin + lane] = own[i, lane]
@@ -347,7 +387,7 @@ def tokens(jit: Callable[[Any], Any]) -> Any:
                     for lane in range(end):
                         row[begin + lane] += own[token * d + k, lane] * own[(n + 1) * d + k, lane]
             for lane in range(end):
-                out[s, rows - 1, begin + lane] = 1.0 if begin + lane < batch else 0.0
+                out[s, rows - 1, begin + lane] = 1.0 if begin + lane < wanted.batch else 0.0
 
     return kernel
 
@@ -356,48 +396,53 @@ def token_gradients(jit: Callable[[Any], Any]) -> Any:
     """Gradients of runs on given prompts as tokens, with tangents; or squared errors alone.
 
     Arguments of the kernel (R runs, G parameters a run, T threads):
-        gradient: a piece of ``attending`` or ``embedded``, for as many tangents.
-        prompts: [sets, rows, blocks * lanes], as ``token_loops`` packs them; chosen: [R] int64, the set of each run.
+        gradient: a piece of ``attending`` or ``embedded``, for as many tangents; model: what it asks for.
+        data: [sets, rows, blocks * lanes], as ``token_loops`` packs them; chosen: [R] int64, the set of each run.
         theta: [R, G, 1 + tangents], parameters and directions.
-        batch, layers, n, heads, kind: prompts in a set, depth, context length, and what else the piece asks for.
-        back: how many of the last parts get gradients, 0 for squared errors alone, in the last place of `result`;
-        per: blocks in a chunk.
+        batch: prompts in a set; per: blocks in a chunk.
+        back: how many of the last parts get gradients, 0 for squared errors alone, in the last place of `result`.
         partial: [R * chunks, (G + 1) * (1 + tangents), lanes]; work [T, ...], own [T, rows * lanes]: memory.
         result: [R, (G + 1) * (1 + tangents)]: gradient then sum of squared errors, each with its tangents.
     """
 
     @jit
-    def kernel(gradient, prompts, chosen, theta, batch, layers, n, heads, kind, back, per, partial, work, own, result):
+    def kernel(gradient, model, data, chosen, theta, batch, back, per, partial, work, own, result):
         runs, wide, components = theta.shape
-        _, rows, padded = prompts.shape
+        _, rows, padded = data.shape
         lanes = partial.shape[2]
         blocks = padded // lanes
         chunks = (blocks + per - 1) // per
         scale = theta.dtype.type(2.0 / batch)
-        inverse = theta.dtype.type(1.0 / n)
+        inverse = theta.dtype.type(1.0 / model.n)
         for item in prange(runs * chunks):
             r = item // chunks
             begin = (item - r * chunks) * per
             thread = get_thread_id()
-            given = offset(view(prompts, 0, 0), (chosen[r] * rows * blocks + begin) * lanes)
-            parameters = offset(view(theta, 0, 0), r * wide * components)
-            sums = offset(view(partial, 0, 0), item * partial.shape[1] * lanes)
-            space, local = (
-                offset(view(work, 0, 0), thread * work.shape[1]),
-                offset(view(own, 0, 0), thread * own.shape[1]),
-            )
             call(
                 gradient,
-                (given, parameters, sums, space, local, min(blocks - begin, per), blocks, rows, wide + 1, layers, n,
-                 heads, kind, back, scale, inverse),
-            )  # fmt: skip
+                TokenArguments(
+                    given=offset(view(data, 0, 0), (chosen[r] * rows * blocks + begin) * lanes),
+                    theta=offset(view(theta, 0, 0), r * wide * components),
+                    sums=offset(view(partial, 0, 0), item * partial.shape[1] * lanes),
+                    work=offset(view(work, 0, 0), thread * work.shape[1]),
+                    own=offset(view(own, 0, 0), thread * own.shape[1]),
+                    take=min(blocks - begin, per),
+                    blocks=blocks,
+                    rows=rows,
+                    count=wide + 1,
+                    layers=model.layers,
+                    n=model.n,
+                    heads=model.heads,
+                    kind=model.kind,
+                    back=back,
+                    scale=scale,
+                    inverse=inverse,
+                ),
+            )
         for r in prange(runs):
             reduce(partial[r * chunks : (r + 1) * chunks], result[r])
 
     return kernel
 
 
-KERNELS = {
-    "training": training, "gradients": gradients, "losses": losses, "tokens": tokens,
-    "token_gradients": token_gradients,
-}  # fmt: skip
+KERNELS = {kernel.__name__: kernel for kernel in (training, gradients, losses, tokens, token_gradients)}

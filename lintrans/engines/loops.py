@@ -7,34 +7,28 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..fitting import check_parameters, check_prompts, check_seeds, check_task, owners
 from ..models import LinearTransformer
-from ..optimizers import SGD, Adam, Optimizer
 from ..random import Stream
 from ..tasks import LinearRegression, Moments, Prompts
-from . import algebra, kernels, pieces
+from . import algebra, pieces
+from .arguments import Array, Memory, Pieces, Rules, Seeds, Trained, Wanted
 from .compiling import drawing, kernel, piece
 from .laws import GAUSSIAN, Drawn, moments_of, rows_of
+from .rules import HYPER
 
 MEMORY = 2**26
 """Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
 
 PROMPTS = 2**22
 """Prompts that one call of the recording kernel goes through, times runs: well under a second."""
-
-TRAINING = ("prompts", "moments", "gradient")
-"""The pieces of the kernels that draw prompts of their own."""
-
-Array = NDArray[Any]
 
 
 def known(drawn: Drawn | None, task: LinearRegression) -> Drawn:
@@ -50,20 +44,16 @@ def known(drawn: Drawn | None, task: LinearRegression) -> Drawn:
     return drawn
 
 
-def rule_of(optimizer: Optimizer) -> tuple[int, tuple[float, float, float]] | None:
-    """How kernels know an optimizer: a rule and three numbers; None for one they do not know."""
-    if type(optimizer) is SGD:
-        return kernels.SGD, (float(optimizer.momentum), float(optimizer.dampening), 0.0)
-    if type(optimizer) is Adam:
-        return kernels.ADAM, (float(optimizer.betas[0]), float(optimizer.betas[1]), float(optimizer.eps))
-    return None
-
-
-def arranged(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
-    """The training kernel's `order`, `starts` and `seeds` for the seeds of all runs."""
+def seeds_of(seeds: Sequence[int]) -> Seeds:
+    """Which runs have which seed."""
     distinct, place = np.unique(np.array(seeds, np.uint32), return_inverse=True)
     starts = np.concatenate([[0], np.cumsum(np.bincount(place))])
-    return np.argsort(place, kind="stable").astype(np.int64), starts.astype(np.int64), distinct
+    return Seeds(np.argsort(place, kind="stable").astype(np.int64), starts.astype(np.int64), distinct)
+
+
+def wanted(drawn: Drawn, d: int, stream: int, step: int, batch: int) -> Wanted:
+    """What kernels draw."""
+    return Wanted(*drawn, d=d, stream=np.uint32(stream), step=step, batch=batch)
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -77,23 +67,6 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def part_of(parts: Sequence[int], parameter: int) -> int:
     """Which part of a model a parameter belongs to, given the first parameter of each."""
     return bisect.bisect_right(parts, parameter) - 1
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What each thread works in; first axis: threads.
-
-    Attributes:
-        work: the algebra's values.
-        data: moments of a chunk of prompts.
-        tokens, norms, lengths: prompts being drawn.
-    """
-
-    work: Array
-    data: Array
-    tokens: Array
-    norms: Array
-    lengths: Array
 
 
 class Loops:
@@ -116,10 +89,10 @@ class Loops:
         """Address of one of :data:`~lintrans.engines.pieces.PIECES` for this model."""
         return piece(kind, self.model.block, self.model.heads, self.sparse, self.kind, tangents).address
 
-    def run(self, name: str, kinds: Sequence[str], *arguments: Any, tangents: int = 0) -> None:
-        """Call one of :data:`~lintrans.engines.kernels.KERNELS` with pieces of this model, then its other arguments."""
-        found = [drawing(self.kind).address if kind == "prompts" else self.piece(kind, tangents) for kind in kinds]
-        kernel(name, self.kind)(*found, *arguments)
+    @property
+    def pieces(self) -> Pieces:
+        """Those of kernels that draw prompts of their own."""
+        return Pieces(drawing(self.kind).address, self.piece("moments"), self.piece("gradient"))
 
     def work(self, tangents: int = 0) -> Array:
         """The algebra's memory, ``[threads, values]``; a page apart, so that threads do not share cache lines."""
@@ -188,10 +161,18 @@ class Loops:
         partial = aligned((min(group, len(points)) * chunks, each, self.lanes), self.kind)
         for start in range(0, len(points), group):
             part = slice(start, start + group)
-            self.run(
-                "gradients", ["gradient"], data, chosen[part], points[part], batch, self.model.layers, back, partial,
-                work, result[part], tangents=tangents,
-            )  # fmt: skip
+            kernel("gradients", self.kind)(
+                gradient=self.piece("gradient", tangents),
+                data=data,
+                chosen=chosen[part],
+                theta=points[part],
+                batch=batch,
+                layers=self.model.layers,
+                back=back,
+                partial=partial,
+                work=work,
+                result=result[part],
+            )
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
     def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
@@ -254,20 +235,33 @@ class Loops:
         rows = numba.config.NUMBA_NUM_THREADS * runs * self.chunks(batch)
         partial = aligned((rows, self.wide + 1, self.lanes), kind)
         record = np.zeros((steps, runs, self.wide + 1), kind)
-        unused, counts = np.zeros((runs, self.wide), kind), [np.zeros(runs, np.int64) for _ in range(3)]
-        nowhere, ones = np.full(runs, -1, np.int64), np.ones(runs)
+        nothing, none = np.zeros((runs, self.wide), kind), np.zeros(runs, np.int64)
+        trained = Trained(
+            theta, first=nothing, second=nothing, count=none, skipped=none, clipped=none,
+            diverged=none - 1, new=np.zeros((0, 3, self.wide), kind),
+        )  # fmt: skip
+        group = np.zeros((0, self.wide), np.int64)
+        rules = Rules(np.ones(runs), np.ones(runs), none, np.zeros((0, HYPER)), group, np.ones(group.shape))
         given = check_seeds(seed, runs)
-        order, starts, seeds = arranged([given] * runs if isinstance(given, int) else given)
-        rule, hyper, result = np.zeros(runs, np.int64), np.zeros((runs, 3)), aligned((runs, self.wide + 1), kind)
-        group = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
-        for start in range(0, steps, group):
-            part = record[start : start + group]
-            self.run(
-                "training", TRAINING, theta, unused, unused, *counts, nowhere, order, starts, seeds, ones, ones, rule,
-                hyper, np.ones(len(part)), 0.0, part, *drawn, task.d, np.uint32(stream), first + start, batch,
-                self.model.layers, partial, result, memory.work, memory.data, memory.tokens, memory.norms,
-                memory.lengths,
-            )  # fmt: skip
+        seeds = seeds_of([given] * runs if isinstance(given, int) else given)
+        result = aligned((runs, self.wide + 1), kind)
+        group_size = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
+        for start in range(0, steps, group_size):
+            part = record[start : start + group_size]
+            kernel("training", kind)(
+                pieces=self.pieces,
+                runs=trained,
+                rules=rules,
+                seeds=seeds,
+                wanted=wanted(drawn, task.d, stream, first + start, batch),
+                memory=memory,
+                rates=np.ones(len(part)),
+                limit=0.0,
+                record=part,
+                layers=self.model.layers,
+                partial=partial,
+                result=result,
+            )
         whole = torch.from_numpy(record).transpose(0, 1)
         return whole[..., -1] / batch, whole[..., :-1].reshape(runs, steps, *self.model.parameter_shape)
 
@@ -308,9 +302,15 @@ class Loops:
     ) -> Tensor:  # fmt: skip
         result = np.zeros((sets, len(theta)), self.kind)
         partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
-        self.run(
-            "losses", TRAINING, data, theta, result, *drawn, self.model.d, np.uint32(stream),
-            np.uint32(seed), step, batch, self.model.layers, partial, memory.work, memory.data, memory.tokens,
-            memory.norms, memory.lengths,
-        )  # fmt: skip
+        kernel("losses", self.kind)(
+            pieces=self.pieces,
+            wanted=wanted(drawn, self.model.d, stream, step, batch),
+            memory=memory,
+            data=data,
+            theta=theta,
+            seed=np.uint32(seed),
+            layers=self.model.layers,
+            partial=partial,
+            result=result,
+        )
         return torch.from_numpy(result.T.copy())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..fitting import check_task
-from ..optimizers import Optimizer, clip_factor, gradient_norm
+from ..optimizers import Optimizer, Slots, clip_factor, gradient_norm
 from ..random import Stream
 from .base import SKIPPED_SHARE, Plan, State
 
@@ -36,28 +36,41 @@ class ReferenceEngine:
         self.seed_of_run = torch.tensor([place[run.seed] for run in runs], device=device)
         self.lr = torch.tensor([[run.lr] for run in runs], dtype=torch.float64, device=device)
         self.clip = torch.tensor([[run.clip] for run in runs], dtype=torch.float64, device=device)
-        members: dict[Optimizer, list[int]] = {}
+        members: dict[str, list[int]] = {}
         for index, run in enumerate(runs):
-            members.setdefault(run.optimizer, []).append(index)
-        self.members = {optimizer: torch.tensor(index, device=device) for optimizer, index in members.items()}
+            members.setdefault(run.optimizer.name, []).append(index)
+        self.members = [(runs[own[0]].optimizer, torch.tensor(own, device=device)) for own in members.values()]
 
     def start(self) -> State:
-        """Initial parameters by seed; moments and counts zero."""
+        """Initial parameters by seed; counts zero."""
         plan = self.plan
         seeds = [run.seed for run in plan.runs]
         parameters = plan.model.init(seeds, dtype=plan.dtype, device=plan.device)
-        flat = parameters.reshape(len(seeds), -1)
         zero = torch.zeros(len(seeds), dtype=torch.int64, device=plan.device)
         return State(
             step=0,
             parameters=parameters,
-            first=torch.zeros_like(flat),
-            second=torch.zeros_like(flat),
+            slots=self.slots(parameters.reshape(len(seeds), -1)),
             count=zero,
             skipped=zero.clone(),
             clipped=zero.clone(),
             diverged=torch.full_like(zero, -1),
         )
+
+    def slots(self, parameters: Tensor) -> dict[str, Slots]:
+        """What optimizers remember before the first step; parameters are ``[runs, G]``."""
+        slots = {}
+        for optimizer, own in self.members:
+            slots[optimizer.name] = found = optimizer.init(parameters[own], self.plan.model)
+            if not isinstance(found, dict) or any(
+                not isinstance(part, Tensor) or part.shape[:1] != own.shape for part in found.values()
+            ):
+                raise TypeError(
+                    f"init of {optimizer!r} gave {found!r}: give a dictionary of tensors whose first axis is the "
+                    f"{len(own)} runs of the parameters"
+                )
+            found.update({name: part.clone() for name, part in found.items()})  # memory of its own, to be changed
+        return slots
 
     def group(self, prompts: Any) -> int:
         """How many runs are taken at once."""
@@ -116,23 +129,51 @@ class ReferenceEngine:
         state.skipped[alive[~finite]] += 1
         moving, gradient = alive[finite], gradient[finite]
         factor = clip_factor(largest[finite], relative[finite], self.clip[moving])
-        state.clipped[moving] += (factor < 1).squeeze(-1)
-        self._update(state, moving, gradient * factor.to(gradient.dtype), plan.rate(step))
+        self._update(state, moving, gradient * factor.to(gradient.dtype), (factor < 1).squeeze(-1), plan.rate(step))
         broken = ~torch.isfinite(state.parameters.reshape(len(plan.runs), -1)).all(-1)
         broken |= state.skipped > SKIPPED_SHARE * plan.total
         state.diverged[broken & (state.diverged < 0)] = state.step
 
-    def _update(self, state: State, moving: Tensor, gradient: Tensor, rate: float) -> None:
-        """Apply each optimizer to those of its runs that move in this step."""
-        state.count[moving] += 1
-        whole = torch.zeros_like(state.first)
-        whole[moving] = gradient
-        moves = torch.zeros(len(self.plan.runs), dtype=torch.bool, device=moving.device)
-        moves[moving] = True
+    def _update(self, state: State, moving: Tensor, gradient: Tensor, clipped: Tensor, rate: float) -> None:
+        """Apply each optimizer to those of its runs that move in this step.
+
+        What optimizers remember may overflow where gradients and parameters do not, and would stop these for ever:
+        such steps are skipped.
+        """
         flat = state.parameters.view(len(self.plan.runs), -1)
-        for optimizer, index in self.members.items():
-            own = index[moves[index]]
-            direction, state.first[own], state.second[own] = optimizer.update(
-                whole[own], state.first[own], state.second[own], state.count[own].unsqueeze(-1)
+        row = torch.full_like(state.count, -1)  # of each run among those that move
+        row[moving] = torch.arange(len(moving), device=moving.device)
+        for optimizer, index in self.members:
+            chosen = (row[index] >= 0).nonzero().squeeze(-1)
+            if not len(chosen):
+                continue
+            own, slots = index[chosen], state.slots[optimizer.name]
+            direction, after = optimizer.update(
+                gradient[row[own]],
+                {name: part[chosen] for name, part in slots.items()},
+                state.count[own].unsqueeze(-1) + 1,
+                self.plan.model,
             )
-            flat[own] -= (rate * self.lr[own]).to(flat.dtype) * direction
+            _check_update(
+                optimizer, direction, after, flat[own], {n: (len(own), *part.shape[1:]) for n, part in slots.items()}
+            )
+            moved = flat[own] - (rate * self.lr[own]).to(flat.dtype) * direction
+            finite = [torch.isfinite(part).reshape(len(own), -1).all(-1) for part in (moved, *after.values())]
+            kept = ~finite[0] | torch.stack(finite).all(0)
+            state.skipped[own[~kept]] += 1
+            for name, part in slots.items():
+                part[chosen[kept]] = after[name][kept]
+            own, places = own[kept], row[own[kept]]
+            state.count[own] += 1
+            state.clipped[own] += clipped[places]
+            flat[own] = moved[kept]
+
+
+def _check_update(optimizer: Optimizer, direction: Tensor, after: Slots, flat: Tensor, shapes: dict[str, Any]) -> None:
+    """Refuse what a user's own optimizer gives in another shape than it got."""
+    found = {name: tuple(part.shape) for name, part in after.items()}
+    if direction.shape != flat.shape or found != shapes:
+        raise ValueError(
+            f"update of {optimizer!r} gave a direction {list(direction.shape)} and slots {found}: give a direction "
+            f"{list(flat.shape)} and slots {shapes}"
+        )

@@ -19,10 +19,11 @@ from ..models import LinearTransformer
 from ..nonlinear import EmbeddedTransformer
 from ..random import Stream
 from ..tasks import Prompts
+from .arguments import Array, TokenModel
 from .base import Plan, State
 from .compiling import kernel
 from .embedded import rows_of
-from .loops import MEMORY, Array, aligned, part_of
+from .loops import MEMORY, aligned, part_of
 from .pieces import CHUNK, lanes_of
 from .reference import ReferenceEngine
 
@@ -103,9 +104,19 @@ class TokenLoops(ABC):
         for start in range(0, len(points), group):
             part = slice(start, start + group)
             kernel("token_gradients", self.kind)(
-                self.piece(tangents), data, chosen[part], points[part], batch, self.layers, n, *self.shape,
-                len(self.parts) if back is None else back, CHUNK // self.lanes, partial, work, own, result[part],
-            )  # fmt: skip
+                gradient=self.piece(tangents),
+                model=TokenModel(self.layers, n, *self.shape),
+                data=data,
+                chosen=chosen[part],
+                theta=points[part],
+                batch=batch,
+                back=len(self.parts) if back is None else back,
+                per=CHUNK // self.lanes,
+                partial=partial,
+                work=work,
+                own=own,
+                result=result[part],
+            )
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
     def points(self, parameters: Tensor) -> Array:

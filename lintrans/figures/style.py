@@ -16,12 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, NullLocator, SymmetricalLogLocator
 
-COLOURS = {"sgd": "#d55e00", "adam": "#0072b2"}  # Okabe and Ito's vermilion and blue
-OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#555555")
-"""For what is no optimizer: bluish green, reddish purple, sky blue, orange, violet, grey."""
+from ..optimizers import OTHERS as OTHERS  # figures take it from here
+from ..optimizers import Looks
+
+COLOURS, MARKERS, DASHES = Looks("colour"), Looks("marker"), Looks("dashes")
 GREY = "#555555"
-MARKERS = {"sgd": "s", "adam": "o"}
-DASHES = {"sgd": (4.0, 1.5), "adam": (1.0, 0.0)}
 WIDTH = 7.6
 """Width of a figure in inches, that of a page's text."""
 
