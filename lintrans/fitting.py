@@ -5,7 +5,7 @@ Compiled loops trust the shapes that they are given, so every entry to them asks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,15 +116,21 @@ def check_state(plan: Any, state: Any) -> None:
     Raises:
         ValueError: another shape, dtype or memory than those of the plan's own states.
     """
-    runs, kept = len(plan.runs), state.slots.get("compiled", {})
-    shapes = {"parameters": (runs, *plan.model.parameter_shape)}
-    shapes |= dict.fromkeys(("first", "second"), (runs, torch.Size(plan.model.parameter_shape).numel()))
-    shapes |= dict.fromkeys(("count", "skipped", "clipped", "diverged"), (runs,))
-    for name, shape in shapes.items():
-        tensor = kept.get(name, state.parameters[:0]) if name in ("first", "second") else getattr(state, name)
-        kind = plan.dtype if len(shape) > 1 else torch.int64
+    runs, wide = len(plan.runs), torch.Size(plan.model.parameter_shape).numel()
+    for name, tensor in _tensors("state", vars(state)):
+        kind, shape = (plan.dtype, (runs, wide)) if tensor.is_floating_point() else (torch.int64, (runs,))
+        shape = (runs, *plan.model.parameter_shape) if name == "state.parameters" else shape
         if tuple(tensor.shape) != shape or tensor.dtype != kind or not tensor.is_contiguous():
             raise ValueError(
-                f"state.{name} is {tensor.dtype} {list(tensor.shape)}, and this plan needs {kind} {list(shape)}: take "
-                f"the state from this engine's start()"
+                f"{name} is {tensor.dtype} {list(tensor.shape)}, and this plan needs {kind} {list(shape)}: take the "
+                f"state from this engine's start()"
             )
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a value, which may be a mapping of mappings."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _tensors(f"{name}.{key}", part)

@@ -179,11 +179,11 @@ def state(pair: Pair) -> State:
         return State("", tidy, theirs, "" if tidy else "same inputs; outputs, metadata or layout to tidy")
     for place, base_text, base_notebook in _baselines(pair):
         if ours == base_notebook or _digest(ours) == base_notebook:
-            return State("text", False, theirs, f"only the text differs from {place}", _diff(pair, ours, theirs))
+            return State("text", False, theirs, f"only the text differs from {place}", _diff(ours, theirs))
         if theirs == base_text or _digest(theirs) == base_text:
-            return State("notebook", False, ours, f"only the notebook differs from {place}", _diff(pair, theirs, ours))
+            return State("notebook", False, ours, f"only the notebook differs from {place}", _diff(theirs, ours))
     known = "both were edited" if list(_baselines(pair)) else "they differ, and nothing here tells which was edited"
-    return State("both", False, "", known, _diff(pair, ours, theirs))
+    return State("both", False, "", known, _diff(ours, theirs))
 
 
 def settle(pair: Pair, take: str | None = None, keep_text: bool = False) -> str:
@@ -336,7 +336,7 @@ def _guard(path: Path, reader: Any, content: str, root: Path) -> str:
         raise Unreadable(f"{_short(path)} cannot be read as a notebook: {error}") from error
 
 
-def _diff(pair: Pair, old: str, new: str, most: int = 30) -> str:
+def _diff(old: str, new: str, most: int = 30) -> str:
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "before", "after", lineterm="", n=1))[2:]
     more = [f"... {len(lines) - most} more lines"] if len(lines) > most else []
     return "\n".join("    " + line for line in lines[:most] + more)

@@ -44,7 +44,7 @@ def test_figures_show_every_candidate_and_sweep() -> None:
 
 
 def test_missing_benchmarks_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="make some with `make bench`"):
+    with pytest.raises(FileNotFoundError, match="make some there with `make bench`"):
         performance.load(tmp_path / "none.json")
 
 
