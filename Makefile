@@ -1,4 +1,4 @@
-# Thin on purpose: what these targets do lives in lintrans/book.py and lintrans/cli.py, where it is tested.
+# Thin on purpose: what these targets do lives in lintrans/publish/book.py and lintrans/publish/cli.py, where it is tested.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -27,13 +27,13 @@ help:  ## this list
 	$(BIN)/python -m pip install -qq $(PIP_FLAGS) -r requirements.lock
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@# so that any JupyterLab of this environment opens and saves chapters as pairs
-	@cp lintrans/lab.json .venv/etc/jupyter/jupyter_server_config.json
+	@cp lintrans/publish/lab.json .venv/etc/jupyter/jupyter_server_config.json
 	@touch $@
 
 setup: .venv/ready  ## the environment in .venv, from requirements.lock
 
 book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick takes a few minutes
-	@# the variable, so that chapters can run in copies of this process: see lintrans/forking.py
+	@# the variable, so that chapters can run in copies of this process: see lintrans/publish/forking.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --pairs --scale $(SCALE)
 
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
@@ -44,7 +44,7 @@ check: .venv/ready  ## style, types, pairs in sync, lock in step
 	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 	$(BIN)/lintrans pairs --check
-	$(BIN)/python -m pytest -q tests/test_project.py -k lock
+	$(BIN)/python -m pytest -q tests/publish/test_project.py -k lock
 
 bench: .venv/ready  ## time the engines side by side, ten to twenty minutes; the book shows what it stores
 	@$(BIN)/python -m benchmarks.bench

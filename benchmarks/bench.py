@@ -24,7 +24,7 @@ import numba
 import torch
 
 from lintrans.diagnostics.curvature import hessian
-from lintrans.engines.derivatives import batch_gradients
+from lintrans.diagnostics.derivatives import batch_gradients
 
 from . import measure
 from .candidates import CANDIDATES, SHAPES, Shape, ensemble
@@ -152,7 +152,7 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
     for name in ("Setting 1", "L = 8", "C14"):
         for dtype in ("float32", "float64"):
             shape = dataclasses.replace(SHAPES[name], dtype=dtype)
-            from lintrans.engines.loops import Loops
+            from lintrans.engines.cpu.loops import Loops
 
             loops, model = Loops(shape.model, shape.kind), shape.model
             runs = 4

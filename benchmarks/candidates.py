@@ -17,7 +17,7 @@ from torch import Tensor
 
 import lintrans as lt
 from lintrans.engines import choose
-from lintrans.training import plan_training
+from lintrans.training.train import plan_training
 
 LR, CLIP, MOMENTUM, BETAS = 1e-3, 1.0, 0.9, (0.9, 0.9)
 

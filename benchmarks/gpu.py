@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lintrans.engines import choose, unable
-from lintrans.training import plan_training
+from lintrans.training.train import plan_training
 
 from . import measure
 from .candidates import CLIP, SHAPES, Shape, ensemble

@@ -14,8 +14,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from lintrans.engines import algebra
-from lintrans.engines.vector import OPTIONS, scratch, view
+from lintrans.engines.cpu import algebra
+from lintrans.engines.cpu.vector import OPTIONS, scratch, view
 
 
 def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -11,17 +11,17 @@ from . import book, settings
 from .diagnostics.along import Conditions, StepCurvature
 from .diagnostics.curvature import directional_smoothness, hessian_diagonal, robust_condition_number, spectral_norm
 from .diagnostics.noise import gradient_noise
-from .history import History
-from .models import LinearTransformer
-from .modules import TorchModel
-from .nonlinear import EmbeddedTransformer, FeatureRegression
-from .optimizers import SGD, Adam, NormalizedSGD, Signum
-from .probes import TestLoss, TypicalLoss
+from .models.embedded import EmbeddedTransformer, FeatureRegression
+from .models.torch_module import TorchModel
+from .models.transformer import LinearTransformer
 from .random import Stream
-from .results import experiment
-from .runs import Run, Runs, grid
-from .tasks import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
-from .training import train
+from .store.results import experiment
+from .tasks.regression import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
+from .training.history import History
+from .training.optimizers import SGD, Adam, NormalizedSGD, Signum
+from .training.probes import TestLoss, TypicalLoss
+from .training.runs import Run, Runs, grid
+from .training.train import train
 
 try:
     __version__ = version("lintrans")

@@ -1,8 +1,8 @@
 """What chapters and outside code ask for: the paper's settings, and budgets by scale, as in ``noise("paper")``."""
 
-from . import scales
-from .problems import SETTINGS as SETTINGS
-from .scales import *  # noqa: F403
+from .paper import scales
+from .paper.problems import SETTINGS as SETTINGS
+from .paper.scales import *  # noqa: F403
 
 LABELS, TARGETS, PAPER_SEEDS, frame = scales.LABELS, scales.TARGETS, scales.PAPER_SEEDS, scales.frame
 scale, curvature, noise, controls = scales.SCALES, scales.CURVATURE, scales.NOISE, scales.CONTROLS

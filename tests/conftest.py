@@ -124,7 +124,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 def make_book(root: Path) -> Path:
     """Write a small book, in git, with the project's own settings."""
-    from lintrans.notebooks import pairs, settle
+    from lintrans.publish.notebooks import pairs, settle
 
     book = root / "book"
     book.mkdir(parents=True)

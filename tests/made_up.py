@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 import lintrans as lt
-from lintrans.claims import State, Unit, Verdict, rule
-from lintrans.protocol import COARSE_LOSS, LOSS
+from lintrans.paper.claims import State, Unit, Verdict, rule
+from lintrans.paper.protocol import COARSE_LOSS, LOSS
 from lintrans.statistics import Interval
 
 LR = {"sgd": 0.02, "adam": 0.01}

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ..engines import Engine, Plan
 from ..errors import whole
-from ..history import COLUMNS, History
-from ..models import TensorModel
-from ..probes import Scheduled
+from ..models.transformer import TensorModel
 from ..progress import bar
 from ..random import Stream
-from ..tasks import Task
+from ..tasks.regression import Task
+from ..training.history import COLUMNS, History
+from ..training.probes import Scheduled
 from .curvature import conditions, step_measures
 
 TEST_BATCH = 1000
@@ -51,7 +51,7 @@ class Conditions(Scheduled):
         whole("batch", self.batch, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.probes.Probe`."""
+        """See :class:`~lintrans.training.probes.Probe`."""
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
 
 
@@ -75,11 +75,11 @@ class StepCurvature(Scheduled):
         whole("batch", self.batch, 1)
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.probes.StepProbe`."""
+        """See :class:`~lintrans.training.probes.StepProbe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.probes.StepProbe`."""
+        """See :class:`~lintrans.training.probes.StepProbe`."""
         prompts = fixed_batch(plan.model, plan.task, self.batch)
         return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
 

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan, choose
-from ..engines.derivatives import batch_gradients
-from ..fitting import check_parameters
-from ..history import COLUMNS, History
-from ..models import LinearTransformer
-from ..optimizers import gradient_norm
-from ..probes import BLOCK, Scheduled
+from ..models.fitting import check_parameters
+from ..models.flatten import pack
+from ..models.transformer import LinearTransformer
 from ..progress import bar
 from ..random import Stream
-from ..runs import grid
-from ..tasks import LinearRegression
-from ..training import plan_training
-from ..vectors import pack
+from ..tasks.regression import LinearRegression
+from ..training.history import COLUMNS, History
+from ..training.optimizers import gradient_norm
+from ..training.probes import BLOCK, Scheduled
+from ..training.runs import grid
+from ..training.train import plan_training
+from .derivatives import batch_gradients
 
 WORST = 10
 """Prompts whose share in the mean loss is reported."""
@@ -58,11 +58,11 @@ class BatchLoss(Scheduled):
     """
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.probes.Probe`."""
+        """See :class:`~lintrans.training.probes.Probe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.probes.Probe`."""
+        """See :class:`~lintrans.training.probes.Probe`."""
         model, task = plan.linear
         return _met(model, task, parameters.cpu(), plan.batch, [run.seed for run in plan.runs], step)
 

@@ -3,7 +3,7 @@
 A model of the user's own is evaluated in the dtype of its parameters, which its batches share: give a float64 module,
 and a float64 batch, for derivatives that are exact to as many digits. Results are float64 in any case.
 
-Everything stands on Hessian-vector products (:func:`lintrans.engines.derivatives.hessian_products`), so that it works
+Everything stands on Hessian-vector products (:func:`.derivatives.hessian_products`), so that it works
 for linear Transformers (compiled loops) and for any other model (autograd). The *robust condition number* is that of
 Jiang, Malik and Li (2022, arXiv:2211.02254), the largest over the median magnitude of the Hessian's diagonal;
 *directional smoothness* is that of Pan and Li (2023, arXiv:2306.00204), v'Hv along a unit vector v.
@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engines.derivatives import gradients, hessian_products
 from ..errors import choice
-from ..models import LinearTransformer, TensorModel, has_tensor
-from ..nonlinear import EmbeddedTransformer
-from ..vectors import Layout, MappingModel, Model, P, pack
+from ..models.embedded import EmbeddedTransformer
+from ..models.flatten import Layout, MappingModel, Model, P, pack
+from ..models.transformer import LinearTransformer, TensorModel, has_tensor
+from .derivatives import gradients, hessian_products
 
 MEDIANS = ("lower", "midpoint")
 COLUMN_BYTES = 2**26

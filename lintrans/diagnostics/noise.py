@@ -20,12 +20,12 @@ import torch
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
-from ..engines.derivatives import PromptSource, batch_gradients
 from ..errors import whole
-from ..optimizers import gradient_norm
+from ..models.flatten import Model, P, pack
 from ..progress import bar
 from ..random import Stream
-from ..vectors import Model, P, pack
+from ..training.optimizers import gradient_norm
+from .derivatives import PromptSource, batch_gradients
 from .tails import excess_kurtosis, quantile_ratio
 
 REFERENCE_BATCH = 1000
@@ -119,7 +119,7 @@ def gradient_noise(
         reference: prompts behind the estimate of grad f.
         seed: of the prompts, from the streams NOISE and REFERENCE. One: all runs see the same minibatches. A
             sequence: the seed of each run.
-        engine: as for :func:`lintrans.engines.derivatives.batch_gradients`.
+        engine: as for :func:`lintrans.diagnostics.derivatives.batch_gradients`.
 
     Returns:
         ``[..., samples]`` in float64; not finite where a gradient is not. The numbers do not depend on how the

@@ -2,7 +2,7 @@
 
 An engine is one class with ``gradient``, ``loss`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is
 trained, a :class:`State` holds all that changes. :func:`choose` picks the engine: compiled loops where they can do the
-plan on its device (:mod:`~lintrans.engines.cpu`, :mod:`~lintrans.engines.cuda`), torch everywhere else
+plan on its device (:mod:`~lintrans.engines.cpu.engine`, :mod:`~lintrans.engines.cuda.engine`), torch everywhere else
 (:mod:`~lintrans.engines.reference`); :func:`place` picks the device where a user leaves that open.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from ..errors import choice
-from ..models import LinearTransformer
-from ..nonlinear import EmbeddedTransformer, FeatureRegression
+from ..models.embedded import EmbeddedTransformer, FeatureRegression
+from ..models.transformer import LinearTransformer
 from ..progress import say_once
-from ..tasks import LinearRegression
-from . import compiling
+from ..tasks.regression import LinearRegression
 from .base import Engine, Plan, State
+from .cpu import compiling
 from .laws import moments_of
 from .reference import ReferenceEngine
 from .rules import ON_GPU, unsupported_optimizers
@@ -108,14 +108,14 @@ def _make(name: str, plan: Plan) -> Engine:
     if name == "reference":
         return ReferenceEngine(plan)
     if name == "cuda":
-        from .cuda import CudaEngine  # needs numba-cuda
+        from .cuda.engine import CudaEngine  # needs numba-cuda
 
         on_gpu = CudaEngine(plan)
         on_gpu.prepare()
         return on_gpu
-    from .attending_loops import AttendingEngine  # needs numba, as these all
-    from .cpu import CpuEngine
-    from .embedded_loops import EmbeddedEngine
+    from .cpu.engine import CpuEngine
+    from .cpu.mlp_loops import EmbeddedEngine
+    from .cpu.softmax_loops import AttendingEngine  # needs numba, as these all
 
     engine: CpuEngine | EmbeddedEngine | AttendingEngine
     if isinstance(plan.model, EmbeddedTransformer):

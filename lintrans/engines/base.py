@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..models import LinearTransformer, TensorModel
-from ..optimizers import Slots
+from ..models.transformer import LinearTransformer, TensorModel
 from ..random import Stream
-from ..runs import Runs
-from ..tasks import LinearRegression, Task
+from ..tasks.regression import LinearRegression, Task
+from ..training.optimizers import Slots
+from ..training.runs import Runs
 
 SKIPPED_SHARE = 0.01
 """A run is diverged once more than this share of its steps were skipped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..errors import choice
-from ..tasks import LinearRegression
+from ..tasks.regression import LinearRegression
 
 GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
 """Laws that kernels draw. Their numbers are those of the law's ``kernel``, and (std, context length) for the last two.
@@ -15,7 +15,7 @@ rows have the second moments of the context, or the context itself.
 """
 
 NAMES = {"gaussian": GAUSSIAN, "sphere": SPHERE, "gamma": GAMMA}
-"""What a law calls its kernel: see ``lintrans.tasks.Covariates``."""
+"""What a law calls its kernel: see ``lintrans.tasks.regression.Covariates``."""
 
 
 class Drawn(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..fitting import check_task
-from ..optimizers import Optimizer, Slots, clip_factor, gradient_norm
+from ..models.fitting import check_task
 from ..random import Stream
+from ..training.optimizers import Optimizer, Slots, clip_factor, gradient_norm
 from .base import SKIPPED_SHARE, Plan, State
 
 GROUP_BYTES = 2**28

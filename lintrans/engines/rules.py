@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..models import TensorModel, groups_of
-from ..optimizers import Optimizer, rule_of
-from .arguments import Array
+from ..models.transformer import TensorModel, groups_of
+from ..training.optimizers import Optimizer, rule_of
+from .cpu.arguments import Array
 
 SGD, ADAM, SIGNUM, NORMALIZED, GROUPED = range(5)
 NUMBERS = {"sgd": SGD, "adam": ADAM, "signum": SIGNUM, "normalized_sgd": NORMALIZED, "adam_groups": GROUPED}

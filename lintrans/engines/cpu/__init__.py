@@ -1,0 +1,1 @@
+"""Compiled loops on the CPU: numba kernels, written once per shape, kept on disk."""

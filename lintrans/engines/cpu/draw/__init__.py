@@ -1,0 +1,1 @@
+"""Random draws inside compiled loops: normal, Gamma, sphere, and whole prompts."""

@@ -1,0 +1,1 @@
+"""Compiled loops on a GPU: one thread a run, by numba-cuda."""

@@ -1,0 +1,1 @@
+"""One paper's material: its problems, what is measured on them, the claims, and how they are judged."""

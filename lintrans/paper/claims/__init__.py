@@ -1,0 +1,38 @@
+"""A claim, its statistic, its verdict.
+
+:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` finds the claims and sums up; one module per claim
+judges, and what a page shows of it is in :mod:`.pages`. A new claim is found by the name of its module, c18.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+
+from .records import Verdict, earlier_verdicts, record, verdict_frame, verdict_records, verdicts_digest
+from .rules import RULES, Keys, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
+
+__all__ = [
+    "RULES",
+    "Keys",
+    "Ruling",
+    "State",
+    "Unit",
+    "Verdict",
+    "Word",
+    "claim_names",
+    "earlier_verdicts",
+    "ratio_state",
+    "record",
+    "rule",
+    "rules_in_words",
+    "verdict_frame",
+    "verdict_records",
+    "verdicts_digest",
+]
+
+
+def claim_names() -> list[str]:
+    """The claims that there are modules for, C1, C2, ..., in the order of their numbers."""
+    names = [found.name for found in pkgutil.iter_modules(__path__) if re.fullmatch(r"c\d+", found.name)]
+    return [name.upper() for name in sorted(names, key=lambda name: int(name[1:]))]

@@ -1,0 +1,122 @@
+"""C15: the behaviours also appear on nonlinear regression (Ahn et al. 2024, the camera-ready's own addition).
+
+A ReLU teacher makes the features, a trained ReLU network embeds them for a full-form linear Transformer, and C1 to C5
+are judged there by their own statistics, at the rates of the paper's public notebook. The notebook measures the first
+four, which decide; the fifth is shown beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ...training.history import History
+from ..budgets import SizeBudget
+from ..measure.curvature import condition_numbers, step_curvatures
+from ..problems import NONLINEAR
+from ..protocol import COARSE_LOSS, published_runs, train_to_judge
+from ..scales import NONLINEAR_PROTOCOL
+from . import c1, c2, c4, c5
+from .c9 import ORDER
+from .c16 import FEATURES, Behaviour, c3_units
+from .common import Basis, curvature_deviations, deviations, rules_digest
+from .records import Verdict
+from .rules import Keys, State, Unit, rule
+
+CLAIM = "C15"
+SENTENCE = "The behaviours also appear on nonlinear regression, with a trained network before the Transformer."
+CHAPTER = "nonlinear"
+FIGURE = "fig-nonlinear"
+READINGS = ("published",)
+GROUP = "causes"
+BASIS = Basis((NONLINEAR.name,))
+NAME = NONLINEAR.name
+CURVE = COARSE_LOSS
+DECIDING = ("C1", "C2", "C3", "C4")
+"""The behaviours that the paper's notebook measures; the verdict is over these."""
+FIRST_HALF = "C4 by its first half: its second half relates a grid of rates, and here each optimizer has one"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is judged: the training, the noise at initialization, R_med, curvature along steps, norms (Adam's)."""
+
+    history: History
+    noise: pd.DataFrame
+    conditions: pd.DataFrame
+    steps: pd.DataFrame
+    norms: pd.DataFrame
+
+
+def measure(budget: SizeBudget, device: str = "auto") -> Measured:
+    """Train at the published rates and measure all five behaviours, everything on the task that is trained."""
+    runs = published_runs(NONLINEAR, range(budget.training.seeds))
+    history = train_to_judge(NONLINEAR, runs, budget.training, f"{NONLINEAR.title}, published rates", device)
+    adam = history.select([int(run) for run in history.runs[history.runs["optimizer"] == "adam"]["run"]])
+    return Measured(
+        history,
+        c2.at_initialization(budget.noise)[NAME],
+        condition_numbers({NAME: history}, budget.curvature, "published")[NAME],
+        step_curvatures({NAME: history}, budget.curvature, "published")[NAME],
+        step_curvatures({NAME: adam}, budget.curvature, "published", spectral=True)[NAME],
+    )
+
+
+def behaviours(measured: Measured, budget: SizeBudget) -> dict[str, Behaviour]:
+    """Each behaviour with the units of its own claim, by claim."""
+    keys = {claim: Keys((NAME,), claim=claim) for claim in FEATURES}
+    found = {
+        "C1": c1.gap_units("C1", c1.compare(NAME, measured.history), keys["C1"]),
+        "C2": c2.noise_units("C2", measured.noise, keys["C2"]),
+        "C3": tuple(c3_units("C3", measured.conditions, budget, keys["C3"])),
+        "C4": (c4.share_unit("C4", measured.steps, budget.curvature.settled, keys["C4"]),),
+        "C5": c5.norm_units("C5", measured.norms, keys["C5"]),
+    }
+    return {claim: Behaviour(units) for claim, units in found.items()}
+
+
+def _favour(unit: Unit) -> tuple[int, float]:
+    return ORDER.index(unit.state), 0.0 if unit.interval is None else -unit.interval.p
+
+
+def unit_of(claim: str, behaviour: Behaviour) -> Unit:
+    """One behaviour as one unit: of those that decide it, the least favourable."""
+    case, deciding = f"{claim}: {FEATURES[claim]}", [unit for unit in behaviour.units if unit.decides]
+    keys = Keys((NAME,), claim=claim)
+    if not deciding:
+        return Unit(case, FEATURES[claim], None, State.MISSING, claim in DECIDING, keys)
+    weakest = min(deciding, key=_favour)
+    words = f"{weakest.statistic}, the weaker of {len(deciding)} steps" if len(deciding) > 1 else weakest.statistic
+    return Unit(case, words, weakest.interval, weakest.state, claim in DECIDING, keys)
+
+
+def _parts(behaviour: Behaviour) -> list[Unit]:
+    """What stands beside a behaviour's unit: the further statistics, and those that it is the weakest of."""
+    several = sum(unit.decides for unit in behaviour.units) > 1
+    return [unit for unit in behaviour.units if several or not unit.decides]
+
+
+def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Verdict:
+    """The verdict, reading "published": reproduced if the first four units say YES.
+
+    Args:
+        scale: the scale's name.
+        found: from :func:`behaviours`; one left out was not measured.
+        budget: what they were measured with.
+    """
+    units = [unit_of(claim, found.get(claim, Behaviour(()))) for claim in FEATURES]
+    beside = [replace(unit, decides=False) for behaviour in found.values() for unit in _parts(behaviour)]
+    asked = NONLINEAR_PROTOCOL
+    short = (
+        *deviations(budget.training, asked.training, tuned=False),
+        *curvature_deviations(budget.curvature, "judged", "spectral", asked=asked.curvature),
+        *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
+        FIRST_HALF,
+    )
+    digest = rules_digest(__name__)
+    return Verdict(CLAIM, "published", scale, CHAPTER, (*units, *beside), rule(units), short, digest)
+
+
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge", "measure"]

@@ -1,0 +1,147 @@
+"""What C9 to C12 share: trainings of 2 to 8 layers, and which of them two depths are compared on.
+
+The shallow depths are trained twice. Their contrast with each other is judged at the longer horizon; a contrast with a
+deep one, at the shorter horizon that all depths have, with rates tuned for that horizon and the seeds of the deep one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ...training.history import History
+from ..budgets import CurvatureBudget, DepthBudget, TuningBudget
+from ..measure.curvature import condition_numbers
+from ..problems import DEPTHS, PROBLEMS
+from ..protocol import Judged, judge_all, with_seeds_and_steps
+from ..scales import DEPTH_PROTOCOL
+from .c2 import changed
+from .c2 import deviations as noise_deviations
+from .common import deviations
+
+CHAPTER = "depth"
+NAMES = {layers: f"depth {layers}" for layers in DEPTHS}
+"""Problems by number of layers."""
+STEPS = tuple(itertools.pairwise(DEPTHS))
+"""Neighbouring depths."""
+
+
+def contrast_case(shallow: int, deep: int) -> str:
+    """``"L = 2 to 4"``."""
+    return f"L = {shallow} to {deep}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trainings of one horizon with the condition numbers along them, by problem; a depth without rates is missing."""
+
+    judged: Judged
+    conditions: dict[str, pd.DataFrame]
+    budget: TuningBudget
+    curvature: CurvatureBudget
+
+    @property
+    def histories(self) -> Mapping[str, History]:
+        """At each optimizer's best rate."""
+        return self.judged.tuned
+
+
+@dataclass(frozen=True)
+class Depths:
+    """All that is trained: the shallow depths to the long horizon, all depths to the short one."""
+
+    long: Trained
+    short: Trained
+
+    def shared(self, *layers: int) -> Trained:
+        """The trainings at the longest horizon that all these depths have."""
+        both = all(NAMES[each] in self.long.budget.settings for each in layers)
+        return self.long if both else self.short
+
+
+def changed_budget(budget: DepthBudget, seeds: int = 0, steps: int = 0) -> DepthBudget:
+    """A budget with other seeds, of trainings and of initializations, or another horizon; 0 keeps the scale's own."""
+    long, short = (with_seeds_and_steps(each, seeds, steps) for each in (budget.long, budget.short))
+    curvatures = (budget.long_curvature, budget.short_curvature)
+    long_curvature, short_curvature = (replace(each, seeds=seeds or each.seeds) for each in curvatures)
+    shallow, deep = (changed(each, seeds) for each in (budget.shallow_noise, budget.deep_noise))
+    return replace(
+        budget, long=long, short=short, long_curvature=long_curvature, short_curvature=short_curvature,
+        shallow_noise=shallow, deep_noise=deep,
+    )  # fmt: skip
+
+
+def measure(budget: DepthBudget, device: str = "auto") -> Depths:
+    """Tune and train all depths at both horizons and measure R_med along the trainings."""
+
+    def trained(training: TuningBudget, curvature: CurvatureBudget) -> Trained:
+        judged = judge_all(training, device)
+        return Trained(judged, condition_numbers(judged.tuned, curvature, "best"), training, curvature)
+
+    return Depths(trained(budget.long, budget.long_curvature), trained(budget.short, budget.short_curvature))
+
+
+def training_deviations(budget: DepthBudget) -> tuple[str, ...]:
+    """Where the trainings fall short of what the rules ask for, in words."""
+    texts = []
+    for have, asked in ((budget.long, DEPTH_PROTOCOL.long), (budget.short, DEPTH_PROTOCOL.short)):
+        words = (*deviations(have, asked), *tuning_deviations(have, asked))
+        texts += [f"{_trainings(asked)}: {text}" for text in words]
+    return tuple(texts)
+
+
+def tuning_deviations(have: TuningBudget, asked: TuningBudget) -> tuple[str, ...]:
+    """Where the search for the best rates is shorter than the rules ask, beside rates, clips and seeds; in words."""
+    texts = []
+    if min(have.screening, have.steps) < min(asked.screening, asked.steps):
+        texts.append(f"grid of rates run for {have.screening:,} steps instead of {asked.screening:,}")
+    if have.steps > have.screening and have.finalists < asked.finalists:
+        texts.append(f"{have.finalists} pairs of rate and clip taken to the horizon instead of {asked.finalists}")
+    if have.tuning_blocks < asked.tuning_blocks:
+        texts.append(f"rates compared on {have.tuning_blocks} blocks instead of {asked.tuning_blocks}")
+    return tuple(texts)
+
+
+def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
+    """Where the condition numbers fall short of what the rules ask for, in words."""
+    texts = []
+    pairs = [
+        [(each.long, each.long_curvature), (each.short, each.short_curvature)] for each in (budget, DEPTH_PROTOCOL)
+    ]
+    for (training, have), (training_asked, asked) in zip(*pairs, strict=True):
+        where = _trainings(training_asked)
+        probes, wanted = (
+            [step for step in each.probes if each.settled <= step <= steps]
+            for each, steps in ((have, training.steps), (asked, training_asked.steps))
+        )
+        if probes != wanted:
+            steps_have, steps_asked = (", ".join(f"{step:,}" for step in each) for each in (probes, wanted))
+            texts.append(f"{where}: condition numbers averaged over steps {steps_have} instead of {steps_asked}")
+        if have.seeds < asked.seeds:
+            texts.append(f"{where}: condition numbers of {have.seeds} seeds instead of {asked.seeds}")
+    return tuple(texts)
+
+
+def init_deviations(budget: DepthBudget) -> tuple[str, ...]:
+    """Where the noise at initialization falls short of what the rules ask for, in words."""
+    texts = []
+    pairs = [(each.shallow_noise, each.deep_noise) for each in (budget, DEPTH_PROTOCOL)]
+    for have, asked in zip(*pairs, strict=True):
+        titles = ", ".join(PROBLEMS[name].title for name in asked.settings)
+        texts += [f"{titles}: {text}" for text in noise_deviations(have, asked)]
+    return tuple(texts)
+
+
+def _trainings(asked: TuningBudget) -> str:
+    layers = [str(depth) for depth, name in NAMES.items() if name in asked.settings]
+    return f"L = {', '.join(layers)} with T = {asked.steps:,}"
+
+
+def losses_of(table: pd.DataFrame, optimizer: str) -> pd.Series:
+    """Log of one optimizer's end losses by seed, from :func:`lintrans.paper.claims.common.judged_losses`."""
+    own = table[table["optimizer"] == optimizer].set_index("seed")["loss"].sort_index()
+    return pd.Series(np.log(own.to_numpy(np.float64)), index=own.index)

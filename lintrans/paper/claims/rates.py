@@ -1,0 +1,180 @@
+"""How much hangs on the learning rate: basins of good rates, published against best rates, steps to targets.
+
+Everything is read off trainings that the judged claims need as well (:mod:`lintrans.paper.protocol`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ...statistics import Interval, geometric_ratio, sign_flip
+from ..budgets import TuningBudget
+from ..problems import PROBLEMS, SETTINGS
+from ..protocol import Judged, Tuning, judge_all, tune_all
+from .common import judged_losses, steps_to
+
+FACTOR = 2.0
+"""A rate is in the basin where its loss is at most this many times the best."""
+SHARES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""Targets as shares of the zero predictor's loss, so that settings can be compared."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """All searches and judged trainings of the paper's settings.
+
+    Attributes:
+        short: the whole grid, judged where it ends.
+        judged: the best of the grid at the horizon, and the judged trainings.
+    """
+
+    short: dict[str, Tuning]
+    judged: Judged
+
+
+def searches(budget: TuningBudget, device: str = "auto") -> Searches:
+    """Search and train every setting of the paper; what other chapters have is found in the store."""
+    every = tuple(SETTINGS)
+    rest = tuple(name for name in every if name not in budget.settings)
+    parts = [judge_all(budget, device), judge_all(replace(budget, settings=rest), device)]
+    histories = {
+        reading: parts[0].histories[reading] | parts[1].histories[reading] for reading in ("published", "tuned")
+    }
+    judged = Judged(histories, parts[0].tunings | parts[1].tunings)
+    return Searches(tune_all(replace(budget, settings=every, steps=budget.screening), device), judged)
+
+
+@dataclass(frozen=True)
+class Basin:
+    """The rates around the best whose loss is at most FACTOR times the best, log-linearly interpolated.
+
+    Attributes:
+        best, loss: the best rate tried and its loss.
+        low, high: edges of the basin.
+        open_low, open_high: the basin reaches the lowest or highest rate tried, so that it may be wider.
+    """
+
+    best: float
+    loss: float
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+
+    @property
+    def decades(self) -> float:
+        """Its width; a lower bound where it is open."""
+        return math.log10(self.high / self.low)
+
+
+def basin(rates: Array, losses: Array) -> Basin:
+    """The basin of a curve of positive finite losses over increasing rates, connected around its lowest point."""
+    x, y = np.log(rates), np.log(losses)
+    place = int(np.argmin(y))
+    level = y[place] + math.log(FACTOR)
+
+    def edge(step: int) -> tuple[float, bool]:
+        at = place
+        while 0 <= at + step < len(y):
+            if y[at + step] > level:
+                share = (level - y[at]) / (y[at + step] - y[at])
+                return float(np.exp(x[at] + share * (x[at + step] - x[at]))), False
+            at += step
+        return float(rates[at]), True
+
+    (low, open_low), (high, open_high) = edge(-1), edge(1)
+    return Basin(float(rates[place]), float(losses[place]), low, high, open_low, open_high)
+
+
+def basins(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
+    """The basin of every setting, optimizer and clip, of the median over tuning seeds and of each seed alone.
+
+    A run that diverged or ends no better than the zero predictor counts as the zero predictor.
+
+    Returns:
+        Columns setting, optimizer, clip, seed (missing: of the median), best, loss, low, high, open_low, open_high,
+        decades.
+    """
+    rows = []
+    for name, tuning in tunings.items():
+        losses = tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()]
+        zero = PROBLEMS[name].task.zero_loss
+        for (optimizer, clip), own in losses.groupby(["optimizer", "clip"], sort=False):
+            table = own.assign(loss=own["loss"].where(own["loss"] < zero, zero)).pivot(
+                index="lr", columns="seed", values="loss"
+            )
+            table = table.dropna().sort_index()
+            curves = {None: table.median(axis=1)} | {seed: table[seed] for seed in table.columns}
+            for seed, curve in curves.items():
+                found = basin(curve.index.to_numpy(np.float64), curve.to_numpy(np.float64))
+                numbers = {field: getattr(found, field) for field in Basin.__dataclass_fields__}
+                where = {"setting": name, "optimizer": optimizer, "clip": clip, "seed": seed}
+                rows.append({**where, **numbers, "decades": found.decades})
+    frame = pd.DataFrame(rows)
+    return frame.assign(seed=frame["seed"].astype("Int64"))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One optimizer's published rate against its best one, in one setting, on judging seeds.
+
+    Attributes:
+        published, best: (rate, clip).
+        ratio: end loss at the published over that at the best rate, geometric mean with t interval.
+        p: of the exact test over all flips of sign of the log ratios, which assumes no normality.
+        worse: seeds on which the published rate ends higher.
+    """
+
+    setting: str
+    optimizer: str
+    published: tuple[float, float]
+    best: tuple[float, float]
+    ratio: Interval
+    p: float
+    worse: int
+
+    @property
+    def same(self) -> bool:
+        """The best rate and clip are the published ones."""
+        return self.published == self.best
+
+
+def choices(judged: Judged) -> list[Choice]:
+    """Published against best, for every setting that has both and each optimizer."""
+    found = []
+    for name, published in judged.published.items():
+        if name not in judged.tuned:
+            continue
+        zero = PROBLEMS[name].task.zero_loss
+        tables = [judged_losses(history, zero) for history in (published, judged.tuned[name])]
+        for optimizer in PROBLEMS[name].lr:
+            arms = [table[table["optimizer"] == optimizer].sort_values("seed") for table in tables]
+            above, below = (arm["loss"].to_numpy(np.float64) for arm in arms)
+            rates = [(float(arm["lr"].iloc[0]), float(arm["clip"].iloc[0])) for arm in arms]
+            flips = sign_flip(np.log(above) - np.log(below))
+            ratio = geometric_ratio(above, below)
+            found.append(Choice(name, optimizer, rates[0], rates[1], ratio, flips, int((above > below).sum())))
+    return found
+
+
+def speeds(judged: Judged) -> pd.DataFrame:
+    """Steps to each target at the best rates, a row a setting, optimizer, seed and target.
+
+    Returns:
+        Columns setting, optimizer, seed, share (of the zero predictor's loss), steps, censored.
+    """
+    parts = []
+    for name, history in judged.tuned.items():
+        for share in SHARES:
+            taken = steps_to(history, share * PROBLEMS[name].task.zero_loss)
+            parts.append(taken[["optimizer", "seed", "steps", "censored"]].assign(setting=name, share=share))
+    columns = ["setting", "optimizer", "seed", "share", "steps", "censored"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -1,0 +1,196 @@
+"""Verdicts on disk: one file per scale, claim and reading, beside the experiments they come from.
+
+A verdict of one scale never overwrites that of another. When a claim's rule changes, the last verdict under the old
+rule stays beside the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...files import write
+from ...statistics import Interval
+from ...store.store import Store
+from .rules import Keys, Ruling, Unit
+
+DERIVED = ("C17",)
+"""Claims judged from the kept verdicts of others."""
+COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged claim.
+
+    Attributes:
+        claim, reading, scale, chapter: what was judged, how, at which scale, and the page that shows it.
+        units: the cases, those that decide and those beside.
+        ruling: the verdict.
+        deviations: where the scale falls short of the rules' own numbers, in words.
+        rules: digest of the code that judged.
+    """
+
+    claim: str
+    reading: str
+    scale: str
+    chapter: str
+    units: tuple[Unit, ...]
+    ruling: Ruling
+    deviations: tuple[str, ...] = ()
+    rules: str = ""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per case, then case "all", which carries the verdict; numbers finite or None."""
+        common = {"claim": self.claim, "reading": self.reading, "scale": self.scale}
+        rows = []
+        for unit in self.units:
+            interval = unit.interval or Interval(math.nan, math.nan, math.nan, math.nan, 0)
+            rows.append(
+                {
+                    **common,
+                    "case": unit.case,
+                    "statistic": unit.statistic,
+                    **{name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")},
+                    "state": str(unit.state),
+                    "verdict": None,
+                    "chapter": self.chapter,
+                }
+            )
+        nothing = dict.fromkeys(("estimate", "low", "high", "state"))
+        statistic = next((unit.statistic for unit in self.units if unit.decides), None)
+        rows.append(
+            {
+                **common,
+                "case": "all",
+                "statistic": statistic,
+                **nothing,
+                "verdict": str(self.ruling),
+                "chapter": self.chapter,
+            }
+        )
+        return rows
+
+    def table(self, decides: bool = False) -> pd.DataFrame:
+        """The cases for a page; with `decides`, only those that decide."""
+        return pd.DataFrame(
+            [
+                {
+                    "case": unit.case,
+                    "statistic": unit.statistic,
+                    "estimate [95% interval]": interval_text(unit.interval),
+                    "seeds": unit.interval.n if unit.interval else 0,
+                    "state": str(unit.state) if unit.decides else f"({unit.state})",
+                }
+                for unit in self.units
+                if unit.decides or not decides
+            ]
+        )
+
+    def markdown(self) -> str:
+        """The verdict and what qualifies it, as a quotation in Markdown."""
+        lines = [f"**{self.claim}, {self.reading} reading, scale *{self.scale}*: {self.ruling}.**"]
+        if self.deviations:
+            lines += ["", "This scale falls short of the rules of judgement:", ""]
+            lines += [f"- {text}" for text in self.deviations]
+        return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def finite(value: float) -> float | None:
+    """A finite number, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def interval_text(interval: Interval | None) -> str:
+    """``"3.21 [2.80, 3.67]"``."""
+    if interval is None:
+        return "not measured"
+    if math.isnan(interval.low):
+        return f"{interval.estimate:.3g} [no interval from one seed]"
+    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def _folder(store: Store | None) -> Path:
+    return (store or Store()).path / "verdicts"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content["now"]["rows"], list) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record(verdict: Verdict, store: Store | None = None) -> None:
+    """Keep a verdict; the last one under other rules stays beside it. A line says so where it cannot be kept."""
+    path = _folder(store) / verdict.scale / f"{verdict.claim}-{verdict.reading}.json"
+    now = {
+        "rules": verdict.rules,
+        "created": verdict.created,
+        "deviations": list(verdict.deviations),
+        "decides": [unit.decides for unit in verdict.units],
+        "keys": [unit.keys._asdict() for unit in verdict.units],
+        "rows": verdict.rows(),
+    }
+    old = _read(path)
+    before = None
+    if old is not None:
+        before = old["now"] if old["now"]["rules"] != verdict.rules else old.get("before")
+    try:
+        write(path, json.dumps({"now": now, "before": before}, indent=1, allow_nan=False))
+    except OSError as error:
+        print(f"verdict on {verdict.claim}: not kept ({error.strerror or error}: {path})", flush=True)
+
+
+def _records(scale: str | None, store: Store | None) -> list[dict[str, Any]]:
+    paths: Iterable[Path] = sorted(_folder(store).glob(f"{scale or '*'}/*.json"))
+    return [content for path in paths if (content := _read(path)) is not None]
+
+
+def verdict_frame(scale: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """All kept verdicts: a row per claim, reading, scale and case; None where there is no number."""
+    rows = [row for content in _records(scale, store) for row in content["now"]["rows"]]
+    return _frame(rows)
+
+
+def earlier_verdicts(scale: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """Verdicts under earlier rules, in the same form."""
+    rows = [row for content in _records(scale, store) if content["before"] for row in content["before"]["rows"]]
+    return _frame(rows)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(object)
+    return frame.where(frame.notna(), None)
+
+
+def verdict_records(scale: str, store: Store | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is kept of a scale's verdicts by claim and reading: rules (digest), created, deviations, rows."""
+    kept = [content["now"] for content in _records(scale, store)]
+    return {(now["rows"][0]["claim"], now["rows"][0]["reading"]): now for now in kept if now["rows"]}
+
+
+def keys_of(record: Mapping[str, Any]) -> list[Keys]:
+    """What each case of a kept verdict is about; nothing where an older record does not say."""
+    kept = record.get("keys") or [{}] * (len(record["rows"]) - 1)
+    return [Keys(**{**keys, "problems": tuple(keys.get("problems", ()))}) for keys in kept]
+
+
+def verdicts_digest(store: Store | None = None) -> str:
+    """A text that changes with any kept verdict, but not with the time it was computed, nor with what follows of it."""
+    kept = [
+        (content["now"]["rules"], content["now"]["rows"], content["before"])
+        for content in _records(None, store)
+        if not {row["claim"] for row in content["now"]["rows"]} & set(DERIVED)
+    ]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,207 @@
+"""From an interval to a state, from states to a verdict. Fixed in code before looking at any result.
+
+Ratios r are turned so that r > 1 agrees with the paper. ``RULES`` says the same in words, for the book.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import pandas as pd
+
+from ...statistics import Interval, equivalent, holm
+
+MARGIN = 1.25
+"""A ratio that matters; its inverse bounds the equivalence interval, 0.8 to 1.25."""
+LEVEL = 0.05
+
+
+class State(StrEnum):
+    """What one unit (a setting, a step, ...) says."""
+
+    YES = "YES"
+    WEAK = "WEAK"
+    NULL = "NULL"
+    REV = "REV"
+    UNDECIDED = "UNDECIDED"
+    MISSING = "MISSING"
+
+
+class Word(StrEnum):
+    """A claim's verdict."""
+
+    REPRODUCED = "reproduced"
+    PARTLY = "partly reproduced"
+    NOT = "not reproduced"
+    UNMEASURABLE = "not measurable here"
+
+
+RULES = {
+    State.YES: "the interval lies above 1 and the ratio is at least 1.25",
+    State.WEAK: "the interval lies above 1, the ratio is below 1.25",
+    State.NULL: "the interval lies inside 0.8 to 1.25",
+    State.REV: "the interval lies below 1: the opposite of the claim",
+    State.UNDECIDED: "none of these: the seeds do not decide",
+    State.MISSING: "not measured at this scale",
+}
+
+
+def rules_in_words() -> str:
+    """The states of a ratio as a list in Markdown."""
+    return "\n".join(f"- {state}: {words};" for state, words in RULES.items()).removesuffix(";") + "."
+
+
+def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
+    """State of a unit whose statistic is a ratio.
+
+    Args:
+        ratio: None where it was not measured.
+        censored: more than half of both arms never reached the target, which leaves the unit undecided.
+    """
+    if ratio is None or math.isnan(ratio.estimate):
+        return State.MISSING
+    if censored or math.isnan(ratio.low):
+        return State.UNDECIDED
+    if ratio.high < 1:
+        return State.REV
+    if ratio.low > 1:
+        return State.YES if ratio.estimate >= MARGIN else State.WEAK
+    if equivalent(ratio, 1 / MARGIN, MARGIN):
+        return State.NULL
+    return State.UNDECIDED
+
+
+def share_state(share: Interval | None) -> State:
+    """State of a unit whose statistic is the share of points at which the claim holds; 0.5 means no difference."""
+    if share is None or math.isnan(share.estimate):
+        return State.MISSING
+    if math.isnan(share.low):
+        return State.UNDECIDED
+    if share.high < 0.5:
+        return State.REV
+    if share.low > 0.5:
+        return State.YES if share.estimate >= 0.75 else State.WEAK
+    return State.NULL if equivalent(share, 0.4, 0.6) else State.UNDECIDED
+
+
+def correlation_state(correlation: Interval | None, margin: float = 0.0) -> State:
+    """State of a unit whose statistic is a rank correlation that the claim says is positive.
+
+    Args:
+        correlation: None where it was not measured.
+        margin: what the mean must reach for YES; WEAK below.
+    """
+    if correlation is None or math.isnan(correlation.estimate):
+        return State.MISSING
+    if math.isnan(correlation.low):
+        return State.UNDECIDED
+    if correlation.high < 0:
+        return State.REV
+    if correlation.low > 0:
+        return State.YES if correlation.estimate >= margin else State.WEAK
+    return State.NULL if equivalent(correlation, -0.2, 0.2) else State.UNDECIDED
+
+
+class Keys(NamedTuple):
+    """What a case is about, for code to read; its text is for people.
+
+    Attributes:
+        problems: names of the problems that it speaks of.
+        step: of the training.
+        optimizer: "sgd" or "adam".
+        convention: which of several ways to measure, such as the metrics of R_med.
+        part: which of several statistics of one case, such as "steps" beside the end loss.
+        claim: whose statistic it is, where a claim judges several behaviours.
+    """
+
+    problems: tuple[str, ...] = ()
+    step: int | None = None
+    optimizer: str | None = None
+    convention: str | None = None
+    part: str | None = None
+    claim: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The only problem; None where there are none or several."""
+        return self.problems[0] if len(self.problems) == 1 else None
+
+
+NO_KEYS = Keys()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One case of a claim with its statistic.
+
+    Attributes:
+        case: "setting 2", "setting 2, step 750", ...
+        statistic: what was measured, in words.
+        interval: None where it was not measured.
+        decides: False for a statistic that is shown beside the one the rule reads.
+        keys: what the case is about.
+    """
+
+    case: str
+    statistic: str
+    interval: Interval | None
+    state: State
+    decides: bool = True
+    keys: Keys = NO_KEYS
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A verdict and, for *partly*, the cases it holds in."""
+
+    word: Word
+    where: tuple[str, ...] = ()
+    undecided: bool = False
+
+    def __str__(self) -> str:
+        if self.word is Word.PARTLY:
+            return f"{self.word} ({', '.join(self.where)})"
+        return f"{self.word} (undecided)" if self.undecided else str(self.word)
+
+
+def word_of(text: str) -> Word:
+    """The verdict of a ruling's text, as records keep it."""
+    return next(word for word in Word if text.startswith(word))
+
+
+def rule(units: Sequence[Unit]) -> Ruling:
+    """The verdict over the units that decide, in the order of the rules.
+
+    An input missing for any unit: not measurable here. All YES: reproduced. No YES, WEAK or UNDECIDED: not
+    reproduced. Any YES or WEAK that survives Holm over the units: partly, naming where. Else not measurable here.
+    """
+    judged = [unit for unit in units if unit.decides]
+    states = [unit.state for unit in judged]
+    if not judged or State.MISSING in states:
+        return Ruling(Word.UNMEASURABLE)
+    if all(state is State.YES for state in states):
+        return Ruling(Word.REPRODUCED)
+    if not {State.YES, State.WEAK, State.UNDECIDED} & set(states):
+        return Ruling(Word.NOT)
+    adjusted = holm([math.nan if unit.interval is None else unit.interval.p for unit in judged])
+    where = tuple(
+        unit.case
+        for unit, p in zip(judged, adjusted, strict=True)
+        if unit.state in (State.YES, State.WEAK) and p < LEVEL
+    )
+    return Ruling(Word.PARTLY, where) if where else Ruling(Word.UNMEASURABLE, undecided=True)
+
+
+def table_of(units: Iterable[Unit]) -> pd.DataFrame:
+    """Units as rows: case, statistic, estimate, low, high, state; NaN where there is no number."""
+    nothing = Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    rows = []
+    for unit in units:
+        interval = unit.interval or nothing
+        numbers = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+        rows.append({"case": unit.case, "statistic": unit.statistic, **numbers, "state": str(unit.state)})
+    return pd.DataFrame(rows, columns=["case", "statistic", "estimate", "low", "high", "state"])

@@ -1,0 +1,101 @@
+"""Figures of covariates with heavy tails: their laws, and what changes with the level of tail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ...tasks.regression import LinearRegression
+from ..problems import PROBLEMS
+from .noise import LINES
+from .style import GREY, OTHERS, legend_below, log_axis, nothing, panels
+
+Array = npt.NDArray[np.float64]
+
+FAMILY_STYLES = dict(zip(("moment", "variance"), zip(OTHERS, "oD", LINES, strict=False), strict=False))
+"""Colour, marker and dashes of each family of levels."""
+SAMPLE = 100_000
+"""Covariates that stand for a law whose survival function is not known."""
+
+
+def _survival(task: LinearRegression, t: Array) -> Array:
+    """P(||x||^2 > t), exact where the law knows it, else the share in a sample."""
+    exact = getattr(task.covariates, "survival", None)
+    if exact is not None:
+        return np.asarray(exact(t, task.d), dtype=np.float64)
+    drawn = (task.sample(SAMPLE, dtype=torch.float64).covariates[:, -1] ** 2).sum(-1).sort().values.numpy()
+    return 1.0 - np.searchsorted(drawn, t, side="right") / SAMPLE
+
+
+def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping[str, str]) -> Figure:
+    """P(||x||^2 > t) of every level, exact, a panel a family; the sphere's is a step.
+
+    Args:
+        families: problems by level of tail, by family.
+        titles: of the panels.
+    """
+    figure, shown = panels(len(families), 3.4)
+    handles = []
+    for axes, (family, problems) in zip(shown, families.items(), strict=True):
+        for index, (shape, name) in enumerate(problems.items()):
+            t, task = np.geomspace(1e-2, 1e3, 400), PROBLEMS[name].task
+            assert isinstance(task, LinearRegression)
+            share = _survival(task, t)
+            colour, dashes = OTHERS[index % len(OTHERS)], LINES[index % len(LINES)]
+            axes.plot(t, np.where(share > 0, share, np.nan), color=colour, linewidth=1.5, dashes=dashes)
+            if math.isinf(shape):
+                axes.vlines(task.zero_loss, 1e-9, 1.0, color=colour, linewidth=1.5)
+            if axes is shown[0]:
+                label = "sphere" if math.isinf(shape) else f"k = {shape:g}"
+                handles.append(Line2D([], [], color=colour, linewidth=1.5, dashes=dashes, label=label))
+        log_axis(axes, "x")
+        log_axis(axes, "y")
+        axes.set(title=titles[family], xlabel="t", ylim=(1e-6, 2.0))
+    shown[0].set_ylabel("P(||x||² > t)")
+    legend_below(figure, handles)
+    return figure
+
+
+def level_panels(
+    summary: pd.DataFrame, statistics: Mapping[str, str], shapes: Sequence[float], titles: Mapping[str, str]
+) -> Figure:
+    """Ratios against the level of tail, a panel a statistic, a line a family, with 95% intervals over seeds.
+
+    Args:
+        summary: columns family, shape, statistic, estimate, low, high.
+        statistics: those to show, with the label of their axis.
+        shapes: the levels from light tails to heavy ones; infinite for the sphere.
+        titles: names of the families.
+    """
+    if summary.empty:
+        return nothing("no level of tail was measured")
+    figure, shown = panels(len(statistics), 3.6, sharey=False)
+    place = {shape: index for index, shape in enumerate(shapes)}
+    for axes, (statistic, label) in zip(shown, statistics.items(), strict=True):
+        axes.axhline(1.0, color=GREY, linewidth=1.0)
+        for shift, (family, (colour, marker, dashes)) in zip((-0.1, 0.1), FAMILY_STYLES.items(), strict=True):
+            own = summary[(summary["family"] == family) & (summary["statistic"] == statistic)]
+            own = own.assign(x=own["shape"].map(place) + shift).sort_values("x")
+            x = own["x"].to_numpy(np.float64)
+            axes.vlines(x, own["low"], own["high"], color=colour, linewidth=1.3)
+            axes.plot(x, own["estimate"], marker=marker, color=colour, markersize=5, linewidth=1.0, dashes=dashes)
+        log_axis(axes, "y")
+        axes.set_xticks(range(len(shapes)), ["sphere" if math.isinf(shape) else f"{shape:g}" for shape in shapes])
+        axes.tick_params(axis="x", labelrotation=60, labelsize="small")
+        axes.set_xlim(-0.5, len(shapes) - 0.5)
+        axes.grid(axis="x", visible=False)
+        axes.set(title=label, xlabel="shape k")
+    shown[0].set_ylabel("ratio")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=1.0, dashes=dashes, label=titles[family])
+        for family, (colour, marker, dashes) in FAMILY_STYLES.items()
+    ]
+    legend_below(figure, handles)
+    return figure

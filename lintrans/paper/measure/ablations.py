@@ -1,0 +1,141 @@
+"""Arms beside the published ones: what the clip, beta2, dampening and the precision have to do with the gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ...statistics import Interval, geometric_ratio
+from ...store.results import experiment
+from ...training.history import History
+from ...training.optimizers import SGD, Adam
+from ...training.probes import TypicalLoss
+from ...training.runs import Runs, grid
+from ..budgets import ControlBudget
+from ..problems import PROBLEMS, Setting
+from ..protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
+from ..scales import LABELS
+
+DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")
+SLOWER = tuple(Adam(betas=(0.9, beta2), name=f"adam, beta2 = {beta2:g}") for beta2 in (0.99, 0.999))
+BASES = {DAMPED.name: "sgd", **{adam.name: "adam" for adam in SLOWER}}
+"""Of optimizers that are not the published ones, whose variation they are."""
+TRIFLE = 0.01
+"""A difference that is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The arms of one setting, in the model's default precision, and the published ones again in float64."""
+
+    history: History
+    double: History
+
+
+def _runs(setting: Setting, budget: ControlBudget) -> Runs:
+    seeds = range(budget.seeds)
+    arms = published_runs(setting, seeds)
+    for optimizer in OPTIMIZERS:
+        arms += grid(optimizer=optimizer, lr=setting.lr[optimizer.name], clip=None, seed=seeds)
+    arms += grid(optimizer=DAMPED, lr=setting.lr["sgd"], clip=setting.clip, seed=seeds)
+    return arms + grid(optimizer=SLOWER, lr=setting.lr["adam"], clip=setting.clip, seed=seeds)
+
+
+def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto") -> dict[str, Controls]:
+    """Train the arms of every setting at its published rates."""
+    found = {}
+    for name in names:
+        setting = PROBLEMS[name]
+
+        def run(runs: Runs, dtype: str | None, what: str, setting: Setting = setting) -> History:
+            probe = TypicalLoss(blocks=budget.blocks, at=end_steps(budget.steps), metric=LOSS)
+            return experiment(
+                setting.model, setting.task, runs, steps=budget.steps, batch=budget.batch, probes=[probe], dtype=dtype,
+                device=device, title=f"{setting.title}, {what}",
+            )  # fmt: skip
+
+        double = run(published_runs(setting, range(budget.seeds)), "float64", "published rates in float64")
+        found[name] = Controls(run(_runs(setting, budget), None, "arms beside the published ones"), double)
+    return found
+
+
+def _losses(history: History) -> dict[str, tuple[str, pd.Series]]:
+    """Of every arm, by its name, the published optimizer it varies and its end values by seed; infinite if diverged."""
+    found = {}
+    table = end_values(history)
+    for optimizer, clip in dict.fromkeys(zip(table["optimizer"], table["clip"], strict=True)):
+        own = table[(table["optimizer"] == optimizer) & (table["clip"] == clip)]
+        arm = optimizer if math.isfinite(clip) else f"{optimizer}, no clip"
+        found[arm] = BASES.get(optimizer, optimizer), own.set_index("seed")["loss"].sort_index()
+    return found
+
+
+def _ratio(above: pd.Series, below: pd.Series) -> Interval | None:
+    """Geometric mean ratio over the seeds at which both are finite."""
+    good = np.isfinite(above) & np.isfinite(below)
+    return geometric_ratio(above[good].to_numpy(), below[good].to_numpy()) if good.any() else None
+
+
+def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
+    """End loss of each arm over that of the published arm of its optimizer.
+
+    Returns:
+        Columns setting, arm, label, estimate, low, high, lost (runs that diverged), lost_base (of the published
+        arm), seeds.
+    """
+    rows = []
+    for name, own in found.items():
+        losses = _losses(own.history)
+        double = _losses(own.double)
+        arms = {arm: losses[arm] for arm in sorted(losses) if arm not in LABELS}
+        arms |= {f"{arm}, float64": double[arm] for arm in sorted(double)}
+        for arm, (optimizer, values) in arms.items():
+            base = losses[optimizer][1]
+            ratio = _ratio(values, base) or Interval(math.nan, math.nan, math.nan, math.nan, 0)
+            rows.append(
+                {
+                    "setting": name,
+                    "arm": arm,
+                    "label": LABELS[optimizer] + arm[len(optimizer) :],
+                    "estimate": ratio.estimate,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "lost": int((~np.isfinite(values)).sum()),
+                    "lost_base": int((~np.isfinite(base)).sum()),
+                    "seeds": len(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def table(found: Mapping[str, Controls]) -> pd.DataFrame:
+    """:func:`ratios` for a page, a row an arm and a column a setting."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in ratios(found).to_dict("records"):
+        arm = str(row["arm"])
+        some = math.isfinite(row["estimate"])
+        text = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]" if some else "no number"
+        if row["lost"]:
+            text += f", {row['lost']} of {row['seeds']} diverged"
+        if row["lost_base"]:
+            text += f", {row['lost_base']} of {row['seeds']} published runs diverged"
+        rows.setdefault(arm, {"arm": row["label"]})[PROBLEMS[row["setting"]].title] = text
+    return pd.DataFrame(rows.values()).sort_values("arm", ignore_index=True)
+
+
+def describe(found: Mapping[str, Controls]) -> str:
+    """Which arms end better or worse than the published arm of the same optimizer, beyond doubt, in Markdown."""
+    frame = ratios(found)
+    lines = []
+    for name, own in frame.groupby("setting", sort=False):
+        better, worse = (own[beyond]["label"] for beyond in (own["high"] < 1 - TRIFLE, own["low"] > 1 + TRIFLE))
+        parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if len(arms)]
+        lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
+    return (
+        f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
+        "optimizer:\n\n" + "\n".join(lines)
+    )

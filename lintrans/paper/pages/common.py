@@ -1,0 +1,109 @@
+"""What several chapters show: best rates, clipped steps, losses, noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ...diagnostics.noise import gaussian_norms
+from ...diagnostics.tails import Array
+from ...training.history import History
+from ..claims.common import judged_losses, steps_to
+from ..problems import PROBLEMS
+from ..protocol import LOSS, MARKED_STEP, Tuning
+from ..scales import LABELS, TARGETS
+
+KEPT_SEED = 0
+NOISE = {
+    "median norm of the noise": "median .3g",
+    "the same over the norm of the gradient": "relative .2f",
+    "directions, (tr C)² / tr C²": "directions .0f",
+    "q99 / median": "q99 .2f",
+    "the same of N(0, C)": "null_q99 .2f",
+    "q99.9 / median": "q999 .2f",
+    "of N(0, C)": "null_q999 .2f",
+    "excess kurtosis of the norm": "kurtosis .2g",
+    "that of N(0, C)": "null_kurtosis .2g",
+}
+"""Rows of :func:`noise`: a statistic of the noise and its format."""
+
+
+def clip_words(clip: float) -> str:
+    """A clip in words: "clip 1", or "no clip"."""
+    return "no clip" if math.isinf(clip) else f"clip {clip:g}"
+
+
+def best_rates(tunings: Mapping[str, Tuning]) -> str:
+    """The best rate of each setting and optimizer, and whether the grid encloses it, in Markdown."""
+    lines = []
+    for name, tuning in tunings.items():
+        for optimizer, best in tuning.best.items():
+            published = PROBLEMS[name].lr.get(optimizer)
+            beside = "none is published" if published is None else f"published: {published:g}"
+            lines.append(
+                f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: best rate {best.lr:g} "
+                f"({'the published one' if best.lr == published else beside}), {clip_words(best.clip)}, "
+                f"{'inside' if best.interior else 'at the edge of'} the rates tried; "
+                f"median loss {best.loss:.2e} after {best.steps:,} steps."
+            )
+    return "\n".join(lines)
+
+
+def lost_steps(histories: Mapping[str, History]) -> str:
+    """Clipped, skipped and diverged steps and runs, a line a setting, in Markdown."""
+    lines = []
+    for name, history in histories.items():
+        total = history.metric(LOSS)["step"].max()
+        parts = [
+            f"{LABELS[str(optimizer)]} {runs['clipped'].mean() / total:.1%} of its steps clipped, "
+            f"{runs['skipped'].sum()} skipped, {(runs['diverged'] >= 0).sum()} of {len(runs)} runs diverged"
+            for optimizer, runs in history.runs.groupby("optimizer", sort=False)
+        ]
+        lines.append(f"- {PROBLEMS[name].title}: {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def losses(histories: Mapping[str, History]) -> pd.DataFrame:
+    """Medians over seeds of losses and of steps to targets, a column a setting and optimizer.
+
+    A median of steps is "not reached" where at least half of the seeds do not reach the target.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for name, history in histories.items():
+        ends = judged_losses(history, PROBLEMS[name].task.zero_loss)
+        marked = history.metric(LOSS).query("step == @MARKED_STEP")
+        taken = {target: steps_to(history, target) for target in TARGETS}
+        for optimizer, own in ends.groupby("optimizer", sort=False):
+            at = marked[marked["optimizer"] == optimizer]["value"]
+            column = {
+                f"typical loss at step {MARKED_STEP:,}": "beyond T" if at.empty else f"{at.median():.2e}",
+                f"typical loss at T = {history.steps:,}": f"{own['loss'].median():.2e}",
+            }
+            for target, table in taken.items():
+                rows = table[table["optimizer"] == optimizer]
+                steps = rows["steps"].where(~rows["censored"], math.inf).median()
+                column[f"steps to {target:g}"] = f"{steps:,.0f}" if math.isfinite(steps) else "not reached"
+            column["runs diverged"] = f"{(own['diverged'] >= 0).sum()} of {len(own)}"
+            columns[f"{PROBLEMS[name].title}, {LABELS[str(optimizer)]}"] = column
+    return pd.DataFrame(columns).rename_axis("median over seeds").reset_index()
+
+
+def noise(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Width and tail of the noise, a column a setting: medians over the initializations."""
+    columns = {}
+    for name, table in tables.items():
+        middle = table.drop(columns=["norms", "spectrum"]).median()
+        parts = {row: what.split() for row, what in NOISE.items()}
+        columns[PROBLEMS[name].title] = {row: format(middle[column], form) for row, (column, form) in parts.items()}
+    return pd.DataFrame(columns).rename_axis("median over initializations").reset_index()
+
+
+def kept(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """By setting, norms of the first initialization's noise and of Gaussian noise with the same covariance."""
+    first = {name: table.set_index("seed").loc[KEPT_SEED] for name, table in tables.items()}
+    norms = {name: np.asarray(row["norms"], dtype=np.float64) for name, row in first.items()}
+    spectra = {name: np.asarray(row["spectrum"], dtype=np.float64) for name, row in first.items()}
+    return norms, {name: gaussian_norms(spectrum, seed=KEPT_SEED) for name, spectrum in spectra.items()}

@@ -1,0 +1,69 @@
+"""Tables and numbers of the page on the second implementation."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..problems import PROBLEMS
+from ..second.compare import STATISTICS
+
+TOLERANCE = 0.01
+"""Relative difference below which both sides are said to agree: a hundredth, where the rules ask for a quarter."""
+
+
+def agrees(found: pd.DataFrame) -> bool:
+    """Whether every difference is below TOLERANCE and nothing changes side; False where nothing was compared."""
+    return len(found) > 0 and bool(found["difference"].max() < TOLERANCE) and not bool(found["flips"].any())
+
+
+def sided(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of statistics whose side of 1 matters."""
+    return found[found["statistic"].map(lambda name: STATISTICS[name].sided)]
+
+
+def places(found: pd.DataFrame) -> list[str]:
+    """Problem and seed of every row."""
+    pairs = zip(found["problem"], found["seed"], strict=True)
+    return [f"{PROBLEMS[problem].title}, seed {int(seed)}" for problem, seed in pairs]
+
+
+def largest(found: pd.DataFrame) -> pd.DataFrame:
+    """The largest difference of each statistic, and where sides change, with the claims that read it."""
+    rows = []
+    for name, statistic in STATISTICS.items():
+        if (own := found[found["statistic"] == name]).empty:
+            continue
+        top = own.sort_values("difference", ascending=False, kind="stable").head(1)
+        changes = "; ".join(places(own[own["flips"]]))
+        unsided = f"finite in only one of the two: {changes}" if changes else "has no side"
+        rows.append(
+            {
+                "statistic": statistic.words,
+                "claims": ", ".join(statistic.claims),
+                "numbers": len(own),
+                "largest relative difference": f"{top['difference'].iloc[0]:.1e} ({places(top)[0]})",
+                "side of 1 changes in": (changes or "none") if statistic.sided else unsided,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def by_precision(found: pd.DataFrame) -> dict[str, float]:
+    """The largest difference by the precision in which the book trains."""
+    kinds = found["problem"].map(lambda name: str(PROBLEMS[name].model.default_dtype).removeprefix("torch."))
+    return {str(kind): own.max() for kind, own in found.groupby(kinds, sort=False)["difference"]}
+
+
+def details(found: pd.DataFrame) -> pd.DataFrame:
+    """Both numbers of every problem and statistic: medians over seeds, and the largest difference of a seed."""
+    columns = ["problem", "statistic", "fast", "independent", "relative difference"]
+    rows = [
+        (
+            PROBLEMS[str(problem)].title,
+            STATISTICS[str(statistic)].words,
+            *(f"{own[side].median():.6g}" for side in ("fast", "independent")),
+            f"{own['difference'].max():.0e}",
+        )
+        for (problem, statistic), own in found.groupby(["problem", "statistic"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,55 @@
+"""Sentences whose words stand in a chapter and whose numbers come from a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import State, Unit
+
+NOT_MEASURED = "not measured at this scale"
+UNDECIDED = "the seeds do not decide"
+
+
+def phrases(
+    *, yes: str, weak: str, null: str, rev: str, undecided: str = UNDECIDED, missing: str = NOT_MEASURED
+) -> Mapping[State, str]:
+    """Words for every state, written before any result is known; a state left out is a TypeError."""
+    return dict(zip(State, (yes, weak, null, rev, undecided, missing), strict=True))
+
+
+def said(
+    of: Verdict | Iterable[Unit],
+    *,
+    line: str = "- {Case}: {words}.",
+    unmeasured: str = "- {Case}: {words}.",
+    **words: str,
+) -> str:
+    """What units say, a line each, in Markdown.
+
+    Args:
+        of: a verdict, of which those units speak that decide; or units, which all do.
+        line: form of a line. ``{case}``, ``{Case}`` (its first letter large), ``{words}``, ``{interval}`` ("3.2 [2.8,
+            3.7]"), ``{statistic}`` and ``{state}`` are replaced.
+        unmeasured: form of the line of a unit without a number.
+        **words: those of :func:`phrases`: yes, weak, null, rev, and where they differ from the usual ones undecided
+            and missing. They may contain what `line` may.
+
+    Raises:
+        TypeError: words for a state are missing.
+    """
+    table = phrases(**words)
+    units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else of
+    return "\n".join(_line(unit, table, unmeasured if unit.state is State.MISSING else line) for unit in units)
+
+
+def _line(unit: Unit, table: Mapping[State, str], form: str) -> str:
+    fields: dict[str, Any] = {
+        "case": unit.case,
+        "Case": unit.case[:1].upper() + unit.case[1:],
+        "interval": interval_text(unit.interval),
+        "statistic": unit.statistic,
+        "state": str(unit.state),
+    }
+    return form.format(words=table[unit.state].format(**fields), **fields)

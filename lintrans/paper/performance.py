@@ -1,0 +1,274 @@
+"""Numbers and figures of the book's performance page: stored benchmarks, and a small timing on the reader's machine.
+
+Benchmarks are made by ``make bench`` (``benchmarks/bench.py``) and stored with the machine they ran on; nothing here
+knows a number that is not in that file or measured now.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from ..engines import choose
+from ..engines.cpu.algebra import data_size
+from ..models.transformer import LinearTransformer
+from ..tasks.regression import LinearRegression
+from ..training.optimizers import SGD, Adam
+from ..training.runs import grid
+from ..training.train import plan_training
+from .figures.style import WIDTH
+
+STORED = Path("benchmarks") / "results.json"
+STORED_GPU = STORED.with_name("gpu.json")
+NAMES = {
+    "plain": "tokens, autograd, one run at a time",
+    "vmap": "torch vmap, moment form",
+    "reference": "reference engine (torch)",
+    "cpu": "CPU engine (numba)",
+    "cuda": "CUDA engine (numba-cuda)",
+    "jax": "JAX jit(vmap), moment form",
+}
+AXES = {
+    "n": "context length n",
+    "layers": "layers L",
+    "d": "dimension d",
+    "batch": "prompts a batch",
+    "runs": "runs",
+    "threads": "threads",
+}
+SIZES = {"Setting 1": 5, "L = 8": 5, "C14": 20}  # d of the roofline's shapes, all in the sparse form
+MARKERS = {"plain": "o", "vmap": "s", "reference": "D", "cpu": "^", "jax": "v"}
+
+
+def stored(path: Path = STORED) -> Path | None:
+    """Where a checkout keeps its benchmarks: the nearest above this folder, else the one this package runs from."""
+    here = Path.cwd()
+    found = (folder / path for folder in (here, *here.parents, Path(__file__).resolve().parents[2]))
+    return next((each for each in found if each.is_file()), None)
+
+
+def load(path: Path = STORED) -> dict[str, Any]:
+    """The stored benchmarks, of a file or of the checkout.
+
+    Raises:
+        FileNotFoundError: there are none, in words.
+    """
+    file = stored(path)
+    if file is None:
+        raise FileNotFoundError(
+            f"no benchmarks are stored in {path}, here or in a folder above: change into a checkout of the project, "
+            f"which has them, and make some there with `make bench`"
+        )
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
+def compared(record: dict[str, Any], shape: str | None = None, runs: int | None = None) -> pd.DataFrame:
+    """Rows of the comparison: shape, runs, candidate, ms (per run and step), ratio (to plain, median over rounds)."""
+    frame = pd.DataFrame(record["compare"])
+    if shape is not None:
+        frame = frame[frame["shape"] == shape]
+    if runs is not None:
+        frame = frame[frame["runs"] == runs]
+    return frame.reset_index(drop=True)
+
+
+def ratio_table(record: dict[str, Any]) -> pd.DataFrame:
+    """Milliseconds per run and step in Setting 1, and the ratio to plain code in brackets."""
+    rows = []
+    frame = compared(record, "Setting 1")
+    for candidate in frame["candidate"].unique():
+        row = {"": NAMES[candidate]}
+        for runs, part in frame[frame["candidate"] == candidate].groupby("runs"):
+            number = part.iloc[0]
+            row[f"{runs} run{'s' if runs > 1 else ''}"] = f"{number['ms']:.3g} ({number['ratio']:.3g}x)"
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
+    """The gradient alone on one core: multiplications a prompt, rate, and share of the measured peak."""
+    rows = [
+        {
+            "shape": row["shape"],
+            "dtype": row["dtype"],
+            "multiplications a prompt": f"{row['multiplications']:,}",
+            "10^9 a second": f"{row['rate'] / 1e9:.1f}",
+            "peak": f"{row['peak'] / 1e9:.1f}",
+            "share": f"{row['share']:.0%}",
+        }
+        for row in record["roofline"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def gpu_table(record: dict[str, Any]) -> pd.DataFrame:
+    """Milliseconds of a step of all runs on a GPU and on its host; a dash where it was not timed."""
+    frame = pd.DataFrame(record["rows"])
+    wide = frame.pivot_table("ms", ["shape", "runs"], "engine", sort=False)[["cuda", "reference", "cpu"]]
+    shown = wide.map(lambda ms: "-" if pd.isna(ms) else f"{ms:.3g}").reset_index()
+    where = {"cuda": "GPU", "reference": "GPU", "cpu": f"{record['host']['cores']} cores"}
+    return shown.rename(columns={name: f"{NAMES[name]}, {place}" for name, place in where.items()})
+
+
+def describe_gpu(record: dict[str, Any]) -> str:
+    """The GPU, its host and the date in a sentence, and how much the CUDA engine gains with many runs."""
+    rows = pd.DataFrame(record["rows"]).set_index(["shape", "runs", "engine"])["ms"]
+    runs = max(n for shape, n, engine in rows.index if shape == "Setting 1" and engine == "cuda")
+    gain = rows["Setting 1", runs, "cpu"] / rows["Setting 1", runs, "cuda"]
+    slowest = max(row.get("first", 0.0) for row in record["rows"] if row["engine"] == "cuda")
+    versions = ", ".join(f"{name} {number}" for name, number in record["host"]["versions"].items())
+    return (
+        f"{record['gpu']}, a host with {record['host']['cores']} cores, {record['date']}; Python "
+        f"{record['host']['python']}, {versions}. {record.get('note', '')} With {runs:,} runs of Setting 1 the GPU "
+        f"takes a step {gain:.0f} times faster than its host's cores. Its kernels are compiled anew in each process, "
+        f"for each depth, shape and precision: that took up to {slowest:.0f} s."
+    )
+
+
+def describe_machine(record: dict[str, Any]) -> str:
+    """Machine, versions and date in a sentence."""
+    machine = record["machine"]
+    versions = ", ".join(
+        f"{name} {number}" for name, number in machine["versions"].items() if number != "not installed"
+    )
+    busy = machine["load"] > 0.5
+    load = f" The machine was busy with other work (load {machine['load']})." if busy else ""
+    return (
+        f"Stored benchmarks: {machine['processor']}, {machine['cores']} cores, {machine['system']}, {record['date']}; "
+        f"Python {machine['python']}, {versions}; {record['threads']} threads.{load}"
+    )
+
+
+def describe_bounds(record: dict[str, Any]) -> str:
+    """What bounds a step, read off the sweep over runs and the roofline."""
+    sweep = pd.DataFrame(record["sweeps"])
+    by_runs = sweep[sweep["axis"] == "runs"].set_index("value")["ms"]
+    few, many = int(by_runs.index.min()), int(by_runs.index.max())
+    first = next(row for row in record["roofline"] if row["shape"] == "Setting 1" and row["dtype"] == "float32")
+    shared = by_runs[few] / by_runs[many]
+    what = "drawing and its moments, which runs of a seed share" if shared > 1.5 else "the gradient itself"
+    return (
+        f"A run's step takes {by_runs[few]:.2f} ms alone and {by_runs[many]:.2f} ms among {many}: what a lone run pays "
+        f"for is mostly {what}. The gradient runs at {first['share']:.0%} of the peak of multiply-adds; it is bound by "
+        f"{'arithmetic' if first['share'] > 0.4 else 'something other than arithmetic'}, not by memory: a thread's "
+        f"whole state is {first['work_bytes'] / 1024:.0f} KB."
+    )
+
+
+def describe_contexts(record: dict[str, Any]) -> str:
+    """What context length costs, read off steps at two of them, where benchmarks have them."""
+    if "contexts" not in record:
+        return "These benchmarks have no steps at two context lengths; `make bench` adds them."
+    short, long = record["contexts"]
+    extra, shared = long["step"] - short["step"], long["shared"] - short["shared"]
+    return (
+        f"A step of 12 runs takes {short['step']:.2f} ms at $n = {short['n']}$ and {long['step']:.2f} ms at "
+        f"$n = {long['n']}$. Drawing and second moments, which the runs of a seed share, take "
+        f"{short['shared']:.2f} and {long['shared']:.2f} ms of it: {shared / extra:.0%} of the difference. A further "
+        f"run of a seed costs {short['further']:.3f} and {long['further']:.3f} ms."
+    )
+
+
+def ratios(record: dict[str, Any]) -> Figure:
+    """Ratio to plain code: left by number of runs in Setting 1, right by shape at 12 runs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharey=True, layout="constrained")
+    plt.close(figure)
+    frame = compared(record, "Setting 1")
+    for candidate, part in frame.groupby("candidate", sort=False):
+        left.plot(
+            part["runs"], part["ratio"], marker=MARKERS[str(candidate)], label=NAMES[str(candidate)], linewidth=1.2
+        )
+    left.set(xscale="log", yscale="log", xlabel="runs", ylabel="times faster than plain code", title="Setting 1")
+    left.set_xticks(sorted(frame["runs"].unique()), [str(value) for value in sorted(frame["runs"].unique())])
+    left.minorticks_off()
+    shapes = compared(record, runs=12)
+    names = list(shapes["shape"].unique())
+    for candidate, part in shapes.groupby("candidate", sort=False):
+        places = [names.index(name) for name in part["shape"]]
+        right.plot(places, part["ratio"], linestyle="none", marker=MARKERS[str(candidate)])
+    right.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    right.set(title="12 runs")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def sweeps(record: dict[str, Any]) -> Figure:
+    """Milliseconds per run and step of the CPU engine as one number of Setting 1 changes, a panel a number."""
+    frame = pd.DataFrame(record["sweeps"])
+    axes = [axis for axis in AXES if axis in set(frame["axis"])]
+    rows = -(-len(axes) // 3)
+    figure, panels = plt.subplots(rows, 3, figsize=(WIDTH, 2.3 * rows), squeeze=False, layout="constrained")
+    plt.close(figure)
+    for panel in panels.flat[len(axes) :]:
+        panel.set_visible(False)
+    for panel, axis in zip(panels.flat, axes, strict=False):
+        part = frame[frame["axis"] == axis]
+        panel.plot(part["value"], part["ms"], marker="^", color="#0072b2", linewidth=1.2)
+        if axis in ("batch", "d", "layers", "n"):
+            panel.set(xscale="log", yscale="log")
+        panel.set(xlabel=AXES[axis])
+        panel.set_xticks(part["value"], [str(value) for value in part["value"]], fontsize="x-small")
+        panel.minorticks_off()
+        if panel in panels[:, 0]:
+            panel.set_ylabel("ms / run and step")
+    return figure
+
+
+def roofline(record: dict[str, Any]) -> Figure:
+    """Rate of the gradient against multiplications per byte of prompt read, under the measured peaks of one core."""
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 3.4), layout="constrained")
+    plt.close(figure)
+    colours = {"float32": "#0072b2", "float64": "#d55e00"}
+    for dtype, colour in colours.items():
+        part = [row for row in record["roofline"] if row["dtype"] == dtype]
+        size = np.dtype(dtype).itemsize
+        x = [row["multiplications"] / (data_size(SIZES[row["shape"]], True) * size) for row in part]
+        axes.plot(x, [row["rate"] / 1e9 for row in part], "o", color=colour, label=f"gradient, {dtype}")
+        axes.axhline(part[0]["peak"] / 1e9, color=colour, linewidth=1.2, linestyle="--")
+        axes.annotate(f"measured peak, {dtype}", (min(x), part[0]["peak"] / 1e9), va="bottom", fontsize="x-small")
+        for place, row in zip(x, part, strict=True):
+            spot = (place, row["rate"] / 1e9)
+            axes.annotate(row["shape"], spot, xytext=(4, -9), textcoords="offset points", fontsize="x-small")
+    axes.set(xscale="log", yscale="log", xlabel="multiplications per byte of prompts read")
+    axes.set_ylabel(r"$10^9$ multiply-adds a second")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def live(steps: int, rounds: int = 3) -> pd.DataFrame:
+    """Both engines on 12 runs of Setting 1, alternating, here and now: engine, ms per run and step, ratio."""
+    runs = grid(optimizer=[SGD(), Adam()], lr=0.01, seed=range(6))
+    model, task = LinearTransformer(), LinearRegression()
+    plan = plan_training(model, task, runs, steps=10**6, batch=1000, clip=1.0, device="cpu", dtype=torch.float32)
+    engines = {"reference": choose("reference", plan), "auto": choose("auto", plan)}
+    states = {name: engine.start() for name, engine in engines.items()}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for engine, state in zip(engines.values(), states.values(), strict=True):
+        engine.advance(state, 1)
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            count = steps if name == "reference" else 10 * steps
+            began = time.perf_counter()
+            engine.advance(states[name], count)
+            times[name].append((time.perf_counter() - began) / count / len(runs) * 1e3)
+    against = times["reference"]
+    return pd.DataFrame(
+        [
+            {
+                "engine": engines[name].name,
+                "ms": min(values),
+                "ratio": statistics.median(slow / fast for slow, fast in zip(against, values, strict=True)),
+            }
+            for name, values in times.items()
+        ]
+    )

@@ -1,0 +1,281 @@
+"""How a setting is trained to be judged: at the published rates, or at each optimizer's best rate.
+
+Horizon, seeds, blocks and grid come from the table of scales in :mod:`lintrans.paper.scales`; the procedure is the same
+at every scale. Everything trained here goes through the store, so chapters that need the same runs share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from ..errors import whole
+from ..store.results import experiment
+from ..tasks.regression import Sphere
+from ..training.history import History
+from ..training.optimizers import SGD, Adam, Optimizer
+from ..training.probes import Probe, TestLoss, TypicalLoss
+from ..training.runs import Runs, grid
+from .budgets import Budget, TuningBudget
+from .problems import PROBLEMS, Setting
+from .scales import SPHERE_RATES
+
+AnyBudget = TypeVar("AnyBudget", bound=Budget)
+
+OPTIMIZERS: tuple[Optimizer, ...] = (SGD(), Adam())
+LOSS = "typical_loss"
+COARSE_LOSS = "typical_loss_20"
+COARSE_BLOCKS = 20
+MARKED_STEP = 1000
+COOLDOWN = 0.2
+"""Share of the horizon over which the rate falls to zero afterwards, to find the floor f*."""
+MOST_EXTENSIONS = 12
+"""Rates that may be added to the grid before tuning gives up, four decades beyond its edge."""
+
+
+def end_steps(steps: int) -> tuple[int, ...]:
+    """The five snapshots in the last 5% of the horizon whose mean log loss is a run's end value."""
+    return tuple(sorted({round(steps * share) for share in (0.96, 0.97, 0.98, 0.99, 1.0)}))
+
+
+def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, device: str = "auto") -> History:
+    """Train to the horizon and through the cooldown, with all that the rules of judgement ask for.
+
+    Parameters are kept at every point of the curves and one step later, so that curvature can be measured along the
+    steps that were really made, afterwards and without training again.
+    """
+    cooldown = round(COOLDOWN * budget.steps)
+    marked = (MARKED_STEP,) if budget.steps >= MARKED_STEP else ()
+    probes: list[Probe] = [
+        TestLoss(every=budget.every),
+        TypicalLoss(blocks=COARSE_BLOCKS, every=budget.every, metric=COARSE_LOSS),
+        TypicalLoss(blocks=budget.blocks, at=(*end_steps(budget.steps), *marked, budget.steps + cooldown), metric=LOSS),
+    ]
+    points = range(0, budget.steps, budget.every)
+    return experiment(
+        setting.model,
+        setting.task,
+        runs,
+        steps=budget.steps,
+        cooldown=cooldown,
+        batch=budget.batch,
+        clip=setting.clip,
+        probes=probes,
+        snapshots=[*points, *(step + 1 for step in points)],
+        device=device,
+        title=title,
+    )
+
+
+def published_runs(setting: Setting, seeds: Iterable[int]) -> Runs:
+    """Both optimizers at the published rates and clip."""
+    arms = (grid(optimizer=o, lr=setting.lr[o.name], clip=setting.clip, seed=seeds) for o in OPTIMIZERS)
+    return sum(arms, start=Runs(()))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An optimizer's best rate and clip.
+
+    Attributes:
+        loss: median over the tuning seeds of its end value.
+        interior: the rate is neither the lowest nor the highest tried at its clip.
+        steps: the horizon it was chosen at.
+    """
+
+    lr: float
+    clip: float
+    loss: float
+    interior: bool
+    steps: int
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One setting's search for the best rates.
+
+    Attributes:
+        losses: one row per run: optimizer, lr, clip, seed, steps, loss (infinite where diverged).
+        best: the choice per optimizer.
+        complete: whether the search ran to the horizon, so that the tuned reading may be judged.
+    """
+
+    setting: str
+    losses: pd.DataFrame
+    best: dict[str, Choice]
+    complete: bool
+
+
+def next_rate(rate: float, up: bool) -> float:
+    """The neighbour of a rate in {1, 2, 5} x 10^k."""
+    exponent = math.floor(math.log10(rate) + 1e-9)
+    digit = round(rate / 10.0**exponent)
+    ladder = [1, 2, 5]
+    if digit not in ladder:
+        raise ValueError(f"rate = {rate:g} is not in the grid's pattern {{1, 2, 5}} x 10^k")
+    place = ladder.index(digit) + (1 if up else -1)
+    decade, index = divmod(place, 3)
+    return float(f"{ladder[index]}e{exponent + decade}")
+
+
+def end_values(history: History) -> pd.DataFrame:
+    """The runs' table with ``loss``: exp of the mean log typical loss over the last snapshots; infinite if diverged."""
+    rows = history.metric(LOSS)
+    rows = rows[rows["step"].isin(end_steps(history.steps))]
+    logs = np.log(rows["value"]).groupby(rows["run"]).mean()
+    return history.runs.assign(loss=np.exp(history.runs["run"].map(logs)))
+
+
+def _rates_and_clips(pairs: list[tuple[Optimizer, float, float]], seeds: tuple[int, ...]) -> Runs:
+    return sum((grid(optimizer=o, lr=lr, clip=clip, seed=seeds) for o, lr, clip in pairs), start=Runs(()))
+
+
+def _medians(losses: pd.DataFrame) -> pd.DataFrame:
+    """Median end value over tuning seeds per optimizer, rate and clip, best first; ties go to the lower rate."""
+    medians: pd.DataFrame = losses.groupby(["optimizer", "lr", "clip"], as_index=False)[["loss"]].median()
+    return medians.sort_values(["loss", "lr", "clip"], ignore_index=True)
+
+
+def _choice(name: str, tried: pd.DataFrame, losses: pd.DataFrame, steps: int) -> Choice:
+    """Best of `losses` (one horizon), interior with respect to all rates of `tried` at its clip."""
+    best = _medians(losses[losses["optimizer"] == name]).iloc[0]
+    lr, clip, loss = float(best["lr"]), float(best["clip"]), float(best["loss"])
+    at_clip = tried[(tried["optimizer"] == name) & (tried["clip"] == clip)]["lr"]
+    interior = bool(at_clip.min() < lr < at_clip.max())
+    return Choice(lr, clip, loss, interior, steps)
+
+
+def rates_tried(name: str, budget: TuningBudget, optimizer: str) -> tuple[float, ...]:
+    """The grid that an optimizer's search starts from in one setting; on the sphere it reaches further."""
+    rates = budget.rates_of(optimizer)
+    if not isinstance(getattr(PROBLEMS[name].task, "covariates", None), Sphere):
+        return rates
+    return (*rates, *(rate for rate in SPHERE_RATES if rate not in rates))
+
+
+def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
+    """Find each optimizer's best rate and clip for one setting.
+
+    The whole grid runs `screening` steps on the tuning seeds; per optimizer the best `finalists` pairs of rate and
+    clip run to the horizon; while the winner is the lowest or highest rate tried at its clip, the next one is added.
+    """
+    setting = PROBLEMS[name]
+
+    def run(pairs: list[tuple[Optimizer, float, float]], steps: int, what: str) -> pd.DataFrame:
+        history = experiment(
+            setting.model,
+            setting.task,
+            _rates_and_clips(pairs, budget.tuning_seeds),
+            steps=steps,
+            batch=budget.batch,
+            probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)],
+            device=device,
+            title=f"{setting.title}, {what}",
+        )
+        return end_values(history).assign(steps=steps)[["optimizer", "lr", "clip", "seed", "steps", "loss"]]
+
+    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in rates_tried(name, budget, o.name)]
+    losses = run(pairs, budget.screening, "grid of rates")
+    if not budget.finalists:
+        best = {o.name: _choice(o.name, losses, losses, budget.screening) for o in OPTIMIZERS}
+        return Tuning(name, losses, best, complete=False)
+
+    if budget.steps != budget.screening:
+        ranked = _medians(losses)
+        finals = [
+            (o, float(row["lr"]), float(row["clip"]))
+            for o in OPTIMIZERS
+            for _, row in ranked[ranked["optimizer"] == o.name].head(budget.finalists).iterrows()
+        ]
+        losses = pd.concat([losses, run(finals, budget.steps, "best of the grid")], ignore_index=True)
+    for _ in range(MOST_EXTENSIONS):
+        final = losses[losses["steps"] == budget.steps]
+        best = {o.name: _choice(o.name, losses, final, budget.steps) for o in OPTIMIZERS}
+        wider = []
+        for o in OPTIMIZERS:
+            choice = best[o.name]
+            if not choice.interior:
+                tried = losses[(losses["optimizer"] == o.name) & (losses["clip"] == choice.clip)]["lr"]
+                wider.append((o, next_rate(choice.lr, up=choice.lr >= tried.max()), choice.clip))
+        if not wider:
+            break
+        losses = pd.concat([losses, run(wider, budget.steps, "wider grid")], ignore_index=True)
+    return Tuning(name, losses, best, complete=all(choice.interior for choice in best.values()))
+
+
+def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
+    """:func:`tune` for every setting of the budget."""
+    return {name: tune(name, budget, device) for name in budget.settings}
+
+
+def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
+    """Both optimizers at their best rates and clips."""
+    arms = (grid(optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=seeds) for o in OPTIMIZERS)
+    return sum(arms, start=Runs(()))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that is trained to be judged: histories by reading, then by setting, and the search for the best rates.
+
+    A setting is missing from the published reading where no rate is published, and from the tuned one where no interior
+    best rate was found.
+    """
+
+    histories: dict[str, dict[str, History]]
+    tunings: dict[str, Tuning]
+
+    @property
+    def published(self) -> dict[str, History]:
+        """Histories at the published rates, by setting."""
+        return self.histories["published"]
+
+    @property
+    def tuned(self) -> dict[str, History]:
+        """Histories at the best rates, by setting."""
+        return self.histories["tuned"]
+
+
+def judge_all(
+    budget: TuningBudget,
+    device: str = "auto",
+    readings: Collection[str] = ("published", "tuned"),
+    tuned_at: int = 0,
+) -> Judged:
+    """Find the best rates, then train the readings of every setting; all arms of a seed share its prompts.
+
+    A run that is in both readings, where the best rate is the published one, is trained once. The best rates are those
+    of the horizon, or of `tuned_at` steps where that is given.
+    """
+    tunings = tune_all(replace(budget, steps=tuned_at or budget.steps), device)
+    histories: dict[str, dict[str, History]] = {"published": {}, "tuned": {}}
+    seeds = range(budget.seeds)
+    for name, tuning in tunings.items():
+        setting = PROBLEMS[name]
+        arms = {"published": published_runs(setting, seeds)} if setting.lr else {}
+        if tuning.complete:
+            arms["tuned"] = best_runs(tuning, seeds)
+        arms = {reading: arm for reading, arm in arms.items() if reading in readings}
+        runs = list(dict.fromkeys(run for arm in arms.values() for run in arm))
+        if not runs:
+            continue
+        history = train_to_judge(setting, Runs(runs), budget, f"{setting.title}, published and best rates", device)
+        for reading, arm in arms.items():
+            histories[reading][name] = history.select([runs.index(run) for run in arm])
+    return Judged(histories, tunings)
+
+
+def with_seeds_and_steps(budget: AnyBudget, seeds: int = 0, steps: int = 0) -> AnyBudget:
+    """A budget with other judging seeds or another horizon; 0 keeps the scale's own.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    whole("seeds", seeds)
+    whole("steps", steps)
+    return replace(budget, seeds=seeds or budget.seeds, steps=steps or budget.steps)

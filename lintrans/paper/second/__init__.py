@@ -1,0 +1,1 @@
+"""A second, plain implementation, and its comparison with the library."""

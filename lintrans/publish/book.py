@@ -1,0 +1,57 @@
+"""The executable book. A chapter calls :func:`parameters`, :func:`say`, :func:`glue` and :func:`provenance`.
+
+The command line calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a
+chapter, ``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
+``chapters.py`` executes it, ``reuse.py`` tells whether a copy still holds, ``site.py`` builds the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .chapter_parameters import ParameterError
+from .chapters import BookError, Chapter, Outcome, Report, chapters, execute, find_root
+from .page import Page, glue, parameters, provenance, say, table
+from .site import build as build_site
+
+__all__ = [
+    "BookError",
+    "Built",
+    "Chapter",
+    "Outcome",
+    "Page",
+    "ParameterError",
+    "Report",
+    "build",
+    "chapters",
+    "execute",
+    "find_root",
+    "glue",
+    "parameters",
+    "provenance",
+    "say",
+    "table",
+]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built site: its first page, and what became of each chapter."""
+
+    index: Path
+    report: Report
+
+
+def build(
+    root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
+) -> Built:
+    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed.
+
+    Raises:
+        BookError: the halves of a chapter differ, or Jupyter Book found something wrong.
+    """
+    report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
+    tell("building the pages")
+    return Built(build_site(root, scale, report.failed), report)

@@ -1,0 +1,437 @@
+"""Finds the book's chapters and executes them with papermill, each once for what it depends on (``reuse.py``).
+
+A copy appears under its name, ``build/SCALE/src/book/X.ipynb``, only when every cell ran without an error and without a
+warning of its own code (``cell_warnings.py``); what a failed run left lies in ``build/SCALE/failed``. What cells wrote
+to stderr while all went well is for the person at the terminal, and on no page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import progress
+from ..errors import nearest
+from . import cell_warnings, forking, reuse
+from .chapter_parameters import Declared, convert, declared, unknown
+from .notebooks import Pair, PairError, Unreadable, drop_marks, is_chapter, quick_imports, read, state
+from .workers import Workers, default_jobs
+
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads would spin while they wait: dear on a busy machine
+KERNEL_ENVIRONMENT = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **WAITING}
+ALONE = ("performance",)  # it times what it runs
+EARLY = (
+    "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
+    "heavy_tails",
+)  # fmt: skip
+"""Begun first: what takes long, what others build on, and what would be left over at the end, alone."""
+KERNEL_ARGUMENTS = [
+    "--IPKernelApp.log_level=50",  # else each kernel says that it runs over TCP without encryption
+    f"--IPKernelApp.extra_extensions={cell_warnings.__name__}",
+]
+
+MOST_LINES = 6
+"""Lines that are shown of what a cell wrote to stderr."""
+
+
+class BookError(Exception):
+    """A book command cannot do what it was asked; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Chapter(Pair):
+    """A page of the table of contents that executes."""
+
+    @property
+    def title(self) -> str:
+        """Its first heading."""
+        with contextlib.suppress(Unreadable):
+            lines = read(self.text).splitlines()
+            return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+        return self.name
+
+    def parameters(self) -> dict[str, Declared]:
+        """What its parameters cell declares."""
+        try:
+            notebook = json.loads(read(self.notebook))
+        except ValueError as error:
+            raise Unreadable(f"book/{self.notebook.name} cannot be read as a notebook: {error}") from error
+        for cell in notebook["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                return declared("".join(cell["source"]))
+        return {}
+
+
+@dataclass
+class Outcome:
+    """What became of a chapter: its executed copy, or the reason why there is none; and what it wrote to stderr."""
+
+    chapter: Chapter
+    path: Path | None = None
+    error: str = ""
+    cell: str = ""
+    notes: tuple[str, ...] = ()
+    reused: bool = False
+    seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """The outcomes of all chapters that were asked for."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Those without an executed copy."""
+        return [outcome for outcome in self.outcomes if outcome.path is None]
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The book's folder: the nearest one upward that has a ``_toc.yml``, else the checkout this package runs from.
+
+    Raises:
+        BookError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in [here, *here.parents, Path(__file__).resolve().parents[2]]:
+        if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
+            return folder
+    raise BookError(
+        f"no book here: {here} is in no checkout of the project (a folder with _toc.yml and book/); "
+        "change into one, or use the library alone, which needs none"
+    )
+
+
+def pages(root: Path) -> list[str]:
+    """The pages of ``_toc.yml`` in reading order, such as "book/intro"."""
+    import yaml
+
+    def walk(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key in ("root", "file"):
+                if key in node:
+                    yield str(node[key])
+            for key in ("parts", "chapters", "sections"):
+                yield from walk(node.get(key, []))
+        elif isinstance(node, list):
+            for item in node:
+                yield from walk(item)
+
+    return list(walk(yaml.safe_load((root / "_toc.yml").read_text("utf-8"))))
+
+
+def chapters(root: Path) -> list[Chapter]:
+    """The pages that execute, in the order of execution: what had better be early, the others, the summing up."""
+    found = []
+    for page in pages(root):
+        chapter = Chapter(root, Path(page).name)
+        if chapter.notebook.exists() or is_chapter(chapter.text):
+            found.append(chapter)
+
+    def turn(chapter: Chapter) -> int:
+        if chapter.name in EARLY:
+            return EARLY.index(chapter.name) - len(EARLY)
+        return 1 if chapter.name in reuse.LAST else 0
+
+    return sorted(found, key=turn)
+
+
+def select(root: Path, names: tuple[str, ...]) -> list[Chapter]:
+    """The chapters of these names (all, if none is named), in the order of execution.
+
+    Raises:
+        BookError: a name that no chapter has.
+    """
+    known = chapters(root)
+    allowed = [chapter.name for chapter in known]
+    wanted = {Path(name).stem for name in names}
+    for name in sorted(wanted - set(allowed)):
+        raise BookError(f"there is no chapter {name!r}: there are {', '.join(allowed)}{nearest(name, allowed)}")
+    return [chapter for chapter in known if not wanted or chapter.name in wanted]
+
+
+def given(chapter: Chapter, texts: dict[str, str]) -> dict[str, Any]:
+    """Parameters typed on the command line, checked against the chapter's parameters cell.
+
+    Raises:
+        ParameterError: an unknown name, a wrong type or a value that is not allowed.
+    """
+    cell = chapter.parameters()
+    values = {}
+    for name, text in texts.items():
+        if name not in cell:
+            raise unknown(name, text, list(cell), chapter.name)
+        values[name] = convert(name, text, cell[name].kind or "str")
+    return values
+
+
+def execute(
+    root: Path,
+    scale: str = "paper",
+    names: tuple[str, ...] = (),
+    values: dict[str, str] | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+    jobs: int | None = None,
+) -> Report:
+    """Execute chapters, or use their executed copies again where nothing has changed.
+
+    Args:
+        root: the book's folder.
+        scale: "paper" or "quick".
+        names: chapters; all if empty.
+        values: other parameters, as text. Such a run never enters the book: it goes to ``build/SCALE/custom``.
+        force: execute even if nothing has changed.
+        say: where the lines about progress go.
+        jobs: chapters at a time; None: two, where there are two processors. What two chapters need, one of them
+            computes while the other waits. Pages that sum up wait for the others; one that times things runs alone.
+
+    Raises:
+        BookError: an unknown chapter, or halves of a chapter that differ.
+        ParameterError: a parameter that a chapter does not take.
+    """
+    wanted = select(root, names)
+    unread = {chapter.name: why for chapter in wanted if (why := _unreadable(chapter))}
+    readable = [chapter for chapter in wanted if chapter.name not in unread]
+    changed = {chapter.name: given(chapter, values or {}) for chapter in readable}
+    most = min(default_jobs() if jobs is None else jobs, len(readable))
+    heads = {chapter.name: f"[{number}/{len(wanted)}] {chapter.name}" for number, chapter in enumerate(wanted, 1)}
+    outcomes: dict[str, Outcome] = {}
+    start = time.monotonic()
+
+    def finish(chapter: Chapter, outcome: Outcome) -> None:
+        outcomes[chapter.name] = outcome
+        if outcome.path is None:
+            say(f"{heads[chapter.name]}: FAILED in {outcome.cell}: {outcome.error}")
+        elif not outcome.reused:
+            total = time.monotonic() - start
+            took = f"{_duration(outcome.seconds)} ({_duration(total)} since the start)"
+            say(f"{heads[chapter.name]}: done in {took}")
+            for note in outcome.notes:
+                say(f"{heads[chapter.name]}: {note}")
+
+    for chapter in wanted:
+        if chapter.name in unread:
+            finish(chapter, Outcome(chapter, error=unread[chapter.name], cell="its files"))
+    with Workers[Outcome]() as workers:
+        waiting = readable
+        under_way: dict[str, Chapter] = {}
+        while waiting or under_way:
+            while waiting and len(under_way) < most and _may_start(waiting[0], under_way):
+                chapter = waiting.pop(0)
+                own = changed[chapter.name]
+                parameters = ({"scale": scale} if "scale" in chapter.parameters() else {}) | own
+                target = _target(chapter, scale, own)
+                head = heads[chapter.name]
+                digests = reuse.digests_of(chapter, parameters)
+                why, when = ("asked to", "") if force else reuse.why_not(target, reuse.note(target, scale), digests)
+                if not why:
+                    say(f"{head}: reused (unchanged since {when})")
+                    finish(chapter, Outcome(chapter, target, reused=True))
+                    continue
+                say(f"{head}: executing: {why}")
+                if most == 1:
+                    finish(chapter, _execute(chapter, target, parameters, digests, scale, head))
+                    continue
+                under_way[chapter.name] = chapter
+                forking.ready(tuple(WAITING.items()))  # before the first one, and for all
+                workers.start(chapter.name, _execute, chapter, target, parameters, digests, scale, "")
+            if under_way:
+                for name, result in workers.finished():
+                    chapter = under_way.pop(name)
+                    finish(chapter, result or Outcome(chapter, cell="its process", error="the process died"))
+    return Report([outcomes[chapter.name] for chapter in wanted])
+
+
+def _may_start(chapter: Chapter, under_way: dict[str, Chapter]) -> bool:
+    """Whether a chapter may run beside those under way."""
+    names = {chapter.name, *under_way}
+    if len(names) > 1 and names.intersection(ALONE):
+        return False
+    return chapter.name not in reuse.LAST or names.issubset(reuse.LAST)
+
+
+def executed(root: Path, scale: str) -> Path:
+    """The folder of a scale's executed copies."""
+    return root / "build" / scale / "src" / "book"
+
+
+def _execute(
+    chapter: Chapter, target: Path, parameters: dict[str, Any], digests: dict[str, Any], scale: str, head: str
+) -> Outcome:
+    """Run one chapter in its own kernel, with a progress bar under `head`; only a clean run reaches `target`."""
+    import nbformat
+
+    part = chapter.root / "build" / scale / "running" / f"{chapter.name}.ipynb"
+    failed = chapter.root / "build" / scale / "failed" / f"{chapter.name}.ipynb"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    outcome = Outcome(chapter)
+    try:
+        _papermill(chapter, part, parameters, head)
+    except KeyboardInterrupt:
+        part.unlink(missing_ok=True)
+        raise
+    except Exception as error:  # a failing cell, a dead kernel, a notebook that papermill cannot read
+        outcome.error = _last_line(error)
+    notebook: Any = nbformat.read(part, as_version=4) if part.exists() else None
+    if notebook is not None:
+        outcome.cell, message = (_broken_cell(notebook), "") if outcome.error else _warned_cell(notebook)
+        outcome.error = outcome.error or message
+    outcome.seconds = time.monotonic() - start
+    if outcome.error:
+        outcome.cell = outcome.cell or "its kernel"
+        if notebook is not None:
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(failed)
+        if target.parent == executed(chapter.root, scale):
+            target.unlink(missing_ok=True)  # a page that no longer holds
+        return outcome
+    failed.unlink(missing_ok=True)
+    outcome.notes = _clean(notebook)
+    reuse.record(target, scale, nbformat.writes(notebook) + "\n", digests)
+    part.unlink()
+    outcome.path = target
+    return outcome
+
+
+def _papermill(chapter: Chapter, part: Path, parameters: dict[str, Any], head: str) -> None:
+    quick_imports()
+    import papermill
+
+    copies: dict[str, Any] = {}
+    if forking.ready(tuple(WAITING.items())):
+        copies["kernel_manager_class"] = forking.manager()
+    live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
+    with _environment(KERNEL_ENVIRONMENT):
+        papermill.execute_notebook(
+            chapter.notebook,
+            part,
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=chapter.notebook.parent,
+            progress_bar={"desc": head, "leave": False, **progress.shape(sys.stderr)} if live else False,
+            extra_arguments=KERNEL_ARGUMENTS,
+            **copies,
+        )
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _named_cells(notebook: Any) -> Iterator[tuple[str, Any]]:
+    """The cells that papermill did not put there as notes, each with a name: counted as in the source notebook."""
+    number = 0
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "papermill-error-cell-tag" in tags:
+            continue
+        if "injected-parameters" in tags:
+            name = "the injected parameters"
+        else:
+            number += 1
+            name = f"cell {number}"
+        first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
+        yield (f"{name} ({first[:60]!r})" if first else name), cell
+
+
+def _broken_cell(notebook: Any) -> str:
+    """The cell where a run went wrong: the one with an error or, where the kernel died, the last that it began."""
+    last = ""
+    for name, cell in _named_cells(notebook):
+        papermill = cell.metadata.get("papermill", {})
+        if papermill.get("status") in ("running", "failed") or _outputs(cell, "error"):
+            return name
+        last = name if papermill.get("start_time") else last
+    return last
+
+
+def _warned_cell(notebook: Any) -> tuple[str, str]:
+    """The first cell with a warning that counts, and the warning; empty where there is none."""
+    for name, cell in _named_cells(notebook):
+        for output in _outputs(cell, "display_data"):
+            if cell_warnings.MARK in output.data:
+                return name, str(output.data[cell_warnings.MARK]).strip().splitlines()[0]
+    return "", ""
+
+
+def _outputs(cell: Any, kind: str, name: str = "") -> list[Any]:
+    found = [output for output in cell.get("outputs", []) if output.output_type == kind]
+    return [output for output in found if output.name == name] if name else found
+
+
+def _last_line(error: Exception) -> str:
+    """A failure in one line: a cell's exception with its message, else the error's own last line."""
+    name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
+    if name:
+        return f"{name}: {value}".strip().splitlines()[0]
+    if type(error).__name__ == "DeadKernelError":
+        return "the kernel died (out of memory, or killed)"
+    return f"{type(error).__name__}: {_shown(str(error))}"
+
+
+def _shown(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    warnings = [line for line in lines if "Warning" in line or "Error" in line]
+    return (warnings or lines or [""])[0][:300]
+
+
+def _clean(notebook: Any) -> tuple[str, ...]:
+    """Drop papermill's notes, which change with every run, and what cells wrote to stderr; returns that, in lines."""
+    notes = []
+    for name, cell in _named_cells(notebook):
+        written = _outputs(cell, "stream", "stderr")
+        lines = [line.rstrip() for output in written for line in output.text.splitlines() if line.strip()]
+        more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+        notes += [f"{name} wrote: {line}" for line in lines[:MOST_LINES] + more]
+        if written:
+            cell.outputs = [output for output in cell.outputs if output not in written]
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    return tuple(notes)
+
+
+def _unreadable(chapter: Chapter) -> str:
+    """Why a chapter's halves cannot be read, if so; halves that differ stop everything."""
+    try:
+        found = state(chapter)
+        drop_marks(chapter)  # papermill would stumble
+    except Unreadable as error:
+        return str(error)
+    except PairError as error:
+        raise BookError(str(error)) from error
+    if found.edited:
+        raise BookError(f"the two halves of {chapter.name} differ ({found.why}): run `lintrans pairs` first")
+    return ""
+
+
+def _target(chapter: Chapter, scale: str, own: dict[str, Any]) -> Path:
+    if not own:
+        return executed(chapter.root, scale) / f"{chapter.name}.ipynb"
+    short = reuse.digest(json.dumps(own, sort_keys=True))[:8]
+    return chapter.root / "build" / scale / "custom" / f"{chapter.name}-{short}.ipynb"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"

@@ -1,0 +1,386 @@
+"""The command line: thin, and every error one line that names the value and what is allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import nearest
+from ..progress import wiped
+from .chapter_parameters import SCALES, ParameterError, check
+from .chapters import BookError
+from .listing import case_lines, chosen, plain, size, verdict_lines, width, wrapped
+from .notebooks import HALVES, PairError, Unreadable, read
+
+INTERRUPTED = 130
+EXPECTED = (BookError, PairError, ParameterError)
+
+
+class Suggesting(click.Group):
+    """A group of commands that, for an unknown one, says which is nearest, and turns our errors into one line."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command by its name."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            names = self.list_commands(ctx)
+            message = f"no command {args[0]!r}: there are {', '.join(names)}{nearest(args[0], names)}"
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            click.echo(f"lintrans: {error}", err=True)
+            ctx.exit(2)
+        except ModuleNotFoundError as error:
+            if error.name in ("jupytext", "papermill", "nbformat", "yaml", "jupyter_server", "packaging"):
+                click.echo(f"lintrans: {error.name} is not installed: pip install 'lintrans[book]'", err=True)
+                ctx.exit(2)
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nlintrans: stopped; what was finished stays, the rest runs next time", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+scale_help = "As in the paper, or the same code in a few minutes."
+scale_option = click.option("--scale", type=click.Choice(SCALES), default="paper", show_default=True, help=scale_help)
+
+jobs_help = "Chapters at a time. [default: two, where there are two processors]"
+jobs_option = click.option("--jobs", "-j", type=click.IntRange(min=1), default=None, help=jobs_help)
+
+
+@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lintrans")
+def main() -> None:
+    """Linear Transformers on random linear regression: the library's book and its stored results.
+
+    \b
+    lintrans build --scale quick                execute and build the book in small
+    lintrans execute adam_vs_sgd -p seeds 12    one chapter, with a parameter of your own
+    lintrans results list                       what was computed, and how long it took
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this; kernels and bars want to have one
+            _stand_in_for(name)
+
+
+@main.command("chapters")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def chapters_command(as_json: bool) -> None:
+    """List the chapters and their parameters, with type, default and meaning."""
+    from .book import chapters, find_root
+
+    found = chapters(find_root())
+    if as_json:
+        click.echo(json.dumps([_chapter(chapter) for chapter in found], indent=1))
+        return
+    for chapter in found:
+        click.echo(f"{chapter.name}: {chapter.title}")
+        for item in _parameters(chapter):
+            click.echo(wrapped(f"    {item.name}: {item.kind} = {item.default!r}  {item.comment}".rstrip(), 8))
+
+
+@main.command("execute")
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@scale_option
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
+@click.option("--force", is_flag=True, help="Execute even if nothing has changed.")
+@jobs_option
+def execute_command(
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, jobs: int | None
+) -> None:
+    """Execute chapters (all, if none is named), or use copies again whose inputs have not changed.
+
+    Copies go to build/SCALE/src/book. With -p they go to build/SCALE/custom and never into the book.
+
+    \b
+    lintrans execute                            every chapter, at the paper's scale
+    lintrans execute adam_vs_sgd --scale quick
+    lintrans execute adam_vs_sgd -p seeds 12 -p device cuda
+    """
+    from .book import execute, find_root
+
+    given = dict(values)
+    if "scale" in given:  # as papermill takes it
+        scale = given.pop("scale")
+        check("scale", scale, "str")
+    if given and not names:
+        raise BookError("-p needs a chapter: lintrans execute CHAPTER -p NAME VALUE")
+    report = execute(find_root(), scale, names, given, force, say=_tell, jobs=jobs)
+    for outcome in report.outcomes:
+        if outcome.path is not None and (given or len(report.outcomes) == 1):
+            _tell(_relative(outcome.path))
+    _exit_if_failed(report)
+
+
+@main.command("build")
+@scale_option
+@click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
+@click.option("--pairs", "settle", is_flag=True, help="Before that, what `lintrans pairs` does.")
+@jobs_option
+def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
+    """Execute what is missing or out of date, then build the pages.
+
+    \b
+    lintrans build --scale quick                a few minutes, for a look
+    lintrans build                              the paper's scale
+    """
+    from .book import build, find_root
+
+    start = time.monotonic()
+    if settle:
+        _settle((), False, None, going_on=True)
+    built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
+    _tell(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
+    _exit_if_failed(built.report)
+
+
+@main.command("pairs")
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--check", "only_check", is_flag=True, help="Only report; exit with 1 if something is to be done.")
+@click.option("--take", type=click.Choice(HALVES), help="Believe this half of the chapters named.")
+def pairs_command(names: tuple[str, ...], only_check: bool, take: str | None) -> None:
+    """Make both halves of each chapter say the same: the half that was edited wins, by content, not by time.
+
+    \b
+    lintrans pairs                              after an edit of either half
+    lintrans pairs --check                      report only
+    lintrans pairs --take text adam_vs_sgd      both were edited: keep the text
+    """
+    _settle(names, only_check, take)
+
+
+def _settle(names: tuple[str, ...], only_check: bool, take: str | None, going_on: bool = False) -> None:
+    """What `lintrans pairs` does; `going_on`: files that cannot be read are said, and stop nothing."""
+    from .book import find_root
+    from .notebooks import conflict, pairs, settle, state
+
+    known = {pair.name: pair for pair in pairs(find_root())}
+    wanted = [Path(name).stem for name in names] or list(known)
+    for name in wanted:
+        if name not in known:
+            raise BookError(f"there is no chapter {name!r}: there are {', '.join(known)}{nearest(name, list(known))}")
+    if take and not names:
+        raise BookError(f"--take needs a chapter: lintrans pairs --take {take} CHAPTER")
+    bad = 0
+    for name in wanted:
+        try:
+            if not only_check:
+                line = settle(known[name], take)
+                _tell(line) if line else None
+                continue
+            found = state(known[name])
+            if not found.settled:
+                bad += 1
+                text = conflict(known[name], found) if found.edited == "both" else f"{name}: {found.why}\n{found.diff}"
+                click.echo(text.rstrip())
+        except PairError as error:
+            bad += not (going_on and isinstance(error, Unreadable))
+            click.echo(str(error), err=True)
+    if bad:
+        if only_check:
+            click.echo("settle this with: lintrans pairs", err=True)
+        sys.exit(1)
+
+
+@main.command("lab", context_settings={"ignore_unknown_options": True})
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[JUPYTER OPTION]...")
+@click.option("--port", type=int, default=8888, show_default=True, help="The first port to try, on this machine only.")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Open a browser.")
+def lab_command(more: tuple[str, ...], port: int, browser: bool) -> None:
+    """Edit chapters in JupyterLab, on this machine only; saving writes both halves, without outputs.
+
+    \b
+    lintrans lab --allow-root                   what it does not know goes to JupyterLab
+    """
+    from .book import find_root
+    from .lab import serve
+
+    serve(find_root(), port, browser, more)
+
+
+@main.group(cls=Suggesting)
+def results() -> None:
+    """List, measure and remove stored experiments."""
+
+
+@results.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def results_list(as_json: bool) -> None:
+    """List stored experiments: key, title, age, device, seconds, size."""
+    from ..store.store import store
+
+    entries = sorted(store().entries(), key=lambda entry: entry.created)
+    if as_json:
+        click.echo(json.dumps([_entry(entry) for entry in entries], indent=1))
+        return
+    for entry in entries:
+        made = f"{entry.key[:12]}  {entry.created:%Y-%m-%d %H:%M}  {entry.device:4}"
+        click.echo(wrapped(f"{made}  {entry.seconds:6.1f} s  {size(entry.bytes):>8}  {entry.title}", 14))
+    if not entries:
+        click.echo(f"nothing is stored in {store().path}")
+
+
+@results.command("size")
+def resultssize() -> None:
+    """Show where the store lies and how large it is."""
+    from ..store.store import store
+
+    place = store()
+    click.echo(f"{place.path}: {len(place.entries())} experiments, {size(place.size())}")
+
+
+@results.command("remove")
+@click.argument("keys", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Remove every stored experiment.")
+@click.option("--older-than", type=float, metavar="DAYS", help="Remove those made longer ago than this.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | None, yes: bool) -> None:
+    """Remove stored experiments by key (its beginning will do), by age, or all of them.
+
+    \b
+    lintrans results remove 3f2a9c
+    lintrans results remove --older-than 30
+    """
+    from ..store.store import store
+
+    if sum([bool(keys), everything, older_than is not None]) != 1:
+        raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
+    if older_than is not None and not (math.isfinite(older_than) and older_than >= 0):
+        raise BookError(f"--older-than {older_than} is not allowed: give a number of days >= 0")
+    place = store()
+    entries = place.entries()
+    chosen = _chosen(entries, keys) if keys else entries
+    if older_than is not None:
+        limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
+        chosen = [entry for entry in entries if entry.created < limit]
+    total = size(sum(entry.bytes for entry in chosen))
+    if not chosen:
+        click.echo("nothing to remove")
+        return
+    if not yes:
+        click.confirm(f"remove {len(chosen)} of {len(entries)} experiments ({total}) from {place.path}?", abort=True)
+    for entry in chosen:
+        place.remove(entry.key)
+    click.echo(f"removed {len(chosen)} experiments, {total}")
+
+
+@main.command("verdicts")
+@click.option("--scale", type=click.Choice(SCALES), help="Only this scale; both by default.")
+@click.option("--claim", "names", multiple=True, metavar="CLAIM", help="Only this claim; repeatable.")
+@click.option("--cases", is_flag=True, help="A row for each case, those beside the verdict included.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: a list of objects, numbers finite or null.")
+def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_json: bool) -> None:
+    """Show the stored verdicts: a row for each claim and reading, the sizes of effects first.
+
+    \b
+    lintrans verdicts --scale paper             what was judged, and by how much
+    lintrans verdicts --claim C3 --cases        every case of a claim
+    """
+    from ..paper.claims import claim_names, verdict_frame, verdict_records
+
+    wanted, known = [name.upper() for name in names], claim_names()
+    for name in wanted:
+        if name not in known:
+            raise BookError(f"there is no claim {name!r}: there are {', '.join(known)}{nearest(name, known)}")
+    if as_json:
+        frame = verdict_frame(scale)
+        frame = frame[frame["claim"].isin(wanted)] if wanted else frame
+        click.echo(json.dumps(_records(frame), indent=1, allow_nan=False))
+        return
+    kept = {each: chosen(verdict_records(each), wanted) for each in ([scale] if scale else SCALES)}
+    for each, records in kept.items():
+        if records:
+            click.echo(f"scale {each}")
+            click.echo("\n".join([*(case_lines if cases else verdict_lines)(records, width()), ""]))
+    if not any(kept.values()):
+        click.echo("no verdicts yet: execute the chapters (lintrans execute)")
+    elif not cases:
+        click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
+
+
+@main.command("doctor")
+def doctor_command() -> None:
+    """Show versions, the device that "auto" takes, the store, and which tools are here."""
+    from .doctor import findings
+
+    for name, value in findings():
+        click.echo(wrapped(f"{name:16} {value}", 17))
+
+
+def _tell(line: str) -> None:
+    """Print a line, where a chapter's progress bar may be moving; work goes on when nobody reads it any more."""
+    try:
+        click.echo(f"{wiped(sys.stdout)}{line}")
+    except (OSError, ValueError):
+        _stand_in_for("stdout")
+
+
+def _stand_in_for(name: str) -> None:
+    """Let a stream that is gone, or was never there, take what is written and forget it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
+        return
+    setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open as long as the process
+
+
+def _chosen(entries: list[Any], keys: tuple[str, ...]) -> list[Any]:
+    chosen = []
+    for key in keys:
+        matches = [entry for entry in entries if entry.key.startswith(key)]
+        if len(matches) != 1:
+            what = "no stored experiment has" if not matches else f"{len(matches)} stored experiments have"
+            raise BookError(f"{what} the key {key!r}: see lintrans results list")
+        chosen += [entry for entry in matches if entry not in chosen]
+    return chosen
+
+
+def _parameters(chapter: Any) -> list[Any]:
+    """What a chapter's parameters cell declares; nothing, and a line, where a half cannot be read."""
+    try:
+        read(chapter.text)
+        return list(chapter.parameters().values())
+    except (PairError, FileNotFoundError) as error:
+        click.echo(f"lintrans: {error}", err=True)
+        return []
+
+
+def _chapter(chapter: Any) -> dict[str, Any]:
+    items = [vars(item) for item in _parameters(chapter)]
+    return {"name": chapter.name, "title": chapter.title, "parameters": items}
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    created = entry.created.isoformat()
+    fields = {name: getattr(entry, name) for name in ("key", "title", "device", "seconds", "bytes")}
+    return {**fields, "created": created}
+
+
+def _records(frame: Any) -> list[dict[str, Any]]:
+    """The frame's rows, with null for what is missing or not finite."""
+    return [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _exit_if_failed(report: Any) -> None:
+    if report.failed:
+        click.echo("", err=True)
+    for outcome in report.failed:
+        click.echo(f"lintrans: {outcome.chapter.name} failed in {outcome.cell}: {outcome.error}", err=True)
+    if report.failed:
+        sys.exit(1)
+
+
+def _relative(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,112 @@
+"""Builds the site: stages executed chapters, plain pages and settings in ``build/SCALE/src``, runs Jupyter Book.
+
+Chapters in the staged tree are executed copies, so nothing executes here. One without a copy gets a page that says
+so; its neighbours are built all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..files import write
+from .chapters import BookError, Chapter, Outcome, chapters, executed
+from .notebooks import SLOW, Unreadable, is_chapter, read
+
+PLAIN = ("*.md", "*.bib")
+# Works whatever PATH says, starts without this library, and ends before garbage would matter: half of the time.
+JUPYTER_BOOK = (
+    f"import gc, sys; gc.disable(); sys.modules[{SLOW!r}] = None; from jupyter_book.cli.main import main; main()"
+)
+
+
+def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
+    """Lay out what Jupyter Book reads; returns the names of chapters that have no executed copy."""
+    import yaml
+
+    source = root / "build" / scale / "src"
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    config["execute"] = {**config.get("execute", {}), "execute_notebooks": "off"}  # they carry their outputs
+    write(source / "_config.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write(source / "_toc.yml", (root / "_toc.yml").read_text("utf-8"))
+    known = chapters(root)
+    _sweep(executed(root, scale), {f"{chapter.name}.ipynb" for chapter in known})
+    for pattern in PLAIN:
+        for page in sorted((root / "book").glob(pattern)):
+            if not is_chapter(page):
+                write(source / "book" / page.name, read(page))
+    for folder in ("_static", "_ext"):
+        if (root / "book" / folder).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            shutil.copytree(root / "book" / folder, source / "book" / folder, ignore=ignored)
+    reasons = {outcome.chapter.name: f"{outcome.cell}: {outcome.error}" for outcome in failed}
+    missing = []
+    for chapter in known:
+        with contextlib.suppress(Unreadable):
+            write(source / "text" / chapter.text.name, read(chapter.text))  # to download, not to build
+        copy = executed(root, scale) / f"{chapter.name}.ipynb"
+        if not copy.exists():
+            missing.append(chapter.name)
+            write(copy.with_suffix(".md"), _stub(chapter, reasons.get(chapter.name, "")))
+    return missing
+
+
+def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
+    """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page.
+
+    Raises:
+        BookError: Jupyter Book is not installed, or found something wrong.
+    """
+    missing = stage(root, scale, failed)
+    folder = root / "build" / scale
+    html = folder / "_build" / "html"
+    shutil.rmtree(folder / "_build", ignore_errors=True)  # else pages of chapters that are gone stay
+    strict = [] if missing else ["-W"]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(folder / "src"), "--path-output", str(folder)]
+    done = subprocess.run(
+        [*command, *strict, "-n", "--keep-going", "--all", "-q"],
+        capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, cwd=root,
+    )  # fmt: skip
+    index = html / "index.html"
+    if done.returncode != 0 or not index.exists():
+        raise BookError("Jupyter Book found something wrong:\n" + _complaint(done.stdout, done.stderr))
+    return index
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Empty the staged tree of all but the executed copies."""
+    if not folder.exists():
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in keep:
+            path.unlink()
+
+
+def _stub(chapter: Chapter, reason: str) -> str:
+    what = "This chapter failed, so there is nothing to show." if reason else "This chapter was not executed yet."
+    detail = f"\n```text\n{reason}\n```\n" if reason else ""
+    more = f"Run `lintrans execute {chapter.name}` to see more."
+    return f"# {chapter.title}\n\n:::{{warning}}\n{what}\n{detail}\n{more}\n:::\n"
+
+
+def _place(line: str) -> str:
+    """Name page and cell: MyST-NB reports line 24 of the fifth cell as 50024, of a file deep in the staged tree."""
+    found = re.match(r".*?/src/(\S+)\.ipynb:(\d+): (.*)", line)
+    if found is None:
+        return re.sub(r"^\S*?/src/", "", line)
+    cell, number = divmod(int(found[2]), 10_000)
+    return f"{found[1]}, cell {cell} of the executed copy, line {number}: {found[3]}"
+
+
+def _complaint(output: str, errors: str, most: int = 30) -> str:
+    lines = [_place(line) for line in errors.splitlines() if "WARNING" in line or "ERROR" in line]
+    lines = lines or (errors or output).strip().splitlines()[-most:]
+    more = [f"... {len(lines) - most} more lines"] if len(lines) > most else []
+    return "\n".join(lines[:most] + more)

@@ -1,0 +1,250 @@
+"""Computed once, found again by any chapter: trainings and measurements, each with one line that says which and why.
+
+A training is known by a hash of all that defines its numbers: task, model, runs, steps, batch, probes, snapshots,
+dtype, and a digest of the code behind these (:mod:`.sources`, so comments and plots change nothing, and nobody
+must remember a version number). The device and the engine are recorded, not hashed: prompts are the same on all of them
+to rounding.
+A measurement is a table computed from trainings or from the library alone; it is known by what was measured on what.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import pandas as pd
+import safetensors.torch
+
+from ..models.transformer import TensorModel
+from ..tasks.regression import Task
+from ..training.history import History
+from ..training.probes import TestLoss
+from ..training.runs import Runs
+from ..training.train import PLANNED, TrainOptions, plan_training, train
+from .sources import classes_in, code, digest_outside, is_ours
+from .store import VARIABLE, DamagedError, Entry, Payload, Store, age, canonical, key_of, name_of, store
+
+__all__ = ["VARIABLE", "Store", "experiment", "measurement", "store", "used"]
+
+
+@dataclass(frozen=True)
+class Use:
+    """An experiment that this process asked for."""
+
+    title: str
+    key: str
+    reused: bool
+    device: str
+    created: datetime
+    seconds: float
+
+
+_USED: list[Use] = []
+
+
+def used() -> list[Use]:
+    """The experiments this process asked for, in order; a page's provenance."""
+    return list(_USED)
+
+
+def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str, Any]:
+    """The code behind what a function computes of some values.
+
+    Args:
+        function: with its module, and all that this one imports.
+        of: dataclasses count with their modules, those from outside with their own source.
+        complete: whether every class in use is in `of`, so that what serves others can be left out.
+    """
+    things: set[Any] = {function, *classes_in(of)}
+    ours = [thing for thing in things if is_ours(thing)]
+    used = {thing.__qualname__ for thing in ours} if complete else ()
+    outside = {name_of(thing): digest_outside(thing) for thing in things.difference(ours)}
+    numerics = code().digest(*{thing.__module__ for thing in ours}, classes=used)
+    return {"numerics": numerics, **({"code": outside} if outside else {})}
+
+
+def _obtain(
+    title: str,
+    spec: dict[str, Any],
+    compute: Callable[[], tuple[Payload, dict[str, Any]]],
+    read: Callable[[Entry], Payload],
+    write: Callable[[Payload, Path], None],
+    place: Store,
+) -> Payload:
+    """Find a result in the store, or compute it and keep it; say which, and why.
+
+    Args:
+        title: a name for people.
+        spec: what defines it.
+        compute: makes it; beside it what made it (device, seconds, ...).
+        read: from an entry's folder.
+        write: into a folder.
+        place: the store.
+    """
+    key = key_of(spec)
+
+    def reuse() -> Payload | None:
+        try:
+            found = place.load(key, read)
+        except DamagedError as error:
+            print(f"{title}: the stored copy {key[:8]} is damaged ({error}) and was set aside", flush=True)
+            return None
+        if found is None:
+            return None
+        entry, payload = found
+        made = f"computed {age(entry.created)} on {entry.device} in {entry.seconds:.0f} s"
+        print(f"{title}: reused {key[:8]}, {made}", flush=True)
+        _USED.append(Use(title, key, True, entry.device, entry.created, entry.seconds))
+        return payload
+
+    def fresh(note: str) -> tuple[Payload, dict[str, Any]]:
+        print(f"{title}: computing {key[:8]}, {note}", flush=True)
+        payload, info = compute()
+        _USED.append(Use(title, key, False, info["device"], datetime.now(UTC), info["seconds"]))
+        return payload, info
+
+    if (payload := reuse()) is not None:
+        return payload
+
+    def waiting() -> None:
+        print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(place.lock(key, waiting))
+        except OSError as error:
+            return fresh(f"which will not be kept ({error.strerror or error}: {place.path})")[0]
+        payload = reuse()  # the process we waited for may have stored it
+        if payload is None:
+            made, info = fresh(f"because {place.why(spec)}")
+            payload = made
+            try:
+                record = {"title": title, "info": info, "spec": spec}
+                place.save(key, record, lambda folder: write(made, folder))
+            except OSError as error:
+                print(f"{title}: not kept ({error.strerror or error}: {place.path})", flush=True)
+    return payload
+
+
+def experiment(
+    model: TensorModel,
+    task: Task,
+    runs: Runs,
+    *,
+    title: str = "experiment",
+    store: Store | None = None,
+    **options: Unpack[TrainOptions],
+) -> History:
+    """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
+
+    Prints one line that says which, and why. A finished experiment survives whatever happens next (Ctrl-C, a failing
+    cell); of two processes that ask for the same one, one computes and the other waits. Where the store cannot be
+    written, the result is computed and the line says that it was not kept.
+
+    Args:
+        model: as for :func:`lintrans.train`.
+        task: as for :func:`lintrans.train`.
+        runs: as for :func:`lintrans.train`.
+        title: a name for people; it does not enter the hash.
+        store: where to look; None: :func:`store_path`.
+        **options: as for :func:`lintrans.train`: steps, batch, clip, probes, ...
+    """
+    snapshots = tuple(options.get("snapshots", ()))
+    probes = tuple(options.get("probes", (TestLoss(),)))
+    options = {**options, "snapshots": snapshots, "probes": probes}
+    planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
+    plan = plan_training(model, task, runs, **planned)
+    spec = {
+        "task": canonical(task),
+        "model": canonical(model),
+        "runs": canonical(list(plan.runs)),
+        "steps": plan.steps,
+        "cooldown": plan.cooldown,
+        "batch": plan.batch,
+        "probes": canonical(probes),
+        "snapshots": sorted(snapshots),
+        "dtype": canonical(plan.dtype),
+        **_code(train, [task, model, plan.runs, probes], complete=True),
+    }
+    history = _obtain(
+        title,
+        spec,
+        lambda: _trained(train(model, task, runs, title=title, **options)),
+        _read_history,
+        _write_history,
+        store or Store(),
+    )
+    return replace(history, key=key_of(spec))
+
+
+def _trained(history: History) -> tuple[History, dict[str, Any]]:
+    return history, history.info
+
+
+def _write_history(history: History, folder: Path) -> None:
+    history.frame.to_parquet(folder / "frame.parquet", index=False)
+    history.runs.to_parquet(folder / "runs.parquet", index=False)
+    tensors = {str(step): tensor.contiguous() for step, tensor in history.snapshots.items()}
+    safetensors.torch.save_file(tensors, folder / "snapshots.safetensors")
+
+
+def _read_history(entry: Entry) -> History:
+    tensors = safetensors.torch.load_file(entry.path / "snapshots.safetensors")
+    return History(
+        frame=pd.read_parquet(entry.path / "frame.parquet"),
+        runs=pd.read_parquet(entry.path / "runs.parquet"),
+        snapshots={int(step): tensor for step, tensor in sorted(tensors.items(), key=lambda item: int(item[0]))},
+        steps=int(entry.record["spec"]["steps"]),
+        info=entry.record["info"],
+    )
+
+
+def measurement(
+    title: str,
+    of: Mapping[str, Any],
+    compute: Callable[[], pd.DataFrame],
+    *,
+    store: Store | None = None,
+) -> pd.DataFrame:
+    """A table that `compute` returns: found in the store, or computed and stored. Prints one line that says which.
+
+    Args:
+        title: a name for people; it does not enter the hash.
+        of: all that defines the numbers, by name: what is measured, its settings, and for measurements on a training
+            its :attr:`~lintrans.training.history.History.key`. Plain values and frozen dataclasses of them.
+        compute: called without arguments where the table is not stored. The code of the module that defines it, with
+            all that this one imports, is part of the hash; of a :func:`functools.partial`, that of its function.
+        store: where to look; None: :func:`lintrans.store.store.store_path`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from lintrans.store.results import measurement
+        >>> squares = lambda: pd.DataFrame({"x": [1, 4, 9]})
+        >>> table = measurement("squares", {"what": "squares", "upto": 3}, squares)  # doctest: +ELLIPSIS
+        squares: ...
+    """
+    function: Callable[..., Any] = compute
+    while isinstance(function, partial):
+        function = function.func
+    spec = {name: canonical(value) for name, value in of.items()}
+    spec |= _code(function, of, complete=False)
+
+    def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
+        began = time.perf_counter()
+        frame = compute()
+        return frame, {"device": "cpu", "seconds": time.perf_counter() - began}
+
+    return _obtain(
+        title,
+        spec,
+        timed,
+        lambda entry: pd.read_parquet(entry.path / "frame.parquet"),
+        lambda frame, folder: frame.to_parquet(folder / "frame.parquet", index=False),
+        store or Store(),
+    )

@@ -1,0 +1,126 @@
+"""What is measured while an ensemble trains.
+
+A probe names its steps and returns one number per run and metric. Training knows probes by :class:`Probe` and
+:class:`StepProbe` only; those of curvature are in :mod:`lintrans.diagnostics`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..engines import Engine, Plan
+from ..errors import whole
+from ..random import Stream
+
+BLOCK = 1000
+"""Prompts in a block of fresh evaluation prompts."""
+
+
+class Probe(Protocol):
+    """One measurement."""
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """Steps at which to measure, of a training of `steps` and a cooldown to `total`."""
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """Metric names and their values ``[runs]``."""
+
+
+@runtime_checkable
+class StepProbe(Protocol):
+    """One measurement of a realised step k -> k + 1."""
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """Steps k at which to measure, all before the last."""
+
+    def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
+        """Metric names and their values ``[runs]``, NaN for runs that did not move."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """When a probe measures.
+
+    Args:
+        every: at 0, every, 2 every, ..., and at the end; None for no regular steps.
+        at: further steps.
+    """
+
+    every: int | None = None
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", tuple(self.at))
+        if self.every is not None:
+            whole("every", self.every, 1)
+        for step in self.at:
+            whole("a step of at", step, 0)
+        if self.every is None and not self.at:
+            raise ValueError("a probe needs every=... or at=[...]")
+
+    def times(self, steps: int, total: int) -> set[int]:
+        """See :class:`Probe`.
+
+        Raises:
+            ValueError: a step of `at` beyond the training.
+        """
+        for step in self.at:
+            if step > total:
+                raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
+        regular = {*range(0, steps + 1, self.every), steps} if self.every is not None else set()
+        return regular | set(self.at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestLoss(Scheduled):
+    """Loss on one fixed batch of prompts, the same for all runs and seeds: the paper's curves. Metric ``test_loss``.
+
+    Args:
+        every: at 0, every, 2 every, ..., and at the end.
+        at: further steps.
+        batch: prompts in the batch.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    every: int | None = 50
+    batch: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("batch", self.batch, 1)
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`Probe`."""
+        return {"test_loss": engine.block_losses(parameters, 1, Stream.TEST, self.batch)[:, 0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypicalLoss(Scheduled):
+    """Median over fresh blocks of the mean loss over a block's 1000 prompts; the same blocks for all runs.
+
+    The mean loss of a deep model is ruled by events no sample contains, so runs are judged by the loss of a typical
+    block instead.
+
+    Args:
+        every: at 0, every, 2 every, ..., and at the end.
+        at: further steps.
+        blocks: how many blocks; those of a smaller number are the first of a larger one.
+        metric: its name in the frame.
+    """
+
+    blocks: int = 1000
+    metric: str = "typical_loss"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("blocks", self.blocks, 1)
+
+    def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
+        """See :class:`Probe`."""
+        losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, BLOCK)
+        return {self.metric: torch.quantile(losses.double(), 0.5, dim=-1)}  # the midpoint median, numpy's convention

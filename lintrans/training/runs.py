@@ -1,0 +1,138 @@
+"""Ensembles: which (optimizer, learning rate, clip, seed) runs train together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..errors import nearest, real, seed_number
+from .optimizers import Optimizer, resolve
+
+AXES = ("optimizer", "lr", "clip", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an ensemble.
+
+    Attributes:
+        optimizer: its rule.
+        lr: learning rate.
+        seed: names its initial parameters and its stream of prompts.
+        clip: global gradient-norm clip; infinite for none; None leaves it to :func:`lintrans.train`.
+    """
+
+    optimizer: Optimizer
+    lr: float
+    seed: int
+    clip: float | None = None
+
+
+class Runs:
+    """A sequence of runs; ``+`` joins two."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = tuple(runs)
+        named: dict[str, Optimizer] = {}
+        for run in self._runs:
+            if named.setdefault(run.optimizer.name, run.optimizer) != run.optimizer:
+                raise ValueError(
+                    f"two different optimizers are both named {run.optimizer.name!r}: {named[run.optimizer.name]} and "
+                    f"{run.optimizer}; tell them apart with name=..."
+                )
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __getitem__(self, index: int) -> Run:
+        return self._runs[index]
+
+    def __add__(self, other: Runs) -> Runs:
+        if not isinstance(other, Runs):
+            return NotImplemented
+        return Runs((*self._runs, *other))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Runs) and self._runs == other._runs
+
+    def __hash__(self) -> int:
+        return hash(self._runs)
+
+    def __repr__(self) -> str:
+        optimizers = sorted({run.optimizer.name for run in self})
+        return f"<{len(self)} runs: {', '.join(optimizers)}; {len({run.seed for run in self})} seeds>"
+
+    def with_clip(self, clip: float | None) -> Runs:
+        """The same runs, with `clip` (None: no clipping) where a run names none of its own."""
+        value = _clip(clip)
+        return Runs(run if run.clip is not None else Run(run.optimizer, run.lr, run.seed, value) for run in self)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a run: run, optimizer, lr, seed, clip."""
+        return pd.DataFrame(
+            {
+                "run": range(len(self)),
+                "optimizer": [run.optimizer.name for run in self],
+                "lr": [run.lr for run in self],
+                "seed": [run.seed for run in self],
+                "clip": [math.nan if run.clip is None else run.clip for run in self],
+            }
+        )
+
+
+def _clip(value: Any) -> float:
+    return math.inf if value is None or value == math.inf else real("clip", value, above=0)
+
+
+def _values(value: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
+def grid(**axes: Any) -> Runs:
+    """All combinations of optimizers, learning rates, clips and seeds; the last axis varies fastest.
+
+    Args:
+        **axes: ``optimizer`` and ``lr`` (required), ``seed`` (0 if left out), ``clip`` (the clip of
+            :func:`lintrans.train` if left out; None for no clipping). Each a value or an iterable of values.
+            Optimizers are :class:`~lintrans.SGD`, :class:`~lintrans.Adam`, :class:`~lintrans.Signum`,
+            :class:`~.NormalizedSGD`, their names, or a :class:`~.optimizers.Optimizer` of your own.
+
+    Raises:
+        TypeError, ValueError: an unknown axis, a missing one, an empty one, or a bad value, which is named.
+
+    Example:
+        >>> import lintrans as lt
+        >>> lt.grid(optimizer=[lt.SGD(), lt.Adam()], lr=[0.01, 0.02], seed=range(6))
+        <24 runs: adam, sgd; 6 seeds>
+    """
+    for name in axes:
+        if name not in AXES:
+            raise TypeError(f"{name!r} is no axis of a grid; there are {', '.join(AXES)}{nearest(name, AXES)}")
+    for name in ("optimizer", "lr"):
+        if name not in axes:
+            raise TypeError(f"a grid needs {name}=...")
+    lists = {name: _values(value) for name, value in axes.items()}
+    for name, values in lists.items():
+        if not values:
+            raise ValueError(f"{name} is empty: give at least one value")
+    checks: dict[str, Any] = {
+        "optimizer": resolve,
+        "lr": lambda value: real("lr", value, least=0),
+        "clip": _clip,
+        "seed": seed_number,
+    }
+    lists = {name: [checks[name](value) for value in values] for name, values in lists.items()}
+    lists.setdefault("seed", [0])
+    names = list(lists)
+    return Runs(Run(**dict(zip(names, values, strict=True))) for values in itertools.product(*lists.values()))

@@ -1,0 +1,252 @@
+"""Training an ensemble: steps, probes, snapshots, divergence, progress.
+
+**Step k** means the parameters after k updates. Everything between two probes happens inside the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Required, TypedDict, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..devices import resolve_device, resolve_dtype
+from ..engines import Engine, Plan, State, choose, place
+from ..errors import real, whole
+from ..models.fitting import check_task
+from ..models.transformer import TensorModel, has_tensor
+from ..progress import bar
+from ..random import Stream
+from ..tasks.regression import Task
+from .history import COLUMNS, History
+from .probes import Probe, StepProbe, TestLoss
+from .runs import Runs
+
+__all__ = ["PLANNED", "TrainOptions", "plan_training", "resolve_device", "train"]
+
+GRAIN_SECONDS = 0.3
+"""Time an engine works before Ctrl-C and the progress bar get their turn."""
+
+
+PLANNED = ("steps", "cooldown", "batch", "clip", "device", "dtype")
+"""Options that a :class:`~lintrans.engines.Plan` is made of."""
+
+
+class TrainOptions(TypedDict, total=False):
+    """Keyword arguments of :func:`train`, but for its title."""
+
+    steps: Required[int]
+    batch: int
+    clip: float | None
+    probes: Sequence[Probe | StepProbe]
+    snapshots: Iterable[int]
+    cooldown: int
+    device: str | torch.device
+    dtype: torch.dtype | str | None
+    engine: str
+    progress: bool | None
+
+
+def plan_training(
+    model: TensorModel,
+    task: Task,
+    runs: Runs,
+    *,
+    steps: int,
+    cooldown: int = 0,
+    batch: int = 1000,
+    clip: float | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | str | None = None,
+) -> Plan:
+    """Check the arguments of :func:`train` and resolve its defaults, before anything is computed."""
+    if not has_tensor(model):
+        raise TypeError(
+            f"model is a {type(model).__name__}: give a lintrans.LinearTransformer, or another model whose parameters "
+            f"are one tensor (see lintrans.models.TensorModel)"
+        )
+    if not isinstance(task, Task) or isinstance(task, type):
+        raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
+    if not isinstance(runs, Runs) or not len(runs):
+        raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
+    check_task(model, task)
+    if clip is not None:
+        real("clip", clip, above=0)
+    kind = resolve_dtype(dtype, model.default_dtype)
+    plan = Plan(
+        model=model,
+        task=task,
+        runs=runs.with_clip(clip),
+        steps=whole("steps", steps, 0),
+        cooldown=whole("cooldown", cooldown, 0),
+        batch=whole("batch", batch, 1),
+        dtype=kind,
+        device=resolve_device(device, kind),
+    )
+    return replace(plan, device=place(plan)) if device == "auto" else plan
+
+
+def train(
+    model: TensorModel,
+    task: Task,
+    runs: Runs,
+    *,
+    steps: int,
+    batch: int = 1000,
+    clip: float | None = None,
+    probes: Sequence[Probe | StepProbe] = (TestLoss(),),
+    snapshots: Iterable[int] = (),
+    cooldown: int = 0,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | str | None = None,
+    engine: str = "auto",
+    progress: bool | None = None,
+    title: str = "training",
+) -> History:
+    """Train all runs together; runs of one seed share their initial parameters and every prompt.
+
+    Args:
+        model: what is trained.
+        task: where its prompts come from.
+        runs: the ensemble, from :func:`lintrans.grid`.
+        steps: updates at the constant learning rate.
+        batch: fresh prompts per step.
+        clip: global gradient-norm clip of the runs that name none; None for no clipping.
+        probes: what is measured on the way; see :mod:`lintrans.training.probes`.
+        snapshots: steps at which parameters are kept; those of the end always are.
+        cooldown: further updates with the rate falling linearly to zero.
+        device: "auto" (CUDA where there is one, but where only the CPU has compiled loops), "cpu", "cuda", or any torch
+            device.
+        dtype: torch.float32 or torch.float64; None: float32 to four layers, float64 beyond.
+        engine: "auto" (the fastest that can do it), "cpu" or "cuda" (compiled loops) or "reference" (torch).
+        progress: show a progress bar; None: in a terminal or notebook.
+        title: its label.
+
+    Returns:
+        The :class:`~.history.History`. The same arguments give the same numbers: for a run alone or in an
+        ensemble (to rounding), on any day.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named, before anything is computed.
+
+    Example:
+        >>> import lintrans as lt
+        >>> runs = lt.grid(optimizer=[lt.SGD(), lt.Adam()], lr=0.02, seed=range(2))
+        >>> task = lt.LinearRegression(d=2, n=4)
+        >>> history = lt.train(lt.LinearTransformer(layers=1, d=2), task, runs, steps=4, batch=10, clip=1.0)
+        >>> history.parameters(4).shape
+        torch.Size([4, 1, 1, 2, 2, 2])
+    """
+    plan = plan_training(
+        model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
+    )
+    kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
+    due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]
+    spans = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if isinstance(probe, StepProbe)]
+    begins = set[int]().union(*(times for _, times in spans))
+    before: Tensor | None = None
+    worker = choose(engine, plan)
+    started = time.perf_counter()
+    state = worker.start()
+    rows = _Rows()
+    taken: dict[int, Tensor] = {}
+    with bar(plan.total, title, progress) as shown:
+        for event in sorted(kept.union(begins, (step + 1 for step in begins), *(times for _, times in due))):
+            _advance(worker.advance, state, event, shown.update)
+            for step_probe, times in spans:
+                if before is not None and event - 1 in times:
+                    for metric, values in step_probe.measure_step(plan, before, state.parameters, event - 1).items():
+                        rows.add(event - 1, state, metric, values)
+            before = state.parameters.detach().clone() if event in begins else None
+            here = cast(Engine, _Once(worker, state.parameters))
+            for probe, times in due:
+                if event in times:
+                    for metric, values in probe.measure(here, plan, state.parameters, event).items():
+                        median = rows.add(event, state, metric, values)
+                        if metric == "test_loss":
+                            shown.set_postfix_str(f"median test loss {median:.2e}", refresh=False)
+            if event in kept:
+                taken[event] = state.parameters.detach().to("cpu", copy=True)
+    for name in ("skipped", "clipped"):
+        rows.add(state.step, state, f"{name}_steps", getattr(state, name))
+    table = plan.runs.frame.assign(
+        skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
+    )
+    info = {
+        "device": str(plan.device)
+        if plan.device.type == "cpu"
+        else f"{plan.device} ({torch.cuda.get_device_name(plan.device)})",
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "engine": worker.name,
+        "seconds": time.perf_counter() - started,
+    }
+    return History(rows.frame(plan.runs.frame), table, taken, plan.steps, info)
+
+
+def _advance(advance: Callable[[State, int], None], state: State, until: int, report: Callable[[int], object]) -> None:
+    """Bring the state to step `until` in grains short enough for Ctrl-C and the progress bar."""
+    grain = 1
+    while state.step < until:
+        size = min(grain, until - state.step)
+        began = time.perf_counter()
+        advance(state, size)
+        report(size)
+        spent = time.perf_counter() - began
+        grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
+
+
+class _Once:
+    """An engine at one step: the losses of the same blocks are computed once, whichever probes ask for them."""
+
+    def __init__(self, engine: Engine, parameters: Tensor) -> None:
+        self._engine, self._parameters = engine, parameters
+        self._found: dict[tuple[Stream, int], Tensor] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
+        """See :class:`~lintrans.engines.Engine`; the blocks of a smaller number are the first of a larger one."""
+        if parameters is not self._parameters:
+            return self._engine.block_losses(parameters, blocks, stream, batch)
+        found = self._found.get((stream, batch))
+        if found is None or found.shape[1] < blocks:
+            found = self._found[stream, batch] = self._engine.block_losses(parameters, blocks, stream, batch)
+        return found[:, :blocks]
+
+
+class _Rows:
+    """Tidy rows, put together once: a frame for every measurement would often cost more than measuring."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, str, npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
+
+    def add(self, step: int, state: State, metric: str, values: Tensor) -> float:
+        """One metric of all runs, whose median is returned.
+
+        A diverged run's loss is infinite, and what is undefined (NaN) has no row.
+        """
+        values = values.detach().to("cpu", torch.float64)
+        if metric.endswith("loss"):
+            lost = (state.diverged >= 0).cpu() | values.isnan()
+            values = torch.where(lost, torch.inf, values)
+        numbers = values.numpy()
+        known = np.flatnonzero(~np.isnan(numbers))
+        self._parts.append((step, metric, known, numbers[known]))
+        return float(np.median(numbers[known])) if len(known) else math.nan
+
+    def frame(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The rows, in the order in which they came, beside the columns of their runs."""
+        steps, metrics, chosen, values = zip(*self._parts, strict=True)
+        counts = [len(each) for each in chosen]
+        frame = runs.take(np.concatenate(chosen)).reset_index(drop=True)
+        names = np.repeat(np.array(metrics, dtype=object), counts)
+        frame = frame.assign(step=np.repeat(steps, counts), metric=names, value=np.concatenate(values))
+        return frame[list(COLUMNS)]

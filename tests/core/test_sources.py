@@ -1,0 +1,240 @@
+"""Digests of the code behind a number: what must change them does, what must not does not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lintrans as lt
+from lintrans.store import sources
+from lintrans.store.sources import PACKAGE, Code, code
+
+TRAINING = lt.train.__module__
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def edited(package: Path, name: str, old: str, new: str) -> None:
+    file = Code(package).path(name)
+    assert file is not None
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def small(folder: Path, files: dict[str, str]) -> Code:
+    """A package of a few modules, by their paths."""
+    for name, text in files.items():
+        path = folder / "small" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        for parent in path.parents:
+            if parent == folder:
+                break
+            if not (parent / "__init__.py").exists():
+                (parent / "__init__.py").write_text("")
+    return Code(folder / "small")
+
+
+ONE = {
+    "a": "from .b import f\nfrom . import c\nx = f(1) + c.g(2)\n",
+    "b": "def f(n):\n    return n\n",
+    "c": "def g(n):\n    return -n\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"b": "'''Text.'''\n# why\ndef f(n):\n    \"\"\"Say.\"\"\"\n\n    return  n  # this\n"}, True),
+        ({"b": "def f(n):\n    return 2 * n\n"}, False),
+        ({"c": "def g(n):\n    return n\n"}, False),
+        ({"d": "unused = 1\n"}, True),
+        ({"a": "from . import c\nfrom .b import f\nx = f(1) + c.g(2)\n"}, True),
+        ({"a": "from . import c as other\nfrom .b import f\nx = f(1) + other.g(2)\n"}, True),
+        ({"a": "from .b import f\nfrom . import c\nx = f(2) + c.g(2)\n"}, False),
+        ({"a": "from .b import f\nx = f(1) + f(2)\n"}, False),
+        ({"a": "def x():\n    from .b import f\n    from . import c\n    return f(1) + c.g(2)\n"}, False),
+        # moved, renamed, and named by a package that passes it on
+        (
+            {"c": "", "deep/down": ONE["c"], "a": "from .b import f\nfrom .deep import down\nx = f(1) + down.g(2)\n"},
+            True,
+        ),
+        ({"b": "", "p/q": ONE["b"], "p/__init__": "from .q import f\n", "a": ONE["a"].replace(".b", ".p")}, True),
+        # the same words, but another function behind them
+        ({"a": ONE["a"].replace("from .b import f", "from .c import g as f")}, False),
+        ({"e": "def f(n):\n    return n + 1\n", "a": ONE["a"].replace("from .b", "from .e")}, False),
+    ],
+)
+def test_what_changes_a_digest(tmp_path: Path, change: dict[str, str], same: bool) -> None:
+    before = small(tmp_path / "before", ONE).digest("small.a")
+    assert (small(tmp_path / "after", {**ONE, **change}).digest("small.a") == before) is same
+
+
+def test_two_modules_that_change_places_are_noticed(tmp_path: Path) -> None:
+    text = "from . import b, c\nx = b.f(1), c.f(1)\n"
+    parts = {"b": "def f(n):\n    return n\n", "c": "def f(n):\n    return -n\n"}
+    before = small(tmp_path / "before", {"a": text, **parts}).digest("small.a")
+    assert (
+        small(tmp_path / "after", {"a": text.replace("b.f(1), c.f(1)", "c.f(1), b.f(1)"), **parts}).digest("small.a")
+        != before
+    )
+
+
+@pytest.mark.slow
+def test_the_closure_covers_what_a_training_really_loads() -> None:
+    """Against Python itself: every module that compiled and reference trainings load, but for neutral ones."""
+    script = """
+import sys
+from lintrans import *
+from lintrans.tasks.regression import *
+runs = grid(optimizer=["sgd", "adam"], lr=0.01)
+for task in (LinearRegression(2, 3), LinearRegression(2, 3, GammaScaled(0.5, 2.0)), LinearRegression(2, 3, Sphere())):
+    for engine in ("auto", "reference"):
+        train(LinearTransformer(1, 2), task, runs, steps=2, batch=8, engine=engine, progress=False)
+train(LinearTransformer(1, 2, attention="softmax"), task, runs, steps=2, batch=8, progress=False)
+print(*(name for name in sys.modules if name.split(".")[0] == "lintrans"))
+"""
+    before = subprocess.run(
+        [sys.executable, "-c", "import lintrans, sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = {*done.stdout.split()} - {*before.stdout.split()}
+    assert len(loaded) >= 8
+    closure = code().closure(TRAINING)
+    missing = {
+        name
+        for name in loaded
+        if name not in closure and not sources.neutral(name) and (code().path(name) or Path()).name != "__init__.py"
+    }
+    assert not missing
+
+
+EDITS: dict[str, tuple[str, str]] = {
+    "gamma": ("lintrans.engines.cpu.draw.gamma", "GammaScaled"),
+    "normal": ("lintrans.engines.cpu.draw.normal", ""),
+    "random": ("lintrans.random", ""),
+    "devices": ("lintrans.devices", ""),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_changes_the_experiments_that_use_it_and_no_other(package: Path, name: str) -> None:
+    module, only = EDITS[name]
+    classes = {law: ("LinearRegression", law) for law in ("Gaussian", "GammaScaled")}
+    before = {law: code().digest(TRAINING, classes=names) for law, names in classes.items()}
+    edited(
+        package, module, "from __future__ import annotations\n", "from __future__ import annotations\n\nEDITED = 1\n"
+    )
+    copy = Code(package)
+    changed = {law for law, names in classes.items() if copy.digest(TRAINING, classes=names) != before[law]}
+    assert changed == ({only} if only else {*classes})
+
+
+@pytest.mark.slow
+def test_an_edit_of_any_module_of_the_closure_changes_the_key(package: Path) -> None:
+    before = Code(package).digest(TRAINING)
+    for name in code().closure(TRAINING):
+        file = Code(package).path(name)
+        assert file is not None
+        text = file.read_text()
+        file.write_text(text + "\nEDITED = 1\n")
+        assert Code(package).digest(TRAINING) != before, name
+        file.write_text("# a comment\n" + text)
+        assert Code(package).digest(TRAINING) == before, name
+        file.write_text(text)
+
+
+LAW = """
+from dataclasses import dataclass
+import torch
+
+SCALE = 1.0
+
+def factor():
+    return SCALE
+
+@dataclass(frozen=True)
+class Law:
+    std: float = 1.0
+
+    def draw(self, source, tokens, d):
+        x = source.normals(tokens * d)
+        return factor() * self.std * x.reshape(*source.lead, tokens, d, source.batch)
+
+    def squared_norm(self, d):
+        return d * self.std**2
+"""
+ASK = """
+import lintrans as lt
+history = lt.experiment(lt.LinearTransformer(1, 2), lt.LinearRegression(2, 3, Law()), lt.grid(optimizer="sgd", lr=0.1),
+                        steps=2, batch=4, engine="reference")
+"""
+
+
+def asked(tmp_path: Path, law: str) -> str:
+    """One process that defines a law in a module and asks for an experiment: "computing" or "reused"."""
+    (tmp_path / "mine.py").write_text(law)
+    environment = {
+        "LINTRANS_STORE": str(tmp_path / "store"),
+        "PYTHONPATH": f"{tmp_path}:{PACKAGE.parent}",
+        "HOME": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", f"from mine import Law\n{ASK}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return "reused" if "reused" in done.stdout else done.stdout.strip().splitlines()[0]
+
+
+def test_a_users_own_code_is_part_of_the_key(tmp_path: Path) -> None:
+    """The class, a function that it calls, and a constant that this one reads; comments are not."""
+    assert "because the store is empty" in asked(tmp_path, LAW)
+    assert asked(tmp_path, f"# a comment\n{LAW}") == "reused"
+    changes: list[Callable[[str], str]] = [
+        lambda law: law.replace("self.std * x", "2 * self.std * x"),
+        lambda law: law.replace("return SCALE", "return SCALE + 1"),
+        lambda law: law.replace("SCALE = 1.0", "SCALE = 3.0"),
+    ]
+    for change in changes:
+        assert "because the code of mine.Law changed" in asked(tmp_path, change(LAW))
+    assert asked(tmp_path, LAW) == "reused"
+
+
+def test_code_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    environment = {
+        "LINTRANS_STORE": str(tmp_path / "store"),
+        "PYTHONPATH": str(PACKAGE.parent),
+        "HOME": str(tmp_path),
+        "PATH": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LAW + ASK], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "the source of __main__.Law cannot be read" in done.stderr
+
+
+def test_classes_of_a_notebook_are_read_from_their_cell() -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    digests = []
+    for text in (LAW, f"# a comment\n{LAW}", LAW.replace("return d *", "return 2 * d *")):
+        assert shell.run_cell(text).success
+        digests.append(sources.digest_outside(shell.user_ns["Law"]))
+    assert digests[0] == digests[1] != digests[2]

@@ -1,0 +1,168 @@
+"""C13 on made-up losses that should pass, should fail, and lack something; its page's tables; a tiny one for real."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import made_up
+import numpy as np
+import pytest
+
+import lintrans as lt
+from lintrans.paper.claims import State, Word, c13
+from lintrans.paper.claims.c16 import FEATURES, Behaviour
+from lintrans.paper.pages import attention as tables
+from lintrans.paper.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
+from lintrans.paper.protocol import end_steps
+from lintrans.paper.scales import ATTENTION, ATTENTION_PROTOCOL, PROTOCOL
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+STEPS = 1000
+
+
+def falling(end: float, reached: int = 200) -> lt.History:
+    """Runs that fall to a loss, slightly different for each seed, at one step."""
+
+    def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
+        return end * (1 + 0.01 * seed) if step >= reached else 4.9
+
+    return made_up.history(loss, 4, STEPS, every=50, ends=end_steps(STEPS))
+
+
+def histories(linear: float = 0.01, public: float = 4.0, ordinary: float = 1.5) -> dict[str, lt.History]:
+    losses = {"linear": linear, "softmax": public, "softmax-visible": ordinary, "relu": 2.0, FULL_LINEAR: 0.5}
+    losses |= dict(zip(HEADS.values(), (1.0, 0.5, 0.4), strict=True))
+    return {name: falling(loss) for name, loss in losses.items()}
+
+
+def test_verdicts() -> None:
+    verdict = c13.judge("paper", histories(), ATTENTION_PROTOCOL)
+    deciding = [unit for unit in verdict.units if unit.decides]
+    assert [unit.case for unit in deciding] == [
+        "softmax, SGD",
+        "softmax, Adam",
+        "softmax, visible keys, SGD",
+        "softmax, visible keys, Adam",
+    ]
+    assert {unit.state for unit in deciding} == {YES}
+    assert deciding[0].interval is not None
+    assert deciding[0].interval.estimate == pytest.approx(400)
+    assert verdict.ruling.word is Word.REPRODUCED
+    assert verdict.deviations == ()
+    beside = {unit.case: unit for unit in verdict.units if not unit.decides}
+    faster = beside["softmax, SGD, speed"]
+    assert faster.interval is not None
+    assert faster.interval.estimate == pytest.approx(STEPS / 200)
+    assert faster.state is YES
+    only = c13.judge("paper", histories(ordinary=0.005), ATTENTION_PROTOCOL)
+    assert str(only.ruling) == "partly reproduced (softmax, SGD, softmax, Adam)"
+    none = c13.judge("paper", histories(linear=6.0), ATTENTION_PROTOCOL)  # lost: it counts as the zero predictor
+    assert none.ruling.word is Word.NOT
+    missing = histories()
+    del missing["softmax-visible"]
+    assert c13.judge("paper", missing, ATTENTION_PROTOCOL).ruling.word is Word.UNMEASURABLE
+    assert c13.judge("paper", {}, ATTENTION_PROTOCOL).ruling.word is Word.UNMEASURABLE
+
+
+def test_a_loss_that_is_never_reached_is_censored() -> None:
+    found = histories(linear=4.5)
+    table = c13.steps_to_end_loss("softmax", "linear", found, "adam")
+    assert table["censored"].all()
+    assert (table["steps"] == STEPS).all()
+    unit = next(unit for unit in c13.units_of("softmax", found, True) if "speed" in unit.case)
+    assert unit.state is UNDECIDED
+    assert tables.overtaken("softmax", found, "sgd") == "never, in any seed"
+    assert tables.overtaken("softmax", histories(), "sgd") == "after 200 steps (median)"
+
+
+def test_deviations() -> None:
+    short = c13.judge("paper", histories(), ATTENTION("paper")).deviations
+    assert "batches of 250 prompts instead of 1,000" in short
+    assert c13.behaviour_deviations(ATTENTION_PROTOCOL) == (c13.FIRST_HALF,)
+    assert len(c13.behaviour_deviations(ATTENTION("quick"))) > 5
+
+
+def test_budgets() -> None:
+    for scale, budget in ATTENTION.items():
+        assert set(budget.sparse.training.settings) == set(ATTENTION_TITLES), scale
+        assert budget.full.settings == (FULL_LINEAR, *HEADS.values())
+        for training, horizon in (
+            (budget.sparse.training, budget.sparse.training.steps), (budget.full, budget.tuning_steps),
+        ):  # fmt: skip
+            assert training.screening == horizon
+            assert training.finalists > 0
+            assert set(training.rates) <= set(PROTOCOL.rates)
+        steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))
+        assert {*budget.sparse.curvature.probes, *budget.sparse.curvature.judged} <= steps
+    longer = c13.changed(ATTENTION("paper"), seeds=3, steps=500)
+    assert {b.seeds for b in (longer.sparse.training, longer.full, longer.sparse.noise)} == {3}
+    assert {b.steps for b in (longer.sparse.training, longer.full)} == {500}
+    assert c13.changed(ATTENTION("paper")) == ATTENTION("paper")
+
+
+def test_problems_differ_in_attention_alone() -> None:
+    first = PROBLEMS["1"]
+    for kind in ATTENTION_TITLES:
+        assert isinstance(first.model, lt.LinearTransformer)
+        assert PROBLEMS[kind].model == replace(first.model, attention=kind)
+        assert (PROBLEMS[kind].task, PROBLEMS[kind].clip) == (first.task, first.clip)
+    full = PROBLEMS[FULL_LINEAR].model
+    assert isinstance(full, lt.LinearTransformer)
+    assert (full.form, full.attention, full.heads) == ("full", "linear", 1)
+    for heads, name in HEADS.items():
+        assert PROBLEMS[name].model == replace(full, attention="softmax", heads=heads)
+
+
+def test_units_of_heads() -> None:
+    cases = {f"{heads} heads": (name, FULL_LINEAR) for heads, name in HEADS.items()}
+    units = tables.loss_units(cases, histories())
+    assert [unit.state for unit in units] == [YES] * 2 + [NULL] * 2 + [REV] * 2
+    assert units[0].case == "1 heads, SGD"
+    assert units[0].interval is not None
+    assert units[0].interval.estimate == pytest.approx(2)
+    assert {unit.state for unit in tables.loss_units(cases, {})} == {MISSING}
+
+
+def test_the_reach_of_the_public_codes_softmax() -> None:
+    factor, least = tables.reachable(prompts=2000)
+    assert factor == pytest.approx((1 + 1 / 20) ** 3 - 1)
+    assert least == pytest.approx(2.85, abs=0.5)
+
+
+def behaviour(state: State) -> Behaviour:
+    return Behaviour((made_up.unit(state),))
+
+
+def test_survival() -> None:
+    linear = dict(zip(FEATURES, map(behaviour, (YES, YES, NULL, NULL, UNDECIDED)), strict=True))
+    other = dict(zip(FEATURES, map(behaviour, (YES, NULL, YES, NULL, YES)), strict=True))
+    rest = dict(zip(FEATURES, map(behaviour, (MISSING, UNDECIDED, NULL, NULL, NULL)), strict=True))
+    assert tables.survival({"linear": linear, "softmax": other, "ReLU": rest}) == {
+        "softmax": "keeps C1 (reproduced); **has less of** C2 (not reproduced); **has more of** C3 (reproduced); "
+        "lacks as well C4 (not reproduced); undecided for linear attention: C5 (reproduced)",
+        "ReLU": "not compared: C1 (not measured); undecided: C2 (undecided); lacks as well C3 (not reproduced), "
+        "C4 (not reproduced); undecided for linear attention: C5 (not reproduced)",
+    }
+
+
+@pytest.mark.slow
+def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quick scale, smaller: every kind of attention through every instrument."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    quick = c13.changed(ATTENTION("quick"), seeds=2)
+    budget = replace(quick, full=replace(quick.full, settings=(FULL_LINEAR, HEADS[1])))
+    measured = c13.measure(budget)
+    verdict = c13.judge("quick", measured.histories, budget)
+    assert len([unit for unit in verdict.units if unit.decides]) == 4
+    table = c13.behaviours(measured, budget)
+    assert set(table) == set(ATTENTION_TITLES.values())
+    names = [name for name in ATTENTION_TITLES if name in measured.histories]
+    assert not any(table[ATTENTION_TITLES[name]]["C2"].missing for name in ATTENTION_TITLES)
+    for name in names:
+        assert np.isfinite(measured.sparse.steps[name]["value"]).all()
+        assert math.isfinite(c13.end_losses(name, measured.histories[name], "adam").sum())
+    rows = tables.summary(measured.histories, measured.sparse.tunings, tuple(ATTENTION_TITLES))
+    assert len(rows) == 8
+    assert rows.loc[0, "state"] == ""

@@ -1,0 +1,178 @@
+"""Claim C2 on made-up tables that should and should not pass, and what its page says of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import lintrans as lt
+from lintrans.diagnostics.noise import STATISTICS
+from lintrans.paper.budgets import NoiseBudget
+from lintrans.paper.claims import State, Word, c2
+from lintrans.paper.pages import common
+from lintrans.paper.pages import gradient_noise as page
+from lintrans.paper.scales import NOISE, NOISE_PROTOCOL
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+TINY = NoiseBudget(
+    settings=("1",),
+    seeds=2,
+    samples=12,
+    batch=5,
+    reference=50,
+    batches=(2, 3),
+    steps=(1, 2),
+    trained_seeds=2,
+    trained_samples=10,
+)
+
+
+def made_up(excess: list[float]) -> pd.DataFrame:
+    """A table with these values of E, alike in all else."""
+    table = pd.DataFrame({"seed": range(len(excess)), **dict.fromkeys(STATISTICS, 1.0)})
+    norms = np.abs(np.random.default_rng(0).normal(size=500))
+    arrays = pd.Series([norms if seed == 0 else None for seed in table["seed"]], dtype=object)
+    spectra = pd.Series([np.ones(1) if seed == 0 else None for seed in table["seed"]], dtype=object)
+    return table.assign(excess=excess, excess_999=excess, norms=arrays, spectrum=spectra, batch=1000)
+
+
+def test_verdicts() -> None:
+    heavy, little, alike, light = ([x, x + 0.02, x - 0.01] for x in (1.6, 1.1, 1.0, 0.9))
+    for values, state, word in (
+        (heavy, YES, Word.REPRODUCED),
+        (little, WEAK, Word.PARTLY),
+        (alike, NULL, Word.NOT),
+        (light, REV, Word.NOT),
+        ([0.5, 3.0, 1.5], UNDECIDED, Word.UNMEASURABLE),
+    ):
+        verdict = c2.judge("paper", {name: made_up(values) for name in "123"}, NOISE_PROTOCOL)
+        assert [unit.state for unit in verdict.units if unit.decides] == [state] * 3
+        assert verdict.ruling.word is word
+        assert (verdict.claim, verdict.reading, verdict.deviations) == ("C2", "init", ())
+        estimate = verdict.units[0].interval
+        assert estimate is not None
+        assert estimate.estimate == pytest.approx(math.exp(np.log(values).mean()))
+    mixed = c2.judge("paper", {"1": made_up(alike), "2": made_up(little), "3": made_up(heavy)}, NOISE_PROTOCOL)
+    assert str(mixed.ruling) == "partly reproduced (setting 2, setting 3)"
+
+
+def test_a_missing_setting_or_value_is_not_measurable() -> None:
+    whole = made_up([1.5, 1.6])
+    for tables in ({"1": whole, "2": whole}, {"1": whole, "2": whole, "3": made_up([1.5, math.nan])}):
+        verdict = c2.judge("paper", tables, NOISE_PROTOCOL)
+        assert verdict.units[2].state is MISSING
+        assert verdict.ruling.word is Word.UNMEASURABLE
+
+
+def test_noise_is_not_read_from_an_uncertain_reference() -> None:
+    table = c2.readable(made_up([1.5, 1.6, 0.3]).assign(reference_error=[0.1, math.nan, 0.9]))
+    assert table["excess"].isna().tolist() == [False, False, True]
+    assert c2.geometric_mean(table["excess"]) is None
+    along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
+    assert page.unreadable({"1": along}) == "2 of 6 in Setting 1"
+    assert str(page.excess_table({"1": along}, "step", "step {:,}").loc[0, "step 5"]).endswith("(2 of 3 seeds)")
+    assert not page.unreadable({"1": along[along["excess"].notna()]})
+
+
+def test_deviations_are_named() -> None:
+    small = replace(NOISE_PROTOCOL, settings=("1", "2"), seeds=4, samples=100, batch=2000, reference=10)
+    assert c2.deviations(small, NOISE_PROTOCOL) == (
+        "settings not measured: 3",
+        "4 initializations instead of 16",
+        "100 minibatches instead of 10,000",
+        "the gradient estimated on 10 prompts instead of 100,000",
+        "minibatches of 2,000 prompts instead of 1,000",
+    )
+    assert c2.deviations(NOISE["paper"], NOISE_PROTOCOL) == ()
+    assert c2.deviations(NOISE("quick"), NOISE_PROTOCOL)
+
+
+def test_budgets_can_be_changed() -> None:
+    assert c2.changed(TINY) == TINY
+    assert c2.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
+
+
+def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything the page needs, on a tiny model; the second time from the store."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    setting = replace(
+        lt.settings.SETTINGS["1"], model=lt.LinearTransformer(layers=1, d=2), task=lt.LinearRegression(2, 3)
+    )
+    monkeypatch.setattr(c2, "PROBLEMS", {"1": setting})
+    monkeypatch.setattr("lintrans.engines.cpu.compiling.problem", lambda: "not in this test")
+    found = []
+    for _ in range(2):
+        tables = c2.at_initialization(TINY)
+        found.append((tables["1"], c2.by_batch(tables, TINY)["1"], c2.along_training(tables, TINY)["1"]))
+        monkeypatch.setattr(c2, "measure_noise", None)  # a second measurement would fail
+    for first, second in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(first, second)
+    judged, batches, along = found[0]
+    assert judged["seed"].tolist() == [0, 1]
+    norms, nulls = common.kept(tables)
+    assert norms["1"].shape == (TINY.samples,)
+    assert np.isfinite(nulls["1"]).all()
+    assert batches.groupby("batch").size().to_dict() == {2: 2, 3: 2, 5: 2}
+    assert along.groupby(["optimizer", "step"]).size().to_dict() == {
+        (name, step): 2 for name in ("sgd", "adam") for step in (0, 1, 2)
+    }
+    start = along[along["step"] == 0]
+    assert start["excess"].tolist() == judged["excess"].tolist() * 2
+    assert np.isfinite(along["excess"]).all()
+    measured = along[along["step"] == 1].set_index("optimizer")["median"]
+    assert measured["sgd"].tolist() != measured["adam"].tolist()
+
+
+def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    asked: dict[str, Any] = {}
+
+    def watched(model: object, task: object, parameters: torch.Tensor, **options: object) -> object:
+        asked.update(options, parameters=parameters)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(c2, "measure_noise", watched)
+    with pytest.raises(RuntimeError, match="seen"):
+        c2.at_initialization(replace(TINY, seeds=3))
+    assert list(asked["seed"]) == [0, 1, 2]
+    assert torch.equal(asked["parameters"], lt.settings.SETTINGS["1"].model.init([0, 1, 2]))
+    assert (asked["batch"], asked["samples"], asked["reference"]) == (5, 12, 50)
+
+
+def test_noise_by_batch_and_along_training() -> None:
+    sizes = pd.concat([made_up([2.0, 2.1, 2.0]).assign(batch=10), made_up([1.0, 1.01, 1.02])])
+    same = pd.concat([made_up([1.5, 1.51, 1.52]).assign(batch=size) for size in (10, 1000)])
+    tables = {"1": sizes, "2": same}
+    larger, alike = page.small_over_large(tables)
+    assert (larger.case, larger.statistic, larger.state) == ("Setting 1", "E at B = 10 over E at B = 1,000", YES)
+    assert larger.interval is not None
+    assert larger.interval.estimate == pytest.approx((2.0 * 2.1 * 2.0 / (1.0 * 1.01 * 1.02)) ** (1 / 3))
+    assert alike.state is NULL
+    shown = page.excess_table(tables, "batch", "B = {:,}")
+    assert list(shown.columns) == ["setting", "B = 10", "B = 1,000"]
+    assert [str(text).split("] ")[1] for text in shown["B = 10"]] == [page.WORDS[YES]] * 2
+    start, end = made_up([1.0, 1.01, 1.02]), made_up([3.0, 3.2, 3.1])
+    along = pd.concat(
+        [start.assign(optimizer=o, step=0) for o in ("sgd", "adam")]
+        + [end.assign(optimizer="sgd", step=5), start.assign(optimizer="adam", step=5)]
+    )
+    sgd, adam = page.last_over_first({"1": along})
+    assert [(unit.case, unit.statistic, unit.state) for unit in (sgd, adam)] == [
+        ("Setting 1, step 5", "SGD", YES),
+        ("Setting 1, step 5", "Adam", NULL),
+    ]
+    assert page.excess_table({"1": along}, "step", "step {:,}")["optimizer"].tolist() == ["SGD", "Adam"]
+
+
+def test_infinite_variance_is_seen_and_not_imagined() -> None:
+    samples = {"wild": page.pareto(10_000, 1.0), "tame": np.abs(np.random.default_rng(0).normal(size=10_000))}
+    samples["between"] = page.pareto(1000, 2.0)
+    assert [page.variance_infinite(sample) for sample in samples.values()] == [True, False, None]
+    assert len(page.index_table(samples)) == 6

@@ -1,0 +1,225 @@
+"""C16 on made-up behaviours that should pass, should fail, and lack something; a tiny measurement for real."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import unit
+from matplotlib import pyplot as plt
+
+from lintrans.paper import figures
+from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, SizeBudget, TuningBudget
+from lintrans.paper.claims import State, Unit, Word, c16
+from lintrans.paper.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
+from lintrans.paper.figures.sizes import MARKS
+from lintrans.paper.pages import smaller as tables
+from lintrans.paper.problems import PROBLEMS, SIZES
+from lintrans.paper.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
+
+YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
+Table = dict[Size, dict[str, Behaviour]]
+
+
+def behaviour(state: State | None) -> Behaviour:
+    """One unit in that state; None: undefined."""
+    if state is None:
+        return Behaviour((Unit("x", c16.CONSTANT, None, MISSING),), undefined=True)
+    return Behaviour((unit(state),))
+
+
+def made_up(whole: State | dict[str, State], smaller: State | dict[str, State], **special: Any) -> Table:
+    """The largest size in some states, the others in other ones; single layers lack C3 and C5 by structure."""
+
+    def row(states: State | dict[str, State], layers: int) -> dict[str, Behaviour]:
+        own = {claim: states if isinstance(states, State) else states[claim] for claim in FEATURES}
+        return {claim: behaviour(None if layers == 1 and claim in c16.CURVED else own[claim]) for claim in FEATURES}
+
+    return {size: row(whole if size == LARGEST else special.get(title(size), smaller), size[0]) for size in SIZES}
+
+
+def states(default: State, **other: State) -> dict[str, State]:
+    return dict.fromkeys(FEATURES, default) | other
+
+
+def shown(table: Table, case: str) -> Unit:
+    """What the page has of a smaller size."""
+    [unit] = [unit for unit in tables.sizes(c16.judge("paper", table, SIZE_PROTOCOL), table) if unit.case == case]
+    return unit
+
+
+def named(table: Table) -> dict[str, dict[str, Behaviour]]:
+    return {title(size): own for size, own in table.items()}
+
+
+def ruling(table: Table) -> str:
+    return str(c16.judge("paper", table, SIZE_PROTOCOL).ruling)
+
+
+def test_all_of_it_and_nothing_smaller_has_it() -> None:
+    assert ruling(made_up(YES, states(YES, C1=NULL))) == "reproduced"
+    assert ruling(made_up(YES, WEAK)) == "reproduced"  # there in part is less than there
+
+
+def test_a_smaller_size_with_all_of_it_refutes() -> None:
+    table = made_up(YES, NULL, **{"L = 2, d = 1": YES})
+    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+    assert verdict.ruling.word is Word.NOT
+    assert shown(table, "L = 2, d = 1").state is REV
+    assert shown(table, "L = 3, d = 2").state is YES
+    assert shown(table, "L = 3, d = 2").statistic.startswith("C1 (not reproduced), C2 (not reproduced)")
+    assert len(tables.sizes(verdict, table)) == len(SIZES) - 1
+
+
+def test_some_of_it() -> None:
+    """What the largest has not, or has in part, nobody needs more of."""
+    some = states(YES, C2=WEAK, C4=REV)
+    assert ruling(made_up(some, NULL)) == "partly reproduced (C1, C2, C3, C5)"
+    assert ruling(made_up(some, some)) == "not reproduced"
+    assert ruling(made_up(some, states(YES, C4=NULL))) == "not reproduced"
+    assert ruling(made_up(NULL, NULL)) == "not reproduced"
+    assert ruling(made_up(states(NULL, C1=UNDECIDED), NULL)) == "not measurable here (undecided)"
+
+
+def test_what_the_seeds_leave_open() -> None:
+    assert ruling(made_up(YES, states(YES, C1=UNDECIDED))) == "not measurable here (undecided)"
+    assert ruling(made_up(YES, states(UNDECIDED, C4=NULL))) == "reproduced"  # it lacks C4 for sure
+    several = made_up(states(YES, C1=UNDECIDED), states(YES, C1=WEAK))
+    assert ruling(several) == "not measurable here (undecided)"  # as much of C1 as the largest may have?
+    assert c16.unsettled((2, 5), several) == ["C1"]
+    assert ruling(made_up(states(YES, C1=UNDECIDED), YES)) == "not reproduced"  # no doubt of that
+
+
+def test_one_layer_cannot_have_what_needs_a_changing_hessian() -> None:
+    table = made_up(YES, NULL, **{"L = 1, d = 5": YES})
+    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+    assert verdict.ruling.word is Word.REPRODUCED
+    assert shown(table, "L = 1, d = 5").statistic == "C3 (undefined), C5 (undefined)"
+    assert not table[1, 5]["C3"].missing
+
+
+def test_anything_missing_is_not_measurable() -> None:
+    table = made_up(YES, NULL, **{"L = 3, d = 1": states(NULL, C2=MISSING)})
+    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+    assert str(verdict.ruling) == "not measurable here"
+    assert shown(table, "L = 3, d = 1").state is MISSING
+    assert tables.words(named(table)).loc["L = 3, d = 1", "C2"] == "not measured"
+
+
+def test_the_verdict_keeps_every_case() -> None:
+    verdict = c16.judge("paper", made_up(YES, NULL), SIZE_PROTOCOL)
+    assert [unit.case for unit in verdict.units if unit.decides] == [title(size) for size in SIZES]
+    assert sum(not unit.decides for unit in verdict.units) == len(SIZES) * len(FEATURES)
+    assert verdict.deviations == (c16.FIRST_HALF,)
+    short = c16.judge("quick", made_up(YES, NULL), SIZE_BUDGETS["quick"]).deviations
+    assert "horizon T of 100 steps instead of 2,000" in short
+    assert "noise: 100 minibatches instead of 10,000" in short
+
+
+def test_sizes_are_setting_1_in_all_else() -> None:
+    assert list(SIZES)[-1] == LARGEST
+    for (layers, d), name in SIZES.items():
+        setting, whole = PROBLEMS[name], PROBLEMS["1"]
+        assert setting.model == replace(whole.model, layers=layers, d=d)  # type: ignore[type-var]
+        assert setting.task == replace(whole.task, d=d)  # type: ignore[type-var]
+        assert setting.clip == whole.clip
+        assert c16.constant_hessian(name) == (layers == 1)
+
+
+def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
+    own, whole = SIZE_BUDGETS("paper").training, SCALES["paper"]
+    for field in ("rates", "clips", "tuning_seeds", "screening", "batch", "tuning_blocks"):
+        assert getattr(own, field) == getattr(whole, field)
+
+
+def test_every_word_has_a_mark() -> None:
+    assert set(MARKS) == {*tables.NAMES.values(), tables.UNDEFINED, tables.MISSING}
+    table = made_up(states(YES, C1=WEAK), states(NULL, C2=UNDECIDED), **{"L = 3, d = 1": MISSING})
+    figure = figures.size_grid(tables.words(named(table)), FEATURES, title(LARGEST))
+    [axes] = figure.axes
+    assert len(axes.lines) == len(SIZES) * len(FEATURES)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(MARKS)
+    assert not plt.get_fignums()
+
+
+TINY = SizeBudget(
+    training=TuningBudget(
+        settings=("L = 1, d = 5", "1"),
+        steps=20,
+        seeds=2,
+        batch=20,
+        blocks=1,
+        every=5,
+        rates=(0.01, 0.2, 5.0),
+        clips=(1.0,),
+        tuning_seeds=(1000,),
+        screening=20,
+        finalists=1,
+        tuning_blocks=1,
+    ),
+    curvature=CurvatureBudget(
+        seeds=2,
+        probes=(10, 15),
+        judged=(10, 15),
+        settled=5,
+        every=5,
+        spectral=(5, 20, 5),
+        rates=(),
+        grid_steps=0,
+        grid_seeds=0,
+    ),
+    noise=NoiseBudget(
+        settings=("L = 1, d = 5", "1"),
+        seeds=2,
+        samples=10,
+        batch=20,
+        reference=100,
+        batches=(),
+        steps=(),
+        trained_seeds=0,
+        trained_samples=0,
+    ),
+)
+
+
+@pytest.mark.slow
+def test_behaviours_for_real() -> None:
+    """Two sizes whose kernels other tests compile too; the others are missing."""
+    measured = c16.measure(TINY)
+    table = c16.behaviours(measured, TINY)
+    complete = [size for size, own in table.items() if not any(found.missing for found in own.values())]
+    assert set(complete) <= {(1, 5), (3, 5)}
+    one, three = table[1, 5], table[3, 5]
+    assert (one["C3"].undefined, one["C5"].undefined) == (True, True)
+    assert not any(found.undefined for found in three.values())
+    assert not one["C2"].missing
+    if SIZES[3, 5] in measured.histories:
+        assert set(measured.histories["1"].runs["optimizer"]) == {"sgd", "adam"}
+        assert set(measured.norms["1"]["optimizer"]) == {"adam"}
+        assert [unit.case for unit in three["C3"].units if unit.decides] == [
+            "L = 3, d = 5, step 10",
+            "L = 3, d = 5, step 15",
+        ]
+    verdict = c16.judge("quick", table, TINY)
+    assert str(verdict.ruling) == "not measurable here"
+    assert tables.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
+    assert len(tables.above_least(measured)) <= 1
+    rows = tables.details(named(table), "size")
+    assert len(rows) == len(SIZES) * len(FEATURES) + (len(TINY.curvature.judged) - 1) * ("1" in measured.conditions)
+
+
+def test_least_loss_of_one_layer() -> None:
+    assert tables.least_of_one_layer((1, 5)) == pytest.approx(30 / 26)
+    assert np.isfinite([tables.least_of_one_layer(size) for size in SIZES]).all()
+    assert math.isclose(tables.least_of_one_layer((3, 1)), 2 / 22)
+
+
+@pytest.mark.slow
+def test_hessians_of_one_layer_do_not_change() -> None:
+    """Compiles the kernels of d = 1 and 2."""
+    one, more = tables.spreads()
+    assert one < 1e-9
+    assert more > 1e-3

@@ -1,0 +1,301 @@
+"""Figures show what they say, byte for byte the same for the same numbers."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+import lintrans as lt
+from lintrans.paper import figures, protocol
+from lintrans.paper.budgets import Budget
+from lintrans.paper.problems import SETTINGS
+from lintrans.paper.protocol import Choice, Tuning
+from lintrans.paper.scales import PAPER_SEEDS
+from lintrans.statistics import geometric_ratio
+
+BUDGET = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
+
+
+def svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def trained(budget: Budget) -> dict[str, lt.History]:
+    return {
+        name: protocol.train_to_judge(
+            SETTINGS[name], protocol.published_runs(SETTINGS[name], range(budget.seeds)), budget, name
+        )
+        for name in budget.settings
+    }
+
+
+@pytest.fixture(autouse=True)
+def style() -> None:
+    figures.use()
+
+
+def test_loss_curves() -> None:
+    histories = trained(BUDGET)
+    figure = figures.loss_curves(histories)
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
+    assert figure.axes[0].get_ylabel()
+    for axes, history in zip(figure.axes, histories.values(), strict=True):
+        losses = history.metric("test_loss")
+        mean = losses[(losses["optimizer"] == "adam") & (losses["step"] <= 20)].groupby("step")["value"].mean()
+        assert any(np.array_equal(np.asarray(line.get_ydata()), mean) for line in axes.lines)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [
+        "SGD",
+        "Adam",
+        "median",
+        "95% interval of the geometric mean",
+        "single seeds, the first 6 at most",
+    ]
+    assert svg(figure) == svg(figures.loss_curves(histories))
+
+
+def test_loss_curves_of_one_seed() -> None:
+    svg(figures.loss_curves(trained(replace(BUDGET, settings=("1",), seeds=1))))
+
+
+def test_loss_against_rate_marks_the_best_and_the_lost() -> None:
+    losses = pd.DataFrame(
+        {
+            "optimizer": ["sgd"] * 4 + ["adam"] * 4,
+            "lr": [0.01, 0.1, 1.0, 10.0] * 2,
+            "clip": 1.0,
+            "seed": 1000,
+            "steps": 40,
+            "loss": [1.0, 0.1, 7.0, np.inf] * 2,
+        }
+    )
+    best = {name: Choice(0.1, 1.0, 0.1, True, 40) for name in ("sgd", "adam")}
+    figure = figures.loss_against_rate({"1": Tuning("1", losses, best, False)})
+    [axes] = figure.axes
+    stars = [line for line in axes.lines if line.get_marker() == "*"]
+    assert [float(np.asarray(line.get_xdata())[0]) for line in stars] == [0.1, 0.1]
+    lost = [line for line in axes.lines if line.get_marker() == "^"]
+    assert [list(np.asarray(line.get_xdata())) for line in lost] == [[1.0, 10.0]] * 2
+    assert svg(figure)
+
+
+def test_one_layer_loss() -> None:
+    x = np.linspace(-1, 1, 5)
+    figure = figures.one_layer_loss(x, x**2, np.stack([x**2, x**2 + 0.1]), 0.0)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "least possible loss",
+        "exact",
+        "sampled, one dot a seed",
+    ]
+
+
+Value = Callable[[int, str, int], float]
+
+
+def measured(steps: tuple[int, ...] = (0, 5, 10), seeds: int = 3, **metrics: Value) -> pd.DataFrame:
+    """A tidy frame of measurements along a training; each a function of seed, optimizer and step."""
+    rows = [
+        (optimizer, seed, step, metric, value(seed, optimizer, step))
+        for optimizer in ("sgd", "adam")
+        for seed in range(seeds)
+        for step in steps
+        for metric, value in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
+
+
+def smooth(seed: int, optimizer: str, step: int) -> float:
+    return (1.0 + seed) * (2.0 if optimizer == "sgd" else 1.0) * (1 + step)
+
+
+def signed(seed: int, optimizer: str, step: int) -> float:
+    return smooth(seed, optimizer, step) * (-0.01 if step == 5 else 1.0)
+
+
+CONDITIONS = {"1": measured(r_lower=smooth, seeds=PAPER_SEEDS + 2), "3": measured(r_lower=smooth, seeds=1)}
+SMOOTHNESS = {"1": measured(directional_smoothness=signed), "2": measured(directional_smoothness=smooth)}
+GAINS = {"1": measured(lr_smoothness=smooth, local_gain=smooth)}
+NORMS = {
+    "1": measured(spectral_norm=lambda s, o, k: -1.0 if (s, k) == (1, 5) else smooth(s, o, k), gradient_norm=smooth)
+}
+BOUNDS = pd.DataFrame([("1", "adam", 2.0, 0.5), ("1", "sgd", 9.0, 9.0)], columns=["setting", "optimizer", "l0", "l1"])
+FOREST = pd.DataFrame(
+    [
+        ("setting 1", "lower", 2.0, 1.5, 3.0),
+        ("setting 1", "midpoint", 0.5, 0.4, 0.6),
+        ("setting 2", "lower", 1.5, math.nan, math.nan),
+        ("setting 2", "midpoint", math.nan, math.nan, math.nan),
+    ],
+    columns=["case", "statistic", "estimate", "low", "high"],
+)
+CELLS = pd.DataFrame(
+    {
+        "setting": ["1", "1", "2", "3"],
+        "lr": 0.1,
+        "seed": [0, 1, 0, 0],
+        "curvature": np.log([2.0, 4.0, 0.5, 3.0]),
+        "speed": [math.log(3.0), math.nan, math.log(0.25), math.log(1.0)],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("draw", "texts"),
+    [
+        (lambda: figures.condition_curves(CONDITIONS, (5,)),
+         ["robust condition number R_med", "step", "Setting 1", "Setting 3", "SGD", "Adam", "judged steps",
+          "all seeds, 95% interval", "single seeds, the first 6 at most"]),
+        (lambda: figures.forest(FOREST, "ratio"), ["ratio", "setting 1", "setting 2", "lower", "midpoint"]),
+        (lambda: figures.smoothness_curves(SMOOTHNESS),
+         ["directional smoothness v'Hv", "step", "Setting 1", "Setting 2", "middle half of the seeds", "SGD", "Adam"]),
+        (lambda: figures.gain_curves(GAINS, 0.9),
+         ["lr v'Hv", "local gain (loss)", "step", "Setting 1", "stability bound of momentum SGD"]),
+        (lambda: figures.speed_against_smoothness(CELLS),
+         ["median v'Hv, SGD over Adam", "steps to target, SGD over Adam", "Setting 1", "Setting 2", "Setting 3"]),
+        (lambda: figures.norms_scatter(NORMS, BOUNDS),
+         ["spectral norm of the Hessian", "gradient norm", "Setting 1", "L0 + L1 · gradient norm (95% quantile)"]),
+    ],
+)  # fmt: skip
+def test_figures_of_curvature(draw: Callable[[], Figure], texts: list[str]) -> None:
+    """Every label is there, and the same numbers give the same bytes."""
+    figure = draw()
+    shown = {text.get_text() for text in figure.findobj(Text)}
+    assert set(texts) <= shown
+    assert svg(figure) == svg(draw())
+
+
+def points(line: Line2D) -> np.ndarray:
+    """The points of a line, a row each."""
+    return np.asarray(line.get_xydata(), dtype=float)
+
+
+def thick(axes: Axes) -> list[np.ndarray]:
+    """The heights of the curves of an axes, SGD's before Adam's."""
+    return [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines if 1.3 < line.get_linewidth() < 2]
+
+
+def test_condition_curves_are_geometric_means() -> None:
+    """Of the paper's seeds as lines; of all seeds, with the paired t interval of their logs, as bars."""
+    [axes, other] = figures.condition_curves(CONDITIONS, (5, 10)).axes
+    assert (axes.get_yscale(), other.get_yscale()) == ("log", "log")
+    few, everyone = np.arange(1.0, PAPER_SEEDS + 1), np.arange(1.0, PAPER_SEEDS + 3)
+    steps = np.array([1.0, 6.0, 11.0])
+    np.testing.assert_allclose(thick(axes)[0], 2 * steps * np.exp(np.log(few).mean()))
+    np.testing.assert_allclose(thick(axes)[1], steps * np.exp(np.log(few).mean()))
+    assert len([line for line in axes.lines if line.get_linewidth() == 0.5]) == 2 * PAPER_SEEDS
+    bars = [segment for each in axes.collections for segment in each.get_segments()]  # type: ignore[attr-defined]
+    interval = geometric_ratio(2 * everyone, np.ones_like(everyone))
+    np.testing.assert_allclose(bars[0][:, 1], [interval.low, interval.high], rtol=1e-9)
+    assert len(bars) == 6
+    assert not other.collections  # one seed has no interval
+
+
+def test_a_diverged_seed_leaves_the_others_where_it_was_measured() -> None:
+    frame = CONDITIONS["1"]
+    gone = frame[~((frame["optimizer"] == "sgd") & (frame["seed"] == 1) & (frame["step"] == 10))]
+    infinite = frame.assign(value=frame["value"].where(frame.index.isin(gone.index), math.nan))
+    for table in (gone, infinite):
+        [axes] = figures.condition_curves({"1": table}, (5,)).axes
+        whole = figures.condition_curves({"1": frame}, (5,)).axes[0]
+        np.testing.assert_allclose(thick(axes)[0], thick(whole)[0][:2])
+        np.testing.assert_allclose(thick(axes)[1], thick(whole)[1])
+
+
+def test_negative_curvature_is_seen() -> None:
+    """On an axis that is logarithmic on both sides of zero, the curve below zero stands apart from it."""
+    figure = figures.smoothness_curves(SMOOTHNESS)
+    svg(figure)
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "symlog"
+    middle = thick(axes)[0]
+    np.testing.assert_allclose(middle, [4.0, -0.24, 44.0])
+    low, high = axes.get_ylim()
+    assert low < -0.24 < 0 < 44 < high
+    heights = axes.transData.transform([(0, value) for value in (-0.24, 0.0, high, low)])[:, 1]
+    assert (heights[1] - heights[0]) > 0.02 * (heights[2] - heights[3])
+    assert len(axes.collections) == 2  # the middle half of the seeds of each optimizer
+
+
+def test_missing_seeds_are_harmless_in_curves_of_smoothness() -> None:
+    frame = SMOOTHNESS["1"]
+    lost = (frame["seed"] == 2) & (frame["step"] > 0)
+    for table in (frame[~lost], frame.assign(value=frame["value"].where(~lost, math.nan))):
+        figure = figures.smoothness_curves({"1": table})
+        np.testing.assert_allclose(thick(figure.axes[0])[0], [4.0, -0.18, 33.0])
+        svg(figure)
+    flat = measured(directional_smoothness=lambda s, o, k: 0.0)
+    svg(figures.smoothness_curves({"1": flat}))
+
+
+def test_forest_rows() -> None:
+    """Points and intervals at their values, cases from top to bottom, the line of no difference."""
+    [axes] = figures.forest(FOREST, "ratio").axes
+    assert axes.get_xscale() == "log"
+    assert axes.yaxis_inverted()
+    spans = [list(np.asarray(line.get_xdata(), dtype=float)) for line in axes.lines if len(points(line)) == 2]
+    assert spans[0] == [1.0, 1.0]
+    assert spans[1:3] == [[1.5, 3.0], [0.4, 0.6]]
+    marks = [line for line in axes.lines if len(points(line)) == 1]
+    assert [float(np.asarray(line.get_xdata())[0]) for line in marks][:3] == [2.0, 0.5, 1.5]
+    assert marks[0].get_marker() == marks[2].get_marker() != marks[1].get_marker()
+    assert marks[0].get_color() == marks[2].get_color() != marks[1].get_color()
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in marks]
+    assert heights == sorted(heights)
+    [plain] = figures.forest(FOREST, "share", reference=0.5, log=False).axes
+    assert plain.get_xscale() == "linear"
+    assert list(np.asarray(plain.lines[0].get_xdata())) == [0.5, 0.5]
+    svg(figures.forest(FOREST[3:], "nothing"))
+
+
+def test_gains_show_the_bound_of_stability() -> None:
+    upper, lower = figures.gain_curves(GAINS, 0.9).axes
+    assert (upper.get_yscale(), lower.get_yscale()) == ("log", "log")
+    assert any(list(np.asarray(line.get_ydata())) == [3.8, 3.8] for line in upper.lines)
+    np.testing.assert_allclose(thick(upper)[0], [4.0, 24.0, 44.0])  # the median seed, SGD
+    own = GAINS["1"]
+    gone = (own["metric"] == "local_gain") & (own["optimizer"] == "sgd")
+    svg(figures.gain_curves({"1": own[~gone]}, 0.9))  # SGD met no positive curvature
+
+
+def test_speed_against_smoothness_shows_ratios() -> None:
+    """A dot a cell that has both; the lines of no difference; nothing to show is no error."""
+    [axes] = figures.speed_against_smoothness(CELLS).axes
+    dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+    seen = sorted((float(x), float(y)) for line in dots for x, y in points(line))
+    np.testing.assert_allclose(seen, [(0.5, 0.25), (2.0, 3.0), (3.0, 1.0)])
+    svg(figures.speed_against_smoothness(CELLS.assign(speed=math.nan)))
+
+
+def test_norms_lie_beside_the_bound() -> None:
+    """One dot a positive pair, and the line of the optimizer that is shown, not of the other."""
+    figure = figures.norms_scatter(NORMS, BOUNDS)
+    axes = figure.axes[0]
+    dots = np.asarray(axes.collections[0].get_offsets())
+    assert len(dots) == 8  # of nine, one is negative
+    np.testing.assert_allclose(dots[:, 0], dots[:, 1])
+    [line] = [line for line in axes.lines if len(points(line)) == 100]
+    x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+    np.testing.assert_allclose(y, 2.0 + 0.5 * x)
+    assert (x.min(), x.max()) == pytest.approx((dots[:, 0].min(), dots[:, 0].max()))
+    other = figures.norms_scatter(NORMS, BOUNDS[:0], optimizer="sgd", metric="gradient_norm")
+    assert other.axes[0].get_ylabel() == "gradient norm"
+    assert not [line for line in other.axes[0].lines if len(points(line)) == 100]
+
+
+def test_a_figure_of_nothing_says_why() -> None:
+    [axes] = figures.smoothness_curves({}).axes
+    assert [text.get_text() for text in axes.texts] == ["no best rate was found inside the grid: not measured"]

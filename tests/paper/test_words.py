@@ -1,0 +1,33 @@
+"""Sentences of units: every state has words, and the numbers are those of the unit."""
+
+from __future__ import annotations
+
+import pytest
+from made_up import interval, unit, verdict
+
+from lintrans.paper.claims import State
+from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said
+
+WORDS = {"yes": "Y", "weak": "W", "null": "N", "rev": "R"}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), list(zip(State, ("Y", "W", "N", "R", UNDECIDED, NOT_MEASURED), strict=True))
+)
+def test_every_state_has_words_and_the_units_number(state: State, words: str) -> None:
+    text = said([unit(state, "setting 2, A")], line="{Case}|{case}|{words}|{interval}|{statistic}|{state}", **WORDS)
+    numbers = f"setting 2, A|{words}|2 [1, 3]|ratio|{state}"
+    assert text == (f"- Setting 2, A: {words}." if state is State.MISSING else f"Setting 2, A|{numbers}")
+
+
+@pytest.mark.parametrize("left_out", list(WORDS))
+def test_words_for_a_state_cannot_be_forgotten(left_out: str) -> None:
+    with pytest.raises(TypeError, match=left_out):
+        said([], **{name: words for name, words in WORDS.items() if name != left_out})
+
+
+def test_units_that_decide_speak_for_a_verdict() -> None:
+    beside = unit(State.REV, "beside", decides=False)
+    judged = verdict(unit(State.YES, "a"), unit(State.NULL, "b", interval=interval(1, 0.9, 1.1)), beside)
+    assert said(judged, line="{words} {interval}", **{**WORDS, "yes": "{case}"}) == "a 2 [1, 3]\nN 1 [0.9, 1.1]"
+    assert said([beside], line="{words}", **WORDS) == "R"

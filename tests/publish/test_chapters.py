@@ -1,0 +1,170 @@
+"""Every chapter by plain papermill, from another folder, as a reader would run it; one in the default set.
+
+What the book has computed already is used again, as a reader's run would: `make book SCALE=quick` first, and most of
+the chapters take seconds. Without it, all is computed here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import filelock
+import nbformat
+import pytest
+import torch
+from conftest import ROOT
+
+from lintrans.publish.chapters import chapters
+
+NAMES = [chapter.name for chapter in chapters(ROOT)]
+PAPERMILL = Path(sys.executable).with_name("papermill")
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that the chapters here share, whichever process runs them; it begins with what the book has computed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "chapters"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            book = ROOT / "results" / "experiments"
+            if book.is_dir():  # links to its files; what is added or removed stays here
+                shutil.copytree(book, folder / book.name, copy_function=os.symlink, ignore=shutil.ignore_patterns(".*"))
+    return folder
+
+
+@pytest.fixture
+def shared(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(computed))
+
+
+def papermill(name: str, folder: Path, *arguments: str) -> tuple[int, str, Any]:
+    """Exit code, output and the executed notebook."""
+    target = folder / "out.ipynb"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [PAPERMILL, ROOT / "book" / f"{name}.ipynb", target, "--no-progress-bar", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    notebook = nbformat.read(target, as_version=4) if target.exists() else None
+    return done.returncode, done.stdout + done.stderr, notebook
+
+
+def texts(notebook: Any) -> str:
+    """All Markdown that the cells showed."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+
+
+def shown(name: str, folder: Path, *arguments: str) -> str:
+    code, said, notebook = papermill(name, folder, "-p", "scale", "quick", *arguments)
+    assert code == 0, said
+    for cell in notebook.cells:
+        if "remove-stderr" not in cell.metadata.get("tags", []):  # there a progress bar shows, and no page keeps it
+            streams = [output for output in cell.get("outputs", []) if output.output_type == "stream"]
+            assert not [output for output in streams if output.name == "stderr"], "a warning, or a progress bar"
+    text = texts(notebook)
+    assert "How this page was made" in text
+    assert "scale: quick" in text
+    return text
+
+
+def test_model_chapter(tmp_path: Path) -> None:
+    text = shown("model", tmp_path, "-p", "layers", "2", "-p", "seeds", "2")
+    assert "The two forms **agree to rounding**" in text
+    assert "the least possible is 1.154" in text
+
+
+CURVATURE = {"condition_number": "C3", "directional_smoothness": "C4", "generalized_smoothness": "C5"}
+UNTRAINED = ("intro", "scorecard", "performance", "your_own_model")
+OTHERS = ("learning_rates", "heavy_tails")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_chapters_that_train_nothing(name: str, tmp_path: Path) -> None:
+    """Where nothing has been computed yet: no verdicts either."""
+    shown(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_chapters(name: str, tmp_path: Path) -> None:
+    """Those with parameters or verdicts of their own kind; `make book` executes every chapter in the same way."""
+    shown(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("name", CURVATURE)
+def test_curvature_chapters(name: str, tmp_path: Path) -> None:
+    text = shown(name, tmp_path, "-p", "seeds", "2")
+    for reading in ("published", "tuned"):
+        assert f"{CURVATURE[name]}, {reading} reading, scale *quick*:" in text
+    assert "2 judging seeds instead of 12" in text
+    assert "Setting 3" in text
+
+
+@pytest.mark.slow
+def test_double_check_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, with an empty store: it computes everything twice, and the scorecard says what is not there."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path / "empty"))
+    assert "Both sides **agree** to 1%" in shown("double_check", tmp_path)
+    text = shown("scorecard", tmp_path)
+    assert "are **not there yet**" in text
+    assert "No stored verdict of this scale goes against the paper." in text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
+def test_gradient_noise_chapter(tmp_path: Path) -> None:
+    text = shown("gradient_noise", tmp_path, "-p", "seeds", "2")
+    assert "C2, init reading, scale *quick*:" in text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
+def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
+    text = shown("adam_vs_sgd", tmp_path)
+    assert "C1, published reading, scale *quick*:" in text
+    assert "C1, tuned reading, scale *quick*:" in text
+    for case in ("Setting 1", "Setting 2", "Setting 3"):
+        assert case in text
+    changed = shown("adam_vs_sgd", tmp_path, "-p", "steps", "20", "-p", "seeds", "2")
+    assert "parameters changed" in changed
+    assert "horizon T of 20 steps instead of 10,000" in changed
+    assert "SGD, dampening 0.9" in text
+
+
+def test_every_chapter_is_in_the_table_of_contents() -> None:
+    assert {"intro", "model", "adam_vs_sgd"} <= set(NAMES)
+    assert {path.stem for path in (ROOT / "book").glob("*.ipynb")} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "sale", "quick"), "sale = 'quick' is no parameter of this chapter"),
+        (("-p", "scale", "papre"), "scale = 'papre' is not one of 'paper', 'quick' (did you mean 'paper'?)"),
+        (("-p", "seeds", "2.5"), "seeds = 2.5 (float) is not allowed"),
+    ],
+)
+def test_bad_parameters_stop_plain_papermill_in_words(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, *arguments)
+    assert code != 0
+    assert message in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda_says_so(tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, "-p", "device", "cuda")
+    assert code != 0
+    assert "device = 'cuda' is not available here" in said
+    assert "use device='auto' or 'cpu'" in said

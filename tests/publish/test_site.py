@@ -1,0 +1,243 @@
+"""The built site as a reader has it, in a real browser without a network: desktop, phone, dark.
+
+It looks at ``build/quick``, made by ``make book SCALE=quick``; without that, or without Chromium, a line says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import pytest
+from conftest import ROOT
+
+from lintrans.publish.chapters import chapters, pages
+from lintrans.publish.doctor import browser as find_browser
+
+SITE = ROOT / "build" / "quick" / "_build" / "html"
+PAGES = pages(ROOT)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+CHATTER = ("[PST]", "[togglebutton]")  # what the theme says at every page
+# What a page must not show: progress frames, warnings, names of objects where their values belong.
+LEFTOVERS = ["it/s]", "step/s", "%|", "Warning:", "<matplotlib", "<Figure", "object at 0x", "<IPython", "Traceback"]
+
+pytestmark = pytest.mark.slow
+
+
+def missing(why: str) -> None:
+    if os.environ.get("LINTRANS_REQUIRE_SITE"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    if not (SITE / "index.html").exists():
+        missing("no site in build/quick: make book SCALE=quick")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    path = find_browser()
+    if path is None:
+        missing("no Chromium on this machine (apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+class View:
+    """A page in the browser, with what it asked for and complained about."""
+
+    def __init__(self, chromium: Any, address: str, name: str, **look: Any) -> None:
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        self.context = chromium.new_context(**look)
+        self.page = self.context.new_page()
+        self.page.route(lambda url: not url.startswith((address, "data:", "blob:")), self._refuse)
+        self.page.on("console", lambda message: self._note(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        self.page.on("response", self._check)
+        self.page.goto(f"{address}{name}.html")
+        self.page.wait_for_function("window.MathJax === undefined || window.MathJax.startup?.promise !== undefined")
+        self.page.evaluate("window.MathJax?.startup.promise")
+
+    def _refuse(self, route: Any) -> None:
+        self.outside.append(route.request.url)
+        route.abort()
+
+    def _note(self, text: str) -> None:
+        if not text.startswith(CHATTER):
+            self.complaints.append(text)
+
+    def _check(self, response: Any) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"{response.status}: {response.url}")
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_on_a_desktop(chromium: Any, address: str, name: str) -> None:
+    with View(chromium, address, name, viewport={"width": 1280, "height": 900}) as view:
+        assert view.outside == []
+        assert view.complaints == []
+        assert view.page.locator("[data-mml-node=merror]").count() == 0
+        formulas = view.page.locator("article .math")
+        assert all(formulas.evaluate_all("all => all.map(m => !!m.querySelector('mjx-container'))")), "not typeset"
+        text = view.page.locator("article").inner_text()
+        assert [part for part in LEFTOVERS if part in text] == []
+        assert not re.search(r"\{(glue|cite|eq|ref|doc|numref)", text)  # a role that was not read
+        images = view.page.locator("article img").evaluate_all("all => all.map(i => [i.alt, i.src, i.naturalWidth])")
+        for alt, source, width in images:
+            assert len(alt.split()) >= 3, f"{source}: alt text {alt!r}"
+            assert not re.search(r"\.(svg|png)|_images|/", alt), alt
+            assert width > 0, source
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_on_a_phone(chromium: Any, address: str, name: str) -> None:
+    with View(chromium, address, name, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True) as view:
+        assert view.complaints == []
+        width = view.page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+        assert width <= 390, "the page scrolls sideways"
+        wide = view.page.evaluate(
+            """() => [...document.querySelectorAll('article *')].filter(e => {
+                if (e.getBoundingClientRect().right <= 391 || e.closest('.visually-hidden')) return false;
+                for (let p = e; p && p.tagName !== 'ARTICLE'; p = p.parentElement)
+                    if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(p).overflowX)) return false;
+                return true;
+            }).map(e => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 60))"""
+        )
+        assert wide == [], "these are cut off"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_in_the_dark(chromium: Any, address: str, name: str) -> None:
+    with View(chromium, address, name, viewport={"width": 1280, "height": 900}, color_scheme="dark") as view:
+        assert view.complaints == []
+        assert view.page.evaluate("document.documentElement.dataset.theme") == "dark"
+        light = "c => c.match(/[0-9.]+/g).slice(0, 3).reduce((sum, x) => sum + Number(x), 0) / 3"
+        back = view.page.evaluate(f"({light})(getComputedStyle(document.body).backgroundColor)")
+        ink = view.page.evaluate(f"({light})(getComputedStyle(document.querySelector('article p')).color)")
+        assert ink - back > 100
+        figures = view.page.locator('article img[src$=".svg"]')
+        for filtered in figures.evaluate_all("all => all.map(i => getComputedStyle(i).filter)"):
+            assert "invert" in filtered
+
+
+@functools.cache
+def links(page: Path) -> tuple[set[str], set[str]]:
+    """Targets that a page links to, and the anchors that it has."""
+    html = page.read_text("utf-8")
+    html = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    targets = set(re.findall(r'<(?:a|link|img|script|source)\b[^>]*?\b(?:href|src)="([^"]*)"', html))
+    return targets, set(re.findall(r'\b(?:id|name)="([^"]*)"', html))
+
+
+def test_no_internal_link_is_broken(address: str) -> None:
+    broken = []
+    for page in (path for path in SITE.rglob("*.html") if "_static" not in path.parts):
+        for target in links(page)[0]:
+            if urlparse(target).scheme or target.startswith("//"):
+                continue
+            path, anchor = urldefrag(urljoin(page.relative_to(SITE).as_posix(), unquote(target.replace("&amp;", "&"))))
+            file = SITE / path.partition("?")[0] if path else page
+            gone = anchor and file.suffix == ".html" and file.exists() and anchor not in links(file)[1]
+            if gone or not file.exists():
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
+
+
+def test_nothing_is_named_that_would_be_fetched_from_elsewhere(address: str) -> None:
+    """In the files too, not only in what one visit happens to ask for."""
+    loads = re.compile(r'<(?:script|img|source|iframe)\b[^>]*\bsrc="((?:https?:)?//[^"]*)"|<link\b([^>]*)>')
+    for page in SITE.rglob("*.html"):
+        for source, attributes in loads.findall(page.read_text("utf-8")):
+            assert not source, f"{page.name}: {source}"
+            assert not re.search(r'href="(?:https?:)?//', attributes), f"{page.name}: {attributes}"
+        assert "mybinder" not in page.read_text("utf-8"), page.name
+
+
+def test_every_page_says_how_it_was_made(address: str) -> None:
+    for chapter in chapters(ROOT):
+        html = (SITE / "book" / f"{chapter.name}.html").read_text("utf-8")
+        for part in ("How this page was made", "scale: quick", "device:", "PyTorch", "UTC", "seconds"):
+            assert part in html, f"{chapter.name}: {part}"
+
+
+def test_the_first_page_leads_into_the_book(chromium: Any, address: str) -> None:
+    page = chromium.new_page()
+    page.goto(f"{address}index.html")
+    page.wait_for_url("**/book/intro.html")
+    page.close()
+
+
+def test_search_finds_a_word(chromium: Any, address: str) -> None:
+    with View(chromium, address, "search", viewport={"width": 1280, "height": 900}) as view:
+        view.page.goto(f"{address}search.html?q=prompt")
+        view.page.wait_for_selector("#search-results li a", timeout=20_000)
+        found = view.page.locator("#search-results li").all_inner_texts()
+        assert any("prompt" in text.lower() for text in found)
+        assert view.outside == []
+
+
+def test_the_download_button_saves_both_halves(chromium: Any, address: str) -> None:
+    name = chapters(ROOT)[0].name
+    with View(chromium, address, f"book/{name}", viewport={"width": 1280, "height": 900}) as view:
+        for kind, end in (("source", ".ipynb"), ("text", ".md")):
+            view.page.locator(".dropdown-download-buttons > button").click()
+            with view.page.expect_download() as download:
+                view.page.locator(f"a.btn-download-{kind}-button").click()
+            assert download.value.suggested_filename == f"{name}{end}"
+
+
+# One that checks, one that trains, one that sums up; test_chapters executes them all.
+@pytest.mark.parametrize("name", ["model", "adam_vs_sgd", "scorecard"])
+def test_the_downloaded_notebook_runs(address: str, name: str, tmp_path: Path) -> None:
+    download = SITE / "_sources" / "book" / f"{name}.ipynb"
+    assert str(ROOT) not in download.read_text("utf-8")
+    (tmp_path / f"{name}.ipynb").write_bytes(download.read_bytes())
+    command = [sys.executable, "-m", "papermill", f"{name}.ipynb", "out.ipynb", "--no-progress-bar"]
+    environment = {name: value for name, value in os.environ.items() if name != "LINTRANS_STORE"}  # reuse results
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=580
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = json.loads((tmp_path / "out.ipynb").read_text("utf-8"))["cells"]
+    assert not any(output["output_type"] == "error" for cell in cells for output in cell.get("outputs", []))
