@@ -5,9 +5,11 @@ The names below are the library; each module opens by saying how its parts compo
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from . import book, settings
 from .diagnostics.along import Conditions, StepCurvature
 from .diagnostics.curvature import directional_smoothness, hessian_diagonal, robust_condition_number, spectral_norm
 from .diagnostics.noise import gradient_noise
@@ -63,3 +65,16 @@ __all__ = [
     "spectral_norm",
     "train",
 ]
+
+if TYPE_CHECKING:
+    from . import book, settings
+else:
+
+    def __getattr__(name: str) -> ModuleType:
+        """Import the book or its settings when somebody asks for them: the library needs neither."""
+        if name in ("book", "settings"):
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
