@@ -50,19 +50,29 @@ class Module:
     """
 
     def __init__(self, code: Code, package: str, text: str) -> None:
-        self._code, self._tree, self._package = code, ast.parse(text), package
-        self.bindings = dict(_imports(self._tree, package, code.name))
-        self.serves = tuple(_serves(self._tree))
+        self._code, self.tree, self._package = code, ast.parse(text), package
+        imports = [*_imports(self.tree, package, code.name)]
+        self.bindings = dict(imports)
+        self._stars = [use.target for alias, use in imports if alias == "*"]
+        self.serves = tuple(_serves(self.tree))
 
     @cached_property
     def _spelling(self) -> tuple[str, list[Use]]:
         spelling = _Spelling(self._code, self.bindings)
-        return _text(spelling.visit(self._tree)), spelling.uses
+        return _text(spelling.visit(self.tree)), spelling.uses
 
     @cached_property
     def _names(self) -> dict[str, Use]:
         found = {alias: self._code.origin(use) for alias, use in self.bindings.items()}
         return {alias: use for alias, use in found.items() if use.name}
+
+    def passes_on(self, name: str) -> Use | None:
+        """What a name stands for that an import makes here; None for one that is made here, or nowhere."""
+        if name in self.bindings:
+            return self.bindings[name]
+        made = {node.name for node in self.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        stars = (Use(star, name) for star in self._stars if name not in made)
+        return next((use for use in stars if self._code.makes(use)), None)
 
     @cached_property
     def own(self) -> str:
@@ -133,7 +143,7 @@ class Code:
         """Where a name is made that a module may only pass on; a name that is a module becomes that module."""
         seen = {use}
         while use.name:
-            passed = self.module(use.target).bindings.get(use.name)
+            passed = self.module(use.target).passes_on(use.name)
             if passed is not None and passed not in seen:
                 use = passed
             elif self.path(f"{use.target}.{use.name}") is not None:
@@ -142,6 +152,12 @@ class Code:
                 break
             seen.add(use)
         return use
+
+    def makes(self, use: Use) -> bool:
+        """Whether a module has a name, of its own or passed on."""
+        tree, module = ast.walk(self.module(use.target).tree), self.module(use.target)
+        names = (getattr(node, "name", getattr(node, "id", "")) for node in tree)
+        return use.name in module.bindings or use.name in names
 
     def closure(self, *roots: str, classes: Collection[str] = ()) -> dict[str, Module]:
         """The modules that some depend on, themselves included, by name, without neutral ones.
