@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import choice
 from ..models.embedded import EmbeddedTransformer
-from ..models.flatten import Layout, MappingModel, Model, P, pack
+from ..models.flatten import Layout, Model, P, pack
 from ..models.transformer import LinearTransformer, TensorModel, has_tensor
 from .derivatives import gradients, hessian_products
 
@@ -130,7 +130,7 @@ def _used(model: Model, size: int) -> Tensor:
     return torch.arange(size)
 
 
-def _met(model: MappingModel, flat: Tensor, layout: Layout[Any], dense: Tensor, prompts: Any) -> Tensor:
+def _met(model: Model, flat: Tensor, layout: Layout[Any], dense: Tensor, prompts: Any) -> Tensor:
     """Indices of the parameters whose value the loss meets in some run: NaN in its place reaches the loss.
 
     Only rows of zeros in the Hessian are tried: a linear term or a dead unit has such a row too, and counts.
@@ -142,7 +142,7 @@ def _met(model: MappingModel, flat: Tensor, layout: Layout[Any], dense: Tensor, 
             spoiled = points.clone()
             spoiled[:, entry] = math.nan
             try:
-                used[entry] = model.loss(layout.unpack(spoiled), prompts).isnan().any()
+                used[entry] = cast(Any, model).loss(layout.unpack(spoiled), prompts).isnan().any()
             except (ArithmeticError, ValueError, RuntimeError):  # the loss looked, and refused
                 used[entry] = True
     if not used.any():

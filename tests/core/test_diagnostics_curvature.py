@@ -296,7 +296,7 @@ class Halves(nn.Module):
 
     def forward(self) -> Tensor:
         a, b, c = self.scalars
-        loss = 0.25 * a**2 + b**2 + 2.25 * c**2
+        loss: Tensor = 0.25 * a**2 + b**2 + 2.25 * c**2
         if "linear" in self.extra:
             loss = loss + self.row[0]  # a row of zeros in the Hessian, yet it counts
         if "dead" in self.extra:

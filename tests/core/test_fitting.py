@@ -18,7 +18,7 @@ from lintrans.engines import Plan, ReferenceEngine, choose
 from lintrans.engines.cpu.loops import Loops
 from lintrans.training.train import plan_training
 
-MODELS = {
+MODELS: dict[str, Any] = {
     "linear": lt.LinearTransformer(2, 2),
     "full": lt.LinearTransformer(2, 2, form="full"),
     "softmax": lt.LinearTransformer(2, 2, attention="softmax"),
@@ -106,9 +106,9 @@ def test_other_sets_of_prompts_than_runs(name: str) -> None:
     model, engine = MODELS[name], engine_of(MODELS[name], runs=3)
     prompts = model.draw(task_of(model, 2), 8, [0, 1])
     theta = model.init([0, 1, 2])
-    for call in (lambda: engine.gradient(theta, prompts), lambda: engine.loss(theta, prompts)):
+    for call in (engine.gradient, engine.loss):
         with pytest.raises(ValueError, match=r"prompts have leading axes \[2\]"):
-            call()
+            call(theta, prompts)
     with pytest.raises(ValueError, match="seed has 2 numbers"):
         engine.loops.drawn_gradients(theta, task_of(model, 2), 1, lt.Stream.NOISE, 8, [0, 1])
 
@@ -130,9 +130,7 @@ def test_prompts_that_do_not_hold_together() -> None:
         with pytest.raises(ValueError, match=r"moments need xx \[\.\.\., d, d, batch\]"):
             replace(moments, **change)
     with pytest.raises(ValueError, match="differ in their leading axes"):
-        Loops(MODELS["linear"], torch.float32).losses(  # type: ignore[arg-type]
-            MODELS["linear"].init([0]), replace(moments, xx=moments.xx[None])
-        )
+        Loops(MODELS["linear"], torch.float32).losses(MODELS["linear"].init([0]), replace(moments, xx=moments.xx[None]))
     with pytest.raises(ValueError, match=r"not \[0, 5, 2\]"):
         lt.Prompts(torch.zeros(0, 5, 2), torch.zeros(0, 5))
     embedded = MODELS["embedded"]

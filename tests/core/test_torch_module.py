@@ -114,8 +114,9 @@ class Shared(nn.Module):
         self.scale: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.blocks[1](self.right(torch.tanh(self.left(x)))) @ self.weight.T * self.scale
-        return self.again(self.norm(y))[:, :2]
+        y = self.blocks[1](self.right(torch.tanh(self.left(x)))) @ self.weight.T * self.scale
+        y = self.again(self.norm(y))
+        return torch.as_tensor(y[:, :2])
 
 
 def shared_formula(parameters: list[Tensor], x: Tensor) -> Tensor:

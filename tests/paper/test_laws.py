@@ -73,7 +73,7 @@ class Noisy(lt.LinearRegression):
 
 
 RUNS = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(2))
-MODELS = {
+MODELS: dict[str, Any] = {
     "linear": lt.LinearTransformer(2, 3, init_std=0.3),
     "softmax": lt.LinearTransformer(2, 3, attention="softmax", init_std=0.3),
 }
