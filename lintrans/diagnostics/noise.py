@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 import torch
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from ..errors import whole
@@ -218,7 +218,7 @@ class _Gram:
     @staticmethod
     def _products(rows: Array) -> Tensor:
         """X X^T by half of the work of a product of two matrices."""
-        upper = torch.from_numpy(dsyrk(1.0, rows.T, trans=1)).triu()
+        upper = torch.from_numpy(scipy.linalg.blas.dsyrk(1.0, rows.T, trans=1)).triu()
         return upper + upper.triu(1).T
 
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..devices import real_dtype
@@ -70,7 +70,7 @@ class Gaussian:
 
     def survival(self, t: Array, d: int) -> Array:
         """See :class:`Covariates`."""
-        return np.asarray(stats.chi2.sf(t / self.std**2, d))
+        return np.asarray(scipy.stats.chi2.sf(t / self.std**2, d))
 
     @property
     def kernel(self) -> tuple[str, tuple[float, ...]]:
@@ -140,7 +140,7 @@ class GammaScaled:
 
     def survival(self, t: Array, d: int) -> Array:
         """See :class:`Covariates`."""
-        return np.asarray(stats.gamma.sf(t, self.shape, scale=self.scale))
+        return np.asarray(scipy.stats.gamma.sf(t, self.shape, scale=self.scale))
 
     @property
     def kernel(self) -> tuple[str, tuple[float, ...]]:
