@@ -51,7 +51,6 @@ class Conditions(Scheduled):
         whole("batch", self.batch, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
 
 
@@ -75,11 +74,9 @@ class StepCurvature(Scheduled):
         whole("batch", self.batch, 1)
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.training.probes.StepProbe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.StepProbe`."""
         prompts = fixed_batch(plan.model, plan.task, self.batch)
         return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
 

@@ -58,11 +58,9 @@ class BatchLoss(Scheduled):
     """
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         model, task = plan.linear
         return _met(model, task, parameters.cpu(), plan.batch, [run.seed for run in plan.runs], step)
 
@@ -91,11 +89,7 @@ def batches_along(
 def block_losses(model: LinearTransformer, task: LinearRegression, parameters: Tensor, blocks: int) -> Tensor:
     """Mean losses of fresh blocks of 1000 prompts, those behind typical losses: ``[runs, blocks]`` in float64.
 
-    Args:
-        model: the model.
-        task: where its prompts come from.
-        parameters: ``[runs, *model.parameter_shape]``; losses are computed in their dtype.
-        blocks: how many.
+    They are computed in the dtype of the parameters ``[runs, *model.parameter_shape]``.
     """
     check_parameters(model, parameters)
     nobody = grid(optimizer="sgd", lr=0.0, seed=range(len(parameters)))
@@ -108,15 +102,8 @@ def worst_prompts(
 ) -> Tensor:
     """The largest losses of single prompts, ``[runs, count]`` in descending order.
 
-    They are looked for in as many blocks, those of the largest mean loss, which hold all of them wherever single
-    prompts rule a block's mean.
-
-    Args:
-        model: the model.
-        task: where its prompts come from.
-        parameters: ``[runs, *model.parameter_shape]``.
-        losses: of the blocks, from :func:`block_losses`.
-        count: how many.
+    They are looked for in as many blocks, those of the largest mean loss (from :func:`block_losses`), which hold all of
+    them wherever single prompts rule a block's mean.
     """
     wanted = losses.nan_to_num(torch.inf, torch.inf).argsort(dim=-1, descending=True)[:, :count]
     rows = []

@@ -153,8 +153,7 @@ def measure_noise(
 ) -> Noise:
     """What :func:`gradient_noise` returns for the same arguments, with the noise's second moments.
 
-    The covariance needs G^2 numbers a run, with G parameters; in its place large models have the Gram matrix of fewer
-    samples.
+    A covariance needs G^2 numbers a run; in its place large models have the Gram matrix of fewer samples.
     """
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
@@ -290,17 +289,12 @@ def _norms(noise: Tensor) -> Tensor:
 
 
 def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SHARE * NULL_SAMPLES, seed: int = 0) -> Array:
-    """Norms of draws from N(0, C), the null that the norms of gradient noise are read against.
+    """Norms of draws from N(0, C), the null that the norms of gradient noise are read against, by numpy's Philox.
 
-    In the eigenbasis of C the squared norm is a sum of lambda_i times independent chi-squared variables. The smallest
-    eigenvalues are merged: their part of the sum is replaced by its mean, for as many of them as keep the standard
-    deviation of what is left out below MERGED of the whole. A quantile of the norm then moves by about MERGED^2,
-    relatively.
-
-    Args:
-        spectrum: eigenvalues of C, ``[G]``, not negative.
-        samples: draws.
-        seed: of the draws, which come from a generator of their own (numpy's Philox).
+    In the eigenbasis of C (eigenvalues ``[G]``, not negative) the squared norm is a sum of lambda_i times independent
+    chi-squared variables. The smallest eigenvalues are merged: their part of the sum is replaced by its mean, for as
+    many of them as keep the standard deviation of what is left out below MERGED of the whole. A quantile of the norm
+    then moves by about MERGED^2, relatively.
     """
     values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
     left = np.sqrt(2.0 * np.cumsum(values[::-1] ** 2))[::-1]  # [G]: standard deviation of the sum from i on
@@ -323,15 +317,9 @@ def null_draws(samples: int) -> int:
 def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = 0, keep: int = 0) -> pd.DataFrame:
     """Tail statistics of the noise of several runs beside those of their Gaussian nulls, a row a run.
 
-    Args:
-        noise: of runs with one leading axis.
-        seeds: of the runs; each null is drawn with the seed of its run.
-        null_samples: draws of a null; 0 for ten a minibatch, and 10,000 at least.
-        keep: how many of the runs keep their norms and eigenvalues, for figures.
-
-    Returns:
-        Columns seed; STATISTICS, which are NaN for a run with a gradient that is not finite; norms and spectrum, arrays
-        or None.
+    Each null is drawn with the seed of its run (`null_samples` 0: ten draws a minibatch, 10,000 at least). Columns:
+    seed; STATISTICS, NaN for a run with a gradient that is not finite; norms and spectrum, arrays of the first `keep`
+    runs, else None.
     """
     null_samples = null_samples or null_draws(noise.norms.shape[-1])
     rows = []

@@ -84,11 +84,8 @@ def hill(sample: npt.ArrayLike, k: npt.ArrayLike) -> TailIndex:
     """Hill's estimator of gamma: mean of log X_(i) - log X_(k+1) over the k largest values (Hill 1975).
 
     It is always positive: on a tail that is no power law it falls towards 0 as k does, without a plateau. The intervals
-    are exact for a Pareto sample, where 2 k estimate / gamma is chi-squared with 2 k degrees of freedom.
-
-    Args:
-        sample: at least max(k) + 1 values; those that count must be positive.
-        k: one or several numbers of upper order statistics.
+    are exact for a Pareto sample, where 2 k estimate / gamma is chi-squared with 2 k degrees of freedom. A sample has
+    at least max(k) + 1 values, those that count positive.
     """
     numbers, gamma, _ = _excesses(sample, k)
     tail = (1 - CONFIDENCE) / 2
@@ -97,14 +94,10 @@ def hill(sample: npt.ArrayLike, k: npt.ArrayLike) -> TailIndex:
 
 
 def moment_estimator(sample: npt.ArrayLike, k: npt.ArrayLike) -> TailIndex:
-    """The moment estimator of gamma, of any sign (Dekkers, Einmahl and de Haan 1989).
+    """The moment estimator of gamma, of any sign (Dekkers, Einmahl and de Haan 1989), for k of at least 2.
 
     M_1 + 1 - (1/2) / (1 - M_1^2 / M_2) with M_j the mean of (log X_(i) - log X_(k+1))^j over the k largest values:
     about zero for a Gaussian, negative for a bounded tail. The intervals use their asymptotic variance.
-
-    Args:
-        sample: at least max(k) + 1 values; those that count must be positive.
-        k: one or several numbers of upper order statistics, at least 2.
     """
     numbers, first, second = _excesses(sample, k)
     with np.errstate(divide="ignore", invalid="ignore"):

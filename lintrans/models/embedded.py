@@ -39,12 +39,10 @@ class Network:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """W1, b1, W2, b2."""
         return (self.hidden, self.d), (self.hidden,), (self.d, self.hidden), (self.d,)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Entries of each."""
         return tuple(math.prod(shape) for shape in self.shapes)
 
     def init(self, source: Source) -> Tensor:
@@ -92,7 +90,6 @@ class FeatureRegression:
 
     @property
     def covariates(self) -> Gaussian:
-        """The law of the covariates."""
         return Gaussian()
 
     @property
@@ -115,10 +112,7 @@ class FeatureRegression:
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> Prompts:
-        """Draw prompts; see :meth:`lintrans.LinearRegression.sample`.
-
-        In memory prompts are the last axis, as compiled loops take them.
-        """
+        """Draw prompts as :meth:`lintrans.LinearRegression.sample`; in memory they are the last axis."""
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = real_dtype(dtype)
         normals = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, batch).to(kind)
@@ -171,22 +165,18 @@ class EmbeddedTransformer:
 
     @property
     def network(self) -> Network:
-        """The trained network."""
         return Network(self.d, self.hidden)
 
     @property
     def transformer(self) -> LinearTransformer:
-        """What acts on the embedded tokens."""
         return LinearTransformer(self.layers, self.d, form="full", init_std=self.init_std)
 
     @property
     def parameter_shape(self) -> tuple[int]:
-        """Shape of one run's parameters."""
         return (sum(self._sizes),)
 
     @property
     def default_dtype(self) -> torch.dtype:
-        """That of the Transformer."""
         return self.transformer.default_dtype
 
     @property
@@ -244,7 +234,6 @@ class EmbeddedTransformer:
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> Prompts:
-        """Prompts of (seed, step) as tokens."""
         return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
 
     def numbers(self, prompts: Prompts) -> int:

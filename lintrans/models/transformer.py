@@ -139,7 +139,6 @@ class LinearTransformer:
 
     @property
     def parameter_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of one run's parameters."""
         return (self.layers, self.heads, 2, self.block, self.block)
 
     @property
@@ -185,15 +184,10 @@ class LinearTransformer:
     def init(
         self, seed: int | Sequence[int] = 0, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Initial parameters: independent N(0, init_std^2) entries.
+        """Initial parameters, independent N(0, init_std^2) entries: ``[*seeds, layers, heads, 2, D, D]``.
 
-        Args:
-            seed: one seed, or a sequence of them (adds a leading axis of runs).
-            dtype: float32 or float64; None takes :attr:`default_dtype`.
-            device: where the result lies.
-
-        Returns:
-            ``[*seeds, layers, heads, 2, D, D]``; a deeper model starts with the layers of a shallower one.
+        A sequence of seeds adds a leading axis of runs; dtype None takes :attr:`default_dtype`. A deeper model starts
+        with the layers of a shallower one.
         """
         size = torch.Size(self.parameter_shape).numel()
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
@@ -225,16 +219,11 @@ class LinearTransformer:
         return 4 * self.layers * self.heads * tokens * (tokens + self.block) * prompts.batch
 
     def predict(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
-        """TF_L of every prompt, with the paper's sign.
+        """TF_L of every prompt with the paper's sign, ``[..., batch]`` in the wider of the two dtypes; differentiable.
 
-        Args:
-            parameters: ``[..., layers, heads, 2, D, D]``.
-            prompts: :class:`~lintrans.Prompts` (evaluated on tokens) or, for linear attention,
-                :class:`~lintrans.Moments` (on second moments); their leading axes, if any, broadcast with those of the
-                parameters.
-
-        Returns:
-            Predictions ``[..., batch]`` in the wider of the two dtypes; differentiable by autograd.
+        Prompts are :class:`~lintrans.Prompts` (evaluated on tokens) or, for linear attention,
+        :class:`~lintrans.Moments`; their leading axes, if any, broadcast with those of the parameters ``[..., layers,
+        heads, 2, D, D]``.
 
         Raises:
             ValueError: a shape that does not fit, in words.

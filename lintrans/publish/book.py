@@ -2,7 +2,8 @@
 
 The command line calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a
 chapter, ``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
-``chapters.py`` executes it, ``reuse.py`` tells whether a copy still holds, ``site.py`` builds the pages.
+``chapters.py`` finds chapters and has each executed (``executing.py``) whose copy no longer holds (``reuse.py``),
+``site.py`` builds the pages.
 """
 
 from __future__ import annotations

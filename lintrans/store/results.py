@@ -56,10 +56,8 @@ def used() -> list[Use]:
 def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str, Any]:
     """The code behind what a function computes of some values.
 
-    Args:
-        function: with its module, and all that this one imports.
-        of: dataclasses count with their modules, those from outside with their own source.
-        complete: whether every class in use is in `of`, so that what serves others can be left out.
+    That is its module with all that this one imports, and the classes of the dataclasses in `of`, those from outside
+    with their own source. `complete`: every class in use is in `of`, so that what serves others can be left out.
     """
     things: set[Any] = {function, *classes_in(of)}
     ours = [thing for thing in things if is_ours(thing)]
@@ -145,7 +143,9 @@ def experiment(
     written, the result is computed and the line says that it was not kept.
 
     Args:
-        model, task, runs: as for :func:`lintrans.train`.
+        model: as for :func:`lintrans.train`.
+        task: as for :func:`lintrans.train`.
+        runs: as for :func:`lintrans.train`.
         title: a name for people; it does not enter the hash.
         store: where to look; None: :func:`store_path`.
         **options: as for :func:`lintrans.train`: steps, batch, clip, probes, ...

@@ -56,7 +56,6 @@ class Gaussian:
         real("std", self.std, above=0)
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
         return self.std * source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
 
     def squared_norm(self, d: int) -> float:
@@ -65,16 +64,13 @@ class Gaussian:
 
     @property
     def tex(self) -> str:
-        """See :class:`Covariates`."""
         return rf"\mathcal{{N}}(0, {'' if self.std == 1 else f'{self.std**2:g} '}I_d)"
 
     def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
         return np.asarray(scipy.stats.chi2.sf(t / self.std**2, d))
 
     @property
     def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
         return "gaussian", (self.std,)
 
 
@@ -88,7 +84,6 @@ class Sphere:
         real("radius", self.radius, above=0)
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
         return self.radius * source.directions(tokens, d)
 
     def squared_norm(self, d: int) -> float:
@@ -97,16 +92,13 @@ class Sphere:
 
     @property
     def tex(self) -> str:
-        """See :class:`Covariates`."""
         return rf"\mathrm{{Unif}}({'' if self.radius == 1 else f'{self.radius:g} '}S^{{d-1}})"
 
     def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
         return np.where(t < self.squared_norm(d), 1.0, 0.0)
 
     @property
     def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
         return "sphere", (self.radius,)
 
 
@@ -125,7 +117,6 @@ class GammaScaled:
         real("scale", self.scale, above=0)
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
         log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, tokens)
         return torch.exp(0.5 * log_squared_length).unsqueeze(-2) * source.directions(tokens, d)
 
@@ -135,16 +126,13 @@ class GammaScaled:
 
     @property
     def tex(self) -> str:
-        """See :class:`Covariates`."""
         return rf"\sqrt{{\Gamma({self.shape:g}, {self.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})"
 
     def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
         return np.asarray(scipy.stats.gamma.sf(t, self.shape, scale=self.scale))
 
     @property
     def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
         return "gamma", (self.shape, self.scale)
 
 
@@ -153,9 +141,7 @@ class Task(Protocol):
     """What models are trained on: fresh prompts of n examples and a query, by seed and step."""
 
     @property
-    def n(self) -> int:
-        """Context length."""
-
+    def n(self) -> int: ...
     @property
     def zero_loss(self) -> float:
         """Loss of the zero predictor."""
@@ -217,22 +203,18 @@ class Prompts:
 
     @property
     def n(self) -> int:
-        """Context length."""
         return self.covariates.shape[-2] - 1
 
     @property
     def d(self) -> int:
-        """Dimension of the covariates."""
         return self.covariates.shape[-1]
 
     @property
     def batch(self) -> int:
-        """Number of prompts."""
         return self.covariates.shape[-3]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the numbers."""
         return self.covariates.dtype
 
     @property
@@ -286,17 +268,14 @@ class Moments:
 
     @property
     def d(self) -> int:
-        """Dimension of the covariates."""
         return self.query.shape[-2]
 
     @property
     def batch(self) -> int:
-        """Number of prompts."""
         return self.target.shape[-1]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the numbers."""
         return self.target.dtype
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -35,10 +35,8 @@ class Look(NamedTuple):
 class Rule(NamedTuple):
     """How compiled loops know an optimizer: see :mod:`lintrans.engines.rules`.
 
-    Attributes:
-        name: of the rule.
-        numbers: its hyperparameters, at most three.
-        groups: which parameters share a second moment; see :func:`lintrans.models.transformer.groups_of`.
+    `numbers` are its hyperparameters, at most three; `groups` says which parameters share a second moment
+    (:func:`lintrans.models.transformer.groups_of`).
     """
 
     name: str
@@ -101,15 +99,12 @@ class SGD:
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("sgd", (self.momentum, self.dampening))
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
         return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         moving = self.momentum * slots["first"] + (1.0 - self.dampening) * gradient
         first = torch.where(count == 1, gradient, moving)
         return first, {"first": first}
@@ -139,15 +134,12 @@ class Signum:
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("signum", (self.momentum,))
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
         return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         first = self.momentum * slots["first"] + gradient
         return first.sign(), {"first": first}
 
@@ -177,15 +169,12 @@ class NormalizedSGD:
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("normalized_sgd", (self.momentum,))
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
         return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         first = self.momentum * slots["first"] + gradient
         largest, relative = gradient_norm(first)
         direction = first.to(torch.float64) / largest / relative
@@ -227,12 +216,10 @@ class Adam:
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         rule = "adam" if self.second_moment == "coordinate" else "adam_groups"
         return Rule(rule, (*self.betas, self.eps), self.second_moment)
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """Both moments zero."""
         first = torch.zeros_like(parameters)
         if self.second_moment == "coordinate":
             return {"first": first, "second": first.clone()}
@@ -240,7 +227,6 @@ class Adam:
         return {"first": first, "second": parameters.new_zeros(len(parameters), groups)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         beta1, beta2 = self.betas
         first = slots["first"] + (1.0 - beta1) * (gradient - slots["first"])
         if self.second_moment == "coordinate":
@@ -296,10 +282,9 @@ def rule_of(optimizer: Optimizer) -> Rule | None:
 
 
 def gradient_norm(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean norms ``[runs, 1]`` of gradients ``[runs, parameters]`` in float64, without overflow.
+    """Euclidean norms of gradients ``[runs, parameters]`` in float64, without overflow, as (largest, relative).
 
-    Returns:
-        (largest, relative): the largest magnitude, NaN or infinite where an entry is, and the norm divided by it.
+    Each is ``[runs, 1]``: the largest magnitude, NaN or infinite where an entry is, and the norm divided by it.
     """
     wide = gradient.to(torch.float64)
     largest = wide.abs().amax(-1, keepdim=True)

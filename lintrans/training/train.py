@@ -213,7 +213,6 @@ class _Once:
         return getattr(self._engine, name)
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
-        """See :class:`~lintrans.engines.Engine`; the blocks of a smaller number are the first of a larger one."""
         if parameters is not self._parameters:
             return self._engine.block_losses(parameters, blocks, stream, batch)
         found = self._found.get((stream, batch))
