@@ -95,13 +95,12 @@ def conditions_along(
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    size = {"batch": batch} if batch else {}
-    prompts = fixed_batch(model, task, seed=batch_seed, **size)
+    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
 
-    return _collect(history, steps, measure, title, size=1)
+    return collect(history, steps, measure, title, size=1)
 
 
 def steps_along(
@@ -119,18 +118,17 @@ def steps_along(
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    size = {"batch": batch} if batch else {}
-    prompts = fixed_batch(model, task, seed=batch_seed, **size)
+    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])
         after = torch.stack([history.parameters(step + 1) for step in group])
         return step_measures(model, before, after, prompts, spectral=spectral)
 
-    return _collect(history, steps, measure, title, size=GROUP)
+    return collect(history, steps, measure, title, size=GROUP)
 
 
-def _collect(
+def collect(
     history: History, steps: Iterable[int], measure: Callable[[list[int]], dict[str, Tensor]], title: str, size: int
 ) -> pd.DataFrame:
     """Tidy rows of measures ``[steps, runs]``, a group of steps at a time; values that are undefined have no row."""

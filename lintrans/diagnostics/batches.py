@@ -16,14 +16,14 @@ from ..engines import Engine, Plan, choose
 from ..models.fitting import check_parameters
 from ..models.flatten import pack
 from ..models.transformer import LinearTransformer
-from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import LinearRegression
-from ..training.history import COLUMNS, History
+from ..training.history import History
 from ..training.optimizers import gradient_norm
 from ..training.probes import BLOCK, Scheduled
 from ..training.runs import grid
 from ..training.train import plan_training
+from .along import collect
 from .derivatives import batch_gradients
 
 WORST = 10
@@ -74,16 +74,13 @@ def batches_along(
     title: str = "batches",
 ) -> pd.DataFrame:
     """The rows of :class:`BatchLoss` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
-    wanted = sorted(set(steps))
-    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
     seeds = [int(seed) for seed in history.runs["seed"]]
-    rows = [pd.DataFrame(columns=list(COLUMNS))]
-    with bar(len(wanted), title) as shown:
-        for step in wanted:
-            for metric, values in _met(model, task, history.parameters(step), batch, seeds, step).items():
-                rows.append(table.assign(step=step, metric=metric, value=values.numpy()))
-            shown.update(1)
-    return pd.concat(rows[1:] or rows, ignore_index=True)[list(COLUMNS)]
+
+    def measure(group: list[int]) -> dict[str, Tensor]:
+        found = _met(model, task, history.parameters(group[0]), batch, seeds, group[0])
+        return {metric: values[None] for metric, values in found.items()}
+
+    return collect(history, steps, measure, title, size=1)
 
 
 def block_losses(model: LinearTransformer, task: LinearRegression, parameters: Tensor, blocks: int) -> Tensor:

@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from ..devices import real_dtype
 from ..errors import real, seed_number, whole
 from ..random import Source, Stream
-from ..tasks.regression import Gaussian, Moments, Prompts, Task
+from ..tasks.regression import DrawOptions, Gaussian, Moments, Prompts, Task
 from .fitting import check_inputs
 from .transformer import LinearTransformer
 
@@ -194,7 +195,6 @@ class EmbeddedTransformer:
 
     @property
     def groups(self) -> dict[str, Tensor]:
-        """As those of a :class:`~lintrans.LinearTransformer`, after W1, b1, W2, b2, or after the network as one."""
         sizes = torch.tensor(self.network.sizes)
         arrays = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         before = {"block": arrays, "layer": torch.zeros_like(arrays), "kind": torch.zeros_like(arrays)}
@@ -223,21 +223,11 @@ class EmbeddedTransformer:
         return whole_vector.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts:
-        return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+        return task.sample(batch, seed, step, **options)
 
     def numbers(self, prompts: Prompts) -> int:
-        """About how many numbers autograd keeps for the loss of one run on these prompts."""
         tokens = (prompts.n + 1) * prompts.batch
         return 3 * (self.hidden + self.d) * tokens + 8 * self.layers * (self.d + 1) ** 2 * prompts.batch
 
@@ -260,6 +250,5 @@ class EmbeddedTransformer:
         return self.transformer.parameter_shape
 
     def loss(self, parameters: Tensor, prompts: Prompts) -> Tensor:
-        """Mean squared error of :meth:`predict` over the batch, ``[...]``."""
         error = self.predict(parameters, prompts) - prompts.target
         return (error * error).mean(-1)

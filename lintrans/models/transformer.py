@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, Unpack, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from torch import Tensor
 from ..devices import real_dtype
 from ..errors import choice, real, whole
 from ..random import Source, Stream
-from ..tasks.regression import LinearRegression, Moments, Prompts, Task
+from ..tasks.regression import DrawOptions, LinearRegression, Moments, Prompts, Task
 from .attention import ON_TOKENS, predict
 from .fitting import check_inputs
 
@@ -70,16 +70,7 @@ class TensorModel(Protocol):
         """Initial parameters of a seed, or of several (adds a leading axis)."""
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Any:
         """Fresh prompts of a task in the form that the model computes on fastest; see :meth:`Task.sample`."""
 
@@ -195,24 +186,14 @@ class LinearTransformer:
         return entries.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts | Moments:
         """Prompts of (seed, step): second moments for linear attention, where the task knows them, else tokens."""
         if self.attention == "linear" and isinstance(task, LinearRegression):
-            return task.sample_moments(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
-        return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+            return task.sample_moments(batch, seed, step, **options)
+        return task.sample(batch, seed, step, **options)
 
     def numbers(self, prompts: Prompts | Moments) -> int:
-        """About how many numbers autograd keeps for the loss of one run on these prompts."""
         if isinstance(prompts, Moments):
             return 8 * self.layers * self.heads * self.block**2 * prompts.batch
         tokens = prompts.n + 1

@@ -35,14 +35,12 @@ class Chapter(Pair):
 
     @property
     def title(self) -> str:
-        """Its first heading."""
         with contextlib.suppress(Unreadable):
             lines = read(self.text).splitlines()
             return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
         return self.name
 
     def parameters(self) -> dict[str, Declared]:
-        """What its parameters cell declares."""
         try:
             notebook = json.loads(read(self.notebook))
         except ValueError as error:
@@ -61,7 +59,6 @@ class Report:
 
     @property
     def failed(self) -> list[Outcome]:
-        """Those without an executed copy."""
         return [outcome for outcome in self.outcomes if outcome.path is None]
 
 

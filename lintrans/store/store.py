@@ -157,7 +157,6 @@ class Store:
         return entry
 
     def size(self) -> int:
-        """Bytes on disk, verdicts and leftovers included."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def remove(self, key: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -136,6 +136,15 @@ class GammaScaled:
         return "gamma", (self.shape, self.scale)
 
 
+class DrawOptions(TypedDict, total=False):
+    """How prompts are drawn beyond their number, seed and step; see :meth:`LinearRegression.sample`."""
+
+    stream: Stream
+    first: int
+    dtype: torch.dtype | None
+    device: torch.device | str
+
+
 @runtime_checkable
 class Task(Protocol):
     """What models are trained on: fresh prompts of n examples and a query, by seed and step."""
@@ -147,15 +156,7 @@ class Task(Protocol):
         """Loss of the zero predictor."""
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts:
         """Prompts as tokens, as :meth:`LinearRegression.sample` draws them: they depend on the arguments alone."""
 

@@ -74,8 +74,22 @@ def _check_name(name: str) -> None:
         raise ValueError(f"name = {name!r} is not allowed: give an optimizer a name that is a non-empty text")
 
 
+class _Momentum:
+    """What has a momentum buffer, which begins at zero."""
+
+    momentum: float
+    name: str
+
+    def __post_init__(self) -> None:
+        real("momentum", self.momentum, least=0, below=1)
+        _check_name(self.name)
+
+    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
+        return {"first": torch.zeros_like(parameters)}
+
+
 @dataclass(frozen=True)
-class SGD:
+class SGD(_Momentum):
     r"""Gradient descent with momentum.
 
     .. math:: m_t = \mu m_{t-1} + (1 - \tau) g_t, \qquad \theta_t = \theta_{t-1} - \eta m_t, \qquad m_1 = g_1.
@@ -93,16 +107,12 @@ class SGD:
     look: ClassVar[Look] = Look("SGD", "#d55e00", (4.0, 1.5), "s")  # Okabe and Ito's vermilion
 
     def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
+        super().__post_init__()
         real("dampening", self.dampening, least=0, below=1)
-        _check_name(self.name)
 
     @property
     def compiled(self) -> Rule:
         return Rule("sgd", (self.momentum, self.dampening))
-
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
         moving = self.momentum * slots["first"] + (1.0 - self.dampening) * gradient
@@ -111,7 +121,7 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class Signum:
+class Signum(_Momentum):
     r"""The sign of a momentum buffer (Bernstein et al. 2018).
 
     .. math:: b_t = \mu b_{t-1} + g_t, \qquad \theta_t = \theta_{t-1} - \eta \operatorname{sign}(b_t), \qquad b_0 = 0.
@@ -128,16 +138,9 @@ class Signum:
 
     look: ClassVar[Look] = Look("Signum", "#009e73", (5.0, 1.2, 1.2, 1.2), "^")  # bluish green
 
-    def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
-        _check_name(self.name)
-
     @property
     def compiled(self) -> Rule:
         return Rule("signum", (self.momentum,))
-
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
         first = self.momentum * slots["first"] + gradient
@@ -145,7 +148,7 @@ class Signum:
 
 
 @dataclass(frozen=True)
-class NormalizedSGD:
+class NormalizedSGD(_Momentum):
     r"""Steps of one length along a momentum buffer.
 
     .. math:: b_t = \mu b_{t-1} + g_t, \qquad \theta_t = \theta_{t-1} - \eta \frac{b_t}{\|b_t\|_2}, \qquad b_0 = 0.
@@ -163,16 +166,9 @@ class NormalizedSGD:
 
     look: ClassVar[Look] = Look("normalized SGD", "#cc79a7", (2.5, 1.0), "v")  # reddish purple
 
-    def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
-        _check_name(self.name)
-
     @property
     def compiled(self) -> Rule:
         return Rule("normalized_sgd", (self.momentum,))
-
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        return {"first": torch.zeros_like(parameters)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
         first = self.momentum * slots["first"] + gradient
