@@ -89,15 +89,9 @@ class Source:
     """
 
     def __init__(
-        self,
-        seed: int | Sequence[int],
-        step: int,
-        stream: Stream,
-        batch: int,
-        *,
-        first: int = 0,
+        self, seed: int | Sequence[int], step: int, stream: Stream, batch: int, *, first: int = 0,
         device: torch.device | str = "cpu",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.step = whole("step", step, 0, UINT32 - 1)
         self.stream = Stream(stream)
         self.batch = whole("batch", batch, 1)

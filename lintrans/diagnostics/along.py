@@ -82,15 +82,9 @@ class StepCurvature(Scheduled):
 
 
 def conditions_along(
-    history: History,
-    model: TensorModel,
-    task: Task,
-    steps: Iterable[int],
-    *,
-    batch: int = 0,
-    batch_seed: int = 0,
+    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, batch: int = 0, batch_seed: int = 0,
     title: str = "curvature",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip.
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
@@ -104,16 +98,9 @@ def conditions_along(
 
 
 def steps_along(
-    history: History,
-    model: TensorModel,
-    task: Task,
-    steps: Iterable[int],
-    *,
-    spectral: bool = False,
-    batch: int = 0,
-    batch_seed: int = 0,
-    title: str = "step curvature",
-) -> pd.DataFrame:
+    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, spectral: bool = False, batch: int = 0,
+    batch_seed: int = 0, title: str = "step curvature",
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it.
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.

@@ -66,13 +66,9 @@ class BatchLoss(Scheduled):
 
 
 def batches_along(
-    history: History,
-    model: LinearTransformer,
-    task: LinearRegression,
-    batch: int,
-    steps: Iterable[int],
+    history: History, model: LinearTransformer, task: LinearRegression, batch: int, steps: Iterable[int],
     title: str = "batches",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`BatchLoss` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
     seeds = [int(seed) for seed in history.runs["seed"]]
 

@@ -115,17 +115,9 @@ def hessian_products(
 
 
 def batch_gradients(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int,
-    count: int,
-    seed: int | Sequence[int] = 0,
-    first: int = 0,
-    stream: Stream = Stream.NOISE,
-    engine: str = "auto",
-) -> tuple[Tensor, P]:
+    model: Model, task: PromptSource, parameters: P, *, batch: int, count: int, seed: int | Sequence[int] = 0,
+    first: int = 0, stream: Stream = Stream.NOISE, engine: str = "auto",
+) -> tuple[Tensor, P]:  # fmt: skip
     """Losses ``[..., count]`` and gradients ``[..., count, *model.parameter_shape]`` on many fresh batches.
 
     Batch i holds the prompts of (seed, step first + i) in a stream. One seed: all runs see the same batches; a

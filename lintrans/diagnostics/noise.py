@@ -96,16 +96,9 @@ class Noise:
 
 
 def gradient_noise(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int = 1000,
-    samples: int = 10_000,
-    reference: int = 100_000,
-    seed: int | Sequence[int] = 0,
-    engine: str = "auto",
-) -> Tensor:
+    model: Model, task: PromptSource, parameters: P, *, batch: int = 1000, samples: int = 10_000,
+    reference: int = 100_000, seed: int | Sequence[int] = 0, engine: str = "auto",
+) -> Tensor:  # fmt: skip
     r"""Norms of the gradient noise, :math:`\lVert g_B - \nabla f \rVert_2`, over fresh minibatches B.
 
     Args:
@@ -141,16 +134,9 @@ def gradient_noise(
 
 
 def measure_noise(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int = 1000,
-    samples: int = 10_000,
-    reference: int = 100_000,
-    seed: int | Sequence[int] = 0,
-    engine: str = "auto",
-) -> Noise:
+    model: Model, task: PromptSource, parameters: P, *, batch: int = 1000, samples: int = 10_000,
+    reference: int = 100_000, seed: int | Sequence[int] = 0, engine: str = "auto",
+) -> Noise:  # fmt: skip
     """What :func:`gradient_noise` returns for the same arguments, with the noise's second moments.
 
     A covariance needs G^2 numbers a run; in its place large models have the Gram matrix of fewer samples.
@@ -235,16 +221,9 @@ class _Source:
     def gradients(self, stream: Stream, batch: int, count: int, first: int) -> Tensor:
         """Gradients ``[runs, count, G]`` of the minibatches of a stream, in float64."""
         _, slopes = batch_gradients(
-            self.model,
-            self.task,
-            self.parameters,
-            batch=batch,
-            count=count,
-            seed=self.seed,
-            first=first,
-            stream=stream,
-            engine=self.engine,
-        )
+            self.model, self.task, self.parameters, batch=batch, count=count, seed=self.seed, first=first,
+            stream=stream, engine=self.engine,
+        )  # fmt: skip
         rows = pack(self.model, slopes)[0].to("cpu", torch.float64)
         return rows.reshape(self.shape[0], count, self.shape[1])
 
@@ -346,17 +325,8 @@ def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> 
     )
     median = float(np.median(norms))
     values = (
-        median,
-        median / math.hypot(*noise.gradient.tolist()),
-        q99,
-        q999,
-        null_q99,
-        null_q999,
-        q99 / null_q99,
-        q999 / null_q999,
-        excess_kurtosis(norms),
-        excess_kurtosis(null),
-        float(spectrum.sum() ** 2 / (spectrum**2).sum()),
-        float(noise.error) / median,
-    )
+        median, median / math.hypot(*noise.gradient.tolist()), q99, q999, null_q99, null_q999, q99 / null_q99,
+        q999 / null_q999, excess_kurtosis(norms), excess_kurtosis(null),
+        float(spectrum.sum() ** 2 / (spectrum**2).sum()), float(noise.error) / median,
+    )  # fmt: skip
     return dict(zip(STATISTICS, values, strict=True))

@@ -103,16 +103,9 @@ class FeatureRegression:
         return Network(self.d, self.hidden).apply(fixed_network(self).to(x), x)
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Prompts:
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Prompts:  # fmt: skip
         """Draw prompts as :meth:`lintrans.LinearRegression.sample`; in memory they are the last axis."""
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = real_dtype(dtype)

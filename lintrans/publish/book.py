@@ -18,23 +18,9 @@ from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
 
 __all__ = [
-    "BookError",
-    "Built",
-    "Chapter",
-    "Outcome",
-    "Page",
-    "ParameterError",
-    "Report",
-    "build",
-    "chapters",
-    "execute",
-    "find_root",
-    "glue",
-    "parameters",
-    "provenance",
-    "say",
-    "table",
-]
+    "BookError", "Built", "Chapter", "Outcome", "Page", "ParameterError", "Report", "build", "chapters", "execute",
+    "find_root", "glue", "parameters", "provenance", "say", "table",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

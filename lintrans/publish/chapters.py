@@ -142,14 +142,9 @@ def given(chapter: Chapter, texts: dict[str, str]) -> dict[str, Any]:
 
 
 def execute(
-    root: Path,
-    scale: str = "paper",
-    names: tuple[str, ...] = (),
-    values: dict[str, str] | None = None,
-    force: bool = False,
-    say: Callable[[str], None] = print,
-    jobs: int | None = None,
-) -> Report:
+    root: Path, scale: str = "paper", names: tuple[str, ...] = (), values: dict[str, str] | None = None,
+    force: bool = False, say: Callable[[str], None] = print, jobs: int | None = None,
+) -> Report:  # fmt: skip
     """Execute chapters, or use their executed copies again where nothing has changed.
 
     Args:

@@ -98,15 +98,10 @@ def _papermill(chapter: Pair, part: Path, parameters: dict[str, Any], head: str)
     live = head and sys.stderr.isatty()  # a log gets a line when a chapter begins and one when it ends
     with _environment(KERNEL_ENVIRONMENT):
         papermill.execute_notebook(
-            chapter.notebook,
-            part,
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=chapter.notebook.parent,
+            chapter.notebook, part, parameters=parameters, kernel_name="python3", cwd=chapter.notebook.parent,
             progress_bar={"desc": head, "leave": False, **progress.shape(sys.stderr)} if live else False,
-            extra_arguments=KERNEL_ARGUMENTS,
-            **copies,
-        )
+            extra_arguments=KERNEL_ARGUMENTS, **copies,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

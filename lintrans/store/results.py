@@ -128,14 +128,9 @@ def _say(title: str, what: str) -> None:
 
 
 def experiment(
-    model: TensorModel,
-    task: Task,
-    runs: Runs,
-    *,
-    title: str = "experiment",
-    store: Store | None = None,
+    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | None = None,
     **options: Unpack[TrainOptions],
-) -> History:
+) -> History:  # fmt: skip
     """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
 
     Prints one line that says which, and why. A finished experiment survives whatever happens next (Ctrl-C, a failing
@@ -156,17 +151,10 @@ def experiment(
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
     spec = {
-        "task": canonical(task),
-        "model": canonical(model),
-        "runs": canonical(list(plan.runs)),
-        "steps": plan.steps,
-        "cooldown": plan.cooldown,
-        "batch": plan.batch,
-        "probes": canonical(probes),
-        "snapshots": sorted(snapshots),
-        "dtype": canonical(plan.dtype),
-        **_code(train, [task, model, plan.runs, probes], complete=True),
-    }
+        "task": canonical(task), "model": canonical(model), "runs": canonical(list(plan.runs)), "steps": plan.steps,
+        "cooldown": plan.cooldown, "batch": plan.batch, "probes": canonical(probes), "snapshots": sorted(snapshots),
+        "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
+    }  # fmt: skip
 
     def compute() -> tuple[History, dict[str, Any]]:
         history = train(model, task, runs, title=title, **options)

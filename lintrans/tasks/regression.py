@@ -368,16 +368,9 @@ class LinearRegression:
         return x, source.normals(self.d, TEACHER_ATTEMPT)
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Prompts:
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Prompts:  # fmt: skip
         """Draw prompts as tokens.
 
         Args:
@@ -399,16 +392,9 @@ class LinearRegression:
         return Prompts(x.movedim(-1, -3).contiguous().to(kind), y.movedim(-1, -2).contiguous().to(kind))
 
     def sample_moments(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Moments:
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Moments:  # fmt: skip
         """Draw the same prompts directly as second moments, without building tokens; see :meth:`sample`.
 
         Noiseless labels give xy = xx w and yy = w^T xx w. The draw is in float64, the moments in `dtype`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from lintrans.publish.chapter_parameters import assigned, check, convert, declar
 from lintrans.publish.chapters import EARLY, _may_start
 from lintrans.publish.notebooks import pairs, settle
 from lintrans.publish.site import stage
+from lintrans.store.sources import PACKAGE, Code
 
 CELL = 'scale: str = "paper"  # paper or quick\nseeds: int = 0\nlr: float = 0.1  # rate\nlayers = 3\n'
 
@@ -287,6 +289,21 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     copy.write_text(copy.read_text().replace("A sentence", "A lie"))
     assert "first: executing: its executed copy was changed" in again()
     assert "first: executing: asked to" in again(names=("first",), force=True)
+
+
+def test_a_changed_module_that_the_cells_use_is_named(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a comment in it, nor code that no cell uses, executes a chapter again."""
+    package = shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    chapter, target = chapters(tiny)[0], tiny / "build" / "quick" / "src" / "book" / "first.ipynb"
+    reuse.record(target, "quick", "", reuse.digests_of(chapter, {}))
+    for name, more, named in (("page", "# why", ""), ("site", "EDITED = 1", ""), ("page", "EDITED = 1", "page")):
+        with (package / "publish" / f"{name}.py").open("a") as file:
+            file.write(f"\n{more}\n")
+        monkeypatch.setattr(reuse, "code", lambda: Code(package))
+        why, _ = reuse.why_not(target, reuse.note(target, "quick"), reuse.digests_of(chapter, {}))
+        assert (f"lintrans.publish.{named}" in why) if named else why == ""
 
 
 def test_chapters_run_side_by_side_and_those_that_sum_up_wait(
