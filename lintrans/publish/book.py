@@ -34,11 +34,7 @@ class Built:
 def build(
     root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
 ) -> Built:
-    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed.
-
-    Raises:
-        BookError: the halves of a chapter differ, or Jupyter Book found something wrong.
-    """
+    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed."""
     report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
     tell("building the pages")
     return Built(build_site(root, scale, report.failed), report)

@@ -84,11 +84,7 @@ def unknown(name: str, value: str, allowed: list[str], where: str = "") -> Param
 
 
 def check(name: str, value: Any, kind: str) -> Any:
-    """Return `value` if it has the type `kind` and is allowed for this name; an int is taken for a float.
-
-    Raises:
-        ParameterError: wrong type, NaN or infinite, an unknown scale, a negative number of seeds, no such device.
-    """
+    """Return `value` if it has the type `kind` and is allowed for this name; an int is taken for a float."""
     value = _typed(name, value, kind) if kind else value
     try:
         if name == "scale":

@@ -30,9 +30,6 @@ def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     """Import what chapters import, once; whether kernels may be copies of this process from now on.
 
     Not where it may have threads, and not where it lacks a variable that a new Python would begin with.
-
-    Args:
-        environment: variables that kernels need, and their values.
     """
     complete = all(STARTED_WITH.get(name) == value for name, value in environment)
     if sys.platform != "linux" or not complete or threading.active_count() > 1 or "numba" in sys.modules:

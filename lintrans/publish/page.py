@@ -72,10 +72,7 @@ def parameters(**values: Any) -> Page:
 
 
 def provenance(seeds: str = "") -> None:
-    """Show how this page was made: scale, seeds, device, versions, date, seconds, and its experiments.
-
-    `seeds` says which were used, in words, where the parameter of that name does not say it all.
-    """
+    """Show how this page was made: scale, seeds (in words, if given), device, versions, date, seconds, experiments."""
     say(provenance_text(seeds))
 
 
@@ -127,11 +124,7 @@ def table(frame: Any) -> None:
 
 
 def glue(**values: Any) -> None:
-    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page.
-
-    Raises:
-        TypeError: neither a string nor a number nor an array or tensor of one element.
-    """
+    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page."""
     plain = {key: _plain(key, value) for key, value in values.items()}
     if not _in_notebook():
         return

@@ -57,11 +57,7 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
 
 
 def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
-    """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page.
-
-    Raises:
-        BookError: Jupyter Book is not installed, or found something wrong.
-    """
+    """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page."""
     missing = stage(root, scale, failed)
     folder = root / "build" / scale
     html = folder / "_build" / "html"

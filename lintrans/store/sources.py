@@ -283,9 +283,6 @@ def digest_outside(thing: type | FunctionType) -> str:
     """Digest of the source of a class or function from outside, and of its author's others that it uses.
 
     Plain numbers and texts that it takes from its module count as well.
-
-    Raises:
-        ValueError: its source cannot be read.
     """
     texts: dict[str, str] = {}
     ahead: list[Any] = [thing]

@@ -35,11 +35,7 @@ class History:
     key: str = ""
 
     def parameters(self, step: int | None = None) -> Tensor:
-        """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot).
-
-        Raises:
-            KeyError: no snapshot was asked for at that step.
-        """
+        """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot)."""
         chosen = max(self.snapshots) if step is None else step
         if chosen not in self.snapshots:
             kept = ", ".join(map(str, sorted(self.snapshots)))
@@ -60,11 +56,7 @@ class History:
         return replace(self, frame=frame, runs=runs, snapshots=snapshots, key=key)
 
     def metric(self, name: str) -> pd.DataFrame:
-        """Rows of one metric.
-
-        Raises:
-            KeyError: it was not measured.
-        """
+        """Rows of one metric; a KeyError where it was not measured."""
         rows = self.frame[self.frame["metric"] == name]
         if rows.empty:
             raise KeyError(
