@@ -101,22 +101,13 @@ def gradient_noise(
 ) -> Tensor:  # fmt: skip
     r"""Norms of the gradient noise, :math:`\lVert g_B - \nabla f \rVert_2`, over fresh minibatches B.
 
-    Args:
-        model: any model.
-        task: where its prompts come from.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
-            Gradients are computed in their dtype. Noise is a difference of similar vectors, yet float32 is enough for
-            the paper's settings at d = 5, L = 3 at initialization (the norms agree with those in float64 to 1e-6).
-        batch: prompts of a minibatch.
-        samples: minibatches.
-        reference: prompts behind the estimate of grad f.
-        seed: of the prompts, from the streams NOISE and REFERENCE. One: all runs see the same minibatches. A
-            sequence: the seed of each run.
-        engine: as for :func:`lintrans.diagnostics.derivatives.batch_gradients`.
-
-    Returns:
-        ``[..., samples]`` in float64; not finite where a gradient is not. The numbers do not depend on how the
-        minibatches are grouped, nor on the other runs.
+    They are ``[..., samples]`` in float64, not finite where a gradient is not, and depend neither on how the
+    minibatches are grouped nor on the other runs. `reference` prompts are behind the estimate of grad f. One seed: all
+    runs see the same minibatches; a sequence: the seed of each run; from the streams NOISE and REFERENCE. Parameters
+    are ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs. Gradients are
+    computed in their dtype: noise is a difference of similar vectors, yet float32 is enough for the paper's settings at
+    d = 5, L = 3 at initialization (the norms agree with those in float64 to 1e-6). Engines are those of
+    :func:`lintrans.diagnostics.derivatives.batch_gradients`.
 
     Example:
         >>> import lintrans as lt
