@@ -37,9 +37,7 @@ def recipe(name: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def outside(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModuleType]:
+def outside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The first file of a recipe as a module, once the tests that it brings have passed; a store of its own."""
     name, count = request.param
     files = recipe(name)

@@ -78,9 +78,9 @@ def is_declaration(source: str) -> bool:
 
 def unknown(name: str, value: str, allowed: list[str], where: str = "") -> ParameterError:
     """Say that no parameter has this name, which there are and which is nearest."""
-    place = f" of {where}" if where else " of this chapter"
+    owner = where or "this chapter"
     listed = ", ".join(allowed) or "none"
-    return ParameterError(f"{name} = {value} is no parameter{place}: there are {listed}{nearest(name, allowed)}")
+    return ParameterError(f"{name} = {value} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}")
 
 
 def check(name: str, value: Any, kind: str) -> Any:

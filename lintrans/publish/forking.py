@@ -58,10 +58,10 @@ def manager() -> type[Any]:
         """Starts a kernel as a copy of this process."""
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            place: Any = self.provisioner
-            place.process = Copy(_serve, kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd"))
-            place.pid = place.pgid = place.process.pid
-            self._reconcile_connection_info(place.connection_info)
+            provisioner: Any = self.provisioner
+            provisioner.process = Copy(_serve, kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd"))
+            provisioner.pid = provisioner.pgid = provisioner.process.pid
+            self._reconcile_connection_info(provisioner.connection_info)
 
         _launch_kernel = _async_launch_kernel
 
