@@ -183,11 +183,6 @@ def robust_condition_number(
     return values.reshape(layout.lead)
 
 
-def _block_conditions(model: TensorModel, diagonal: Tensor) -> Tensor:
-    """R_med per block of diagonals [runs, parameters], over the block's entries that affect the loss."""
-    return torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
-
-
 def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str, Tensor]:
     """All conventions of R_med and the ends of the spectrum, from one Hessian; each ``[...]``, NaN for lost runs.
 
@@ -200,11 +195,12 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str
     diagonal = dense.diagonal(dim1=-2, dim2=-1)
     used = _used(model, layout.size)
     eigenvalues = _eigenvalues(dense[:, used][:, :, used])
+    blocks = torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
     values = {
         "r_lower": _condition(diagonal, "lower"),
         "r_midpoint": _condition(diagonal, "midpoint"),
         "r_used": _condition(diagonal[:, used], "midpoint"),
-        "r_blocks": _block_conditions(model, diagonal).log().mean(-1).exp(),
+        "r_blocks": blocks.log().mean(-1).exp(),
         "r_eigenvalues": _condition(eigenvalues, "midpoint"),
         "eigenvalue_max": eigenvalues[:, -1],
         "eigenvalue_min": eigenvalues[:, 0],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,9 @@ def measure_noise(
     runs, size = flat.shape
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, error = source.mean(reference)
-    second: _Moments = _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
+    second: _Gram | _Covariance = (
+        _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
+    )
     norms = []
     for noise in source.noise(centre, batch, samples):
         norms.append(_norms(noise))
@@ -150,18 +152,8 @@ def measure_noise(
     )
 
 
-class _Moments(Protocol):
-    """Second moments of noise that comes in groups ``[runs, group, G]``."""
-
-    def add(self, noise: Tensor) -> None:
-        """One group."""
-
-    def mean(self, samples: int) -> Tensor:
-        """The matrix of each run, divided by the number of samples."""
-
-
 class _Covariance:
-    """Sums of outer products, ``[runs, G, G]``."""
+    """Sums of outer products ``[runs, G, G]`` of noise that comes in groups ``[runs, group, G]``."""
 
     def __init__(self, runs: int, size: int) -> None:
         self.total = torch.zeros(runs, size, size, dtype=torch.float64)
