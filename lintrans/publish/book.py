@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .chapter_parameters import ParameterError
-from .chapters import BookError, Chapter, Outcome, Report, chapters, execute, find_root
+from .chapters import BookError, Chapter, Report, chapters, execute, find_root
+from .executing import Outcome
 from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
 

@@ -163,13 +163,9 @@ def _kinds(values: dict[str, Any], cell: dict[str, Declared], annotations: dict[
     kinds = {}
     for name in values:
         annotation = annotations.get(name)
-        if name in cell and cell[name].kind:
-            kinds[name] = cell[name].kind
-        elif annotation is None:
-            kinds[name] = ""
-        else:
-            plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
-            kinds[name] = annotation.__name__ if plain else str(annotation)
+        plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
+        written = "" if annotation is None else annotation.__name__ if plain else str(annotation)
+        kinds[name] = (cell[name].kind if name in cell else "") or written
     return kinds
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import write
-from .chapters import BookError, Chapter, Outcome, chapters, executed
+from .chapters import BookError, Chapter, chapters
+from .executing import Outcome, executed
 from .notebooks import SLOW, Unreadable, is_chapter, read
 
 PLAIN = ("*.md", "*.bib")
