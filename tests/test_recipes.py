@@ -22,7 +22,7 @@ import lintrans as lt
 from lintrans.paper import figures
 from lintrans.publish.chapters import execute
 from lintrans.publish.notebooks import pairs, settle
-from lintrans.tasks.regression import tex
+from lintrans.tasks.covariates import tex
 
 MARK = r"<!-- recipe: {} (\S+) -->\n+(`{{3,}})\w*\n(.*?)\n\2\n"
 MODEL, TASK = lt.LinearTransformer(2, 3, init_std=0.3), lt.LinearRegression(3, 8)
@@ -37,9 +37,7 @@ def recipe(name: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def outside(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModuleType]:
+def outside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The first file of a recipe as a module, once the tests that it brings have passed; a store of its own."""
     name, count = request.param
     files = recipe(name)
@@ -132,7 +130,7 @@ def test_a_chapter_is_three_files(tiny: Path) -> None:
 
 
 def test_a_claim_is_four_files(tiny: Path, tmp_path: Path) -> None:
-    """In a copy of the package: the cells of its chapter run, the verdict is kept, the scorecard and `verdicts` show it."""
+    """In a copy of the package: its chapter's cells run, the verdict is kept, scorecard and `verdicts` show it."""
     shutil.copytree(ROOT / "lintrans", tiny / "lintrans", ignore=shutil.ignore_patterns("__pycache__"))
     git(tiny, "add", "-A")
     git(tiny, "commit", "-q", "-m", "the package")
