@@ -1,7 +1,8 @@
-"""The executable book. A chapter calls :func:`parameters`, :func:`say`, :func:`glue` and :func:`provenance`.
+"""The executable book, from both sides.
 
-The command line calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a
-chapter, ``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
+A chapter calls :func:`parameters`, :func:`say`, :func:`glue`, :func:`table` and :func:`provenance`; the command line
+calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a chapter,
+``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
 ``chapters.py`` finds chapters and has each executed (``executing.py``) whose copy no longer holds (``reuse.py``),
 ``site.py`` builds the pages.
 """

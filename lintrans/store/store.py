@@ -209,7 +209,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
-        """A lock that dies with its process, so that two asking at once compute once; see :func:`~.files.locked`."""
+        """A lock that dies with its process, so that two asking at once compute once."""
         folder = self.path / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f"{key}.lock", waiting) as held:

@@ -187,7 +187,8 @@ class Adam:
         eps: :math:`\epsilon`.
         name: label in frames and figures.
         second_moment: what shares one v: ``"coordinate"`` (each parameter has its own: Adam), ``"block"`` (each P and
-            each Q), ``"layer"``, ``"kind"`` (all P, all Q) or ``"all"``; see :func:`.transformer.groups_of`.
+            each Q), ``"layer"``, ``"kind"`` (all P, all Q) or ``"all"``; see
+            :func:`lintrans.models.transformer.groups_of`.
     """
 
     betas: tuple[float, float] = (0.9, 0.9)

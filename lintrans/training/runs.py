@@ -101,7 +101,7 @@ def grid(**axes: Any) -> Runs:
         **axes: ``optimizer`` and ``lr`` (required), ``seed`` (0 if left out), ``clip`` (the clip of
             :func:`lintrans.train` if left out; None for no clipping). Each a value or an iterable of values.
             Optimizers are :class:`~lintrans.SGD`, :class:`~lintrans.Adam`, :class:`~lintrans.Signum`,
-            :class:`~.NormalizedSGD`, their names, or a :class:`~.optimizers.Optimizer` of your own.
+            :class:`~lintrans.NormalizedSGD`, their names, or a :class:`~.optimizers.Optimizer` of your own.
 
     Raises:
         TypeError, ValueError: an unknown axis, a missing one, an empty one, or a bad value, which is named.

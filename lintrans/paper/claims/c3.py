@@ -94,7 +94,7 @@ def judge(
     Args:
         reading: "published" or "tuned".
         scale: the scale's name.
-        frames: from :func:`.curvature.condition_numbers`, by setting; a setting left out was not measured.
+        frames: from :func:`lintrans.paper.measure.curvature.condition_numbers`, by setting; one left out is missing.
         histories: the trainings they were measured on.
         budget: what was trained.
         curvature: where it was measured.

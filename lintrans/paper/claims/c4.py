@@ -102,7 +102,7 @@ def judge(
     Args:
         reading: "published" or "tuned".
         scale: the scale's name.
-        frames: from :func:`.curvature.step_curvatures`, by setting; a setting left out was not measured.
+        frames: from :func:`lintrans.paper.measure.curvature.step_curvatures`, by setting; one left out is missing.
         table: :func:`cells` of the grid of rates, which has no reading.
         budget: what was trained.
         curvature: where it was measured.

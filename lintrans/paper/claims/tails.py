@@ -1,7 +1,7 @@
 """What every level of tail is measured for: the gap in loss and in steps, the tail of the noise, the gap in R_med.
 
-Levels are Gamma shapes k of ||x||^2, in two families (:data:`.problems.TAIL_FAMILIES`). Each level is tuned
-and trained for itself at its own clip; all have one horizon, so that their gaps can be compared.
+Levels are Gamma shapes k of ||x||^2, in two families (:data:`lintrans.paper.problems.TAIL_FAMILIES`). Each level is
+tuned and trained for itself at its own clip; all have one horizon, so that their gaps can be compared.
 """
 
 from __future__ import annotations

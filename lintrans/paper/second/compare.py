@@ -1,9 +1,9 @@
 """Every problem computed twice: as the book computes it, and by the second implementation; then compared.
 
 One side is what the chapters use: the engine and dtype that "auto" and the model choose, and the instruments of
-:mod:`.diagnostics`. The other is :mod:`.plain`: tokens, autograd, ``torch.optim``, float64. Both
-start from the same seeds and see the same prompts, each side measures the parameters that it arrived at itself, and
-what is compared are the numbers that the claims judge. Only the Gaussian null of gradient noise is the same function on
+:mod:`lintrans.diagnostics`. The other is :mod:`.plain`: tokens, autograd, ``torch.optim``, float64. Both start from the
+same seeds and see the same prompts, each side measures the parameters that it arrived at itself, and what is compared
+are the numbers that the claims judge. Only the Gaussian null of gradient noise is the same function on
 both sides: a few lines of NumPy in float64, given each side's own covariance.
 """
 
