@@ -13,6 +13,7 @@ import pytest
 import lintrans as lt
 from lintrans.paper.claims import State, Word, c13
 from lintrans.paper.claims.c16 import FEATURES, Behaviour
+from lintrans.paper.measure import variants
 from lintrans.paper.pages import attention as tables
 from lintrans.paper.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from lintrans.paper.protocol import end_steps
@@ -96,10 +97,10 @@ def test_budgets() -> None:
             assert set(training.rates) <= set(PROTOCOL.rates)
         steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))
         assert {*budget.sparse.curvature.probes, *budget.sparse.curvature.judged} <= steps
-    longer = c13.changed(ATTENTION("paper"), seeds=3, steps=500)
+    longer = variants.changed_attention(ATTENTION("paper"), seeds=3, steps=500)
     assert {b.seeds for b in (longer.sparse.training, longer.full, longer.sparse.noise)} == {3}
     assert {b.steps for b in (longer.sparse.training, longer.full)} == {500}
-    assert c13.changed(ATTENTION("paper")) == ATTENTION("paper")
+    assert variants.changed_attention(ATTENTION("paper")) == ATTENTION("paper")
 
 
 def test_problems_differ_in_attention_alone() -> None:
@@ -151,9 +152,9 @@ def test_survival() -> None:
 def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick scale, smaller: every kind of attention through every instrument."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    quick = c13.changed(ATTENTION("quick"), seeds=2)
+    quick = variants.changed_attention(ATTENTION("quick"), seeds=2)
     budget = replace(quick, full=replace(quick.full, settings=(FULL_LINEAR, HEADS[1])))
-    measured = c13.measure(budget)
+    measured = variants.attention(budget)
     verdict = c13.judge("quick", measured.histories, budget)
     assert len([unit for unit in verdict.units if unit.decides]) == 4
     table = c13.behaviours(measured, budget)

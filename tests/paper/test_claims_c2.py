@@ -13,9 +13,11 @@ import pytest
 import torch
 
 import lintrans as lt
+from lintrans.diagnostics import noise as measured
 from lintrans.diagnostics.noise import STATISTICS
 from lintrans.paper.budgets import NoiseBudget
 from lintrans.paper.claims import State, Word, c2
+from lintrans.paper.measure import noise
 from lintrans.paper.pages import common
 from lintrans.paper.pages import gradient_noise as page
 from lintrans.paper.scales import NOISE, NOISE_PROTOCOL
@@ -95,8 +97,8 @@ def test_deviations_are_named() -> None:
 
 
 def test_budgets_can_be_changed() -> None:
-    assert c2.changed(TINY) == TINY
-    assert c2.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
+    assert noise.changed(TINY) == TINY
+    assert noise.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
 
 
 def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,13 +107,13 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     setting = replace(
         lt.settings.SETTINGS["1"], model=lt.LinearTransformer(layers=1, d=2), task=lt.LinearRegression(2, 3)
     )
-    monkeypatch.setattr(c2, "PROBLEMS", {"1": setting})
+    monkeypatch.setattr(noise, "PROBLEMS", {"1": setting})
     monkeypatch.setattr("lintrans.engines.cpu.compiling.problem", lambda: "not in this test")
     found = []
     for _ in range(2):
-        tables = c2.at_initialization(TINY)
-        found.append((tables["1"], c2.by_batch(tables, TINY)["1"], c2.along_training(tables, TINY)["1"]))
-        monkeypatch.setattr(c2, "measure_noise", None)  # a second measurement would fail
+        tables = noise.at_initialization(TINY)
+        found.append((tables["1"], noise.by_batch(tables, TINY)["1"], noise.along_training(tables, TINY)["1"]))
+        monkeypatch.setattr(measured, "measure_noise", None)  # a second measurement would fail
     for first, second in zip(*found, strict=True):
         pd.testing.assert_frame_equal(first, second)
     judged, batches, along = found[0]
@@ -126,8 +128,8 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     start = along[along["step"] == 0]
     assert start["excess"].tolist() == judged["excess"].tolist() * 2
     assert np.isfinite(along["excess"]).all()
-    measured = along[along["step"] == 1].set_index("optimizer")["median"]
-    assert measured["sgd"].tolist() != measured["adam"].tolist()
+    later = along[along["step"] == 1].set_index("optimizer")["median"]
+    assert later["sgd"].tolist() != later["adam"].tolist()
 
 
 def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -138,9 +140,9 @@ def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.Mo
         asked.update(options, parameters=parameters)
         raise RuntimeError("seen")
 
-    monkeypatch.setattr(c2, "measure_noise", watched)
+    monkeypatch.setattr(measured, "measure_noise", watched)
     with pytest.raises(RuntimeError, match="seen"):
-        c2.at_initialization(replace(TINY, seeds=3))
+        noise.at_initialization(replace(TINY, seeds=3))
     assert list(asked["seed"]) == [0, 1, 2]
     assert torch.equal(asked["parameters"], lt.settings.SETTINGS["1"].model.init([0, 1, 2]))
     assert (asked["batch"], asked["samples"], asked["reference"]) == (5, 12, 50)

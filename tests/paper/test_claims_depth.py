@@ -18,6 +18,7 @@ import lintrans as lt
 from lintrans.paper.claims import State, Unit, Word, c9, c10, c11, c12, depth
 from lintrans.paper.claims.c3 import CONVENTIONS, MATCHED, PUBLIC
 from lintrans.paper.figures import depth as figures
+from lintrans.paper.measure import depth as measured
 from lintrans.paper.pages import depth as tables
 from lintrans.paper.protocol import Judged, end_steps
 from lintrans.paper.scales import DEPTH_BUDGETS, DEPTH_PROTOCOL
@@ -297,11 +298,11 @@ def test_what_falls_short_of_the_rules_is_said() -> None:
 
 
 def test_a_changed_budget_changes_all_seeds_and_horizons() -> None:
-    budget = depth.changed_budget(DEPTH_BUDGETS["quick"], seeds=2, steps=30)
+    budget = measured.changed(DEPTH_BUDGETS["quick"], seeds=2, steps=30)
     assert {budget.long.steps, budget.short.steps} == {30}
     parts = (budget.long, budget.short, budget.long_curvature, budget.short_curvature, budget.shallow_noise)
     assert {part.seeds for part in (*parts, budget.deep_noise)} == {2}
-    assert depth.changed_budget(DEPTH_PROTOCOL) == DEPTH_PROTOCOL
+    assert measured.changed(DEPTH_PROTOCOL) == DEPTH_PROTOCOL
 
 
 def test_tables_of_the_page() -> None:

@@ -16,6 +16,7 @@ from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, SizeBudget, Tun
 from lintrans.paper.claims import State, Unit, Word, c16
 from lintrans.paper.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.paper.figures.sizes import MARKS
+from lintrans.paper.measure import variants
 from lintrans.paper.pages import smaller as tables
 from lintrans.paper.problems import PROBLEMS, SIZES
 from lintrans.paper.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
@@ -188,7 +189,7 @@ TINY = SizeBudget(
 @pytest.mark.slow
 def test_behaviours_for_real() -> None:
     """Two sizes whose kernels other tests compile too; the others are missing."""
-    measured = c16.measure(TINY)
+    measured = variants.sizes(TINY)
     table = c16.behaviours(measured, TINY)
     complete = [size for size, own in table.items() if not any(found.missing for found in own.values())]
     assert set(complete) <= {(1, 5), (3, 5)}

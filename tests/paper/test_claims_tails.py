@@ -26,6 +26,7 @@ from lintrans.paper.claims.c3 import CONVENTIONS
 from lintrans.paper.claims.common import CURVATURE_ASKED
 from lintrans.paper.claims.records import record, verdict_records
 from lintrans.paper.claims.tails import Levels, Trend
+from lintrans.paper.measure import tails as measured
 from lintrans.paper.pages import heavy_tails as shown
 from lintrans.paper.problems import PROBLEMS, TAIL_FAMILIES
 from lintrans.paper.protocol import COARSE_LOSS, Choice, Tuning, end_steps
@@ -496,11 +497,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         for name, law in (("3", lt.GammaScaled(0.1, 10.0)), ("tail 10", lt.GammaScaled(10.0, 0.1)))
     }
     family = {10.0: "tail 10", 0.1: "3"}
-    for module in ("claims.tails", "claims.c2", "protocol", "measure.curvature"):
+    for module in ("claims.tails", "measure.tails", "measure.noise", "protocol", "measure.curvature"):
         monkeypatch.setattr(f"lintrans.paper.{module}.PROBLEMS", problems)
-    monkeypatch.setattr(tails, "SETTINGS", {"3": problems["3"]})
+    monkeypatch.setattr(measured, "SETTINGS", {"3": problems["3"]})
     monkeypatch.setattr(tails, "TAIL_FAMILIES", {"moment": family})
-    monkeypatch.setattr(tails, "problems_of", lambda: tuple(family.values()))
+    for module in (tails, measured):
+        monkeypatch.setattr(module, "problems_of", lambda: tuple(family.values()))
     monkeypatch.setattr("lintrans.engines.cpu.compiling.problem", lambda: "not in this test")
     monkeypatch.setattr(along, "fixed_batch", functools.partial(along.fixed_batch, batch=20))
     best = {name: Choice(0.1, 1.0, 0.1, True, 20) for name in ("sgd", "adam")}
@@ -542,7 +544,7 @@ def test_levels_are_measured(small: None) -> None:
         trained_seeds=0,
         trained_samples=0,
     )
-    levels = tails.measure(budget, curvature, noise)
+    levels = measured.levels(budget, curvature, noise)
     assert {name: len(table) for name, table in levels.noise.items()} == {"tail 10": 2, "3": 3}
     assert set(levels.tunings) == set(levels.histories) == {"tail 10", "3"}
     for name, history in levels.histories.items():

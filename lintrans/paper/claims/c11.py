@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..problems import DEPTHS
-from .c2 import at_initialization
 from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, init_deviations
 from .records import Verdict
@@ -31,14 +30,6 @@ ALL, ENDS = "L = 6, 8 against 2, 4", "L = 8 against 2"
 STATISTICS = {ALL: "min(E6, E8) / max(E2, E4)", ENDS: "E8 / E2"}
 
 
-def measure(budget: DepthBudget) -> dict[str, pd.DataFrame]:
-    """Tables of the noise at initialization, by problem; see :func:`lintrans.paper.claims.c2.at_initialization`.
-
-    Only what the figures show is measured beside: no further batch sizes, no trainings.
-    """
-    return {**at_initialization(budget.shallow_noise), **at_initialization(budget.deep_noise)}
-
-
 def log_tails(tables: Mapping[str, pd.DataFrame], column: str = "excess") -> pd.DataFrame:
     """Logs of E, or of another column, by seed (rows) and number of layers (columns), where it could be read."""
     columns = {
@@ -54,7 +45,7 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -
 
     Args:
         scale: the scale's name.
-        tables: from :func:`measure`; a depth left out was not measured.
+        tables: from :func:`lintrans.paper.measure.depth.noise`; a depth left out was not measured.
         budget: what they were measured with.
     """
     logs = log_tails(tables)
@@ -81,4 +72,4 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -
     )  # fmt: skip
 
 
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge", "measure"]
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

@@ -7,7 +7,7 @@ own best rate, for the softmax of the paper's public code and for the ordinary o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ import pandas as pd
 from ...statistics import Interval, geometric_ratio
 from ...training.history import History
 from ..budgets import AttentionBudget
+from ..judged import Judged
 from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
-from ..protocol import Judged, judge_all, with_seeds_and_steps
 from ..scales import ATTENTION_PROTOCOL, LABELS
 from . import c2, c16
 from .c16 import FEATURES, Behaviour
@@ -54,19 +54,6 @@ class Measured:
     def histories(self) -> dict[str, History]:
         """Trainings at the best rates, by problem; one without an interior best rate is missing."""
         return {**self.sparse.histories, **self.full.tuned}
-
-
-def changed(budget: AttentionBudget, seeds: int = 0, steps: int = 0) -> AttentionBudget:
-    """A budget with other judging seeds and initializations, or another horizon; 0 keeps the scale's own."""
-    own = budget.sparse
-    training, full = (with_seeds_and_steps(each, seeds, steps) for each in (own.training, budget.full))
-    return replace(budget, sparse=replace(own, training=training, noise=c2.changed(own.noise, seeds)), full=full)
-
-
-def measure(budget: AttentionBudget, device: str = "auto") -> Measured:
-    """Tune, train and measure every kind of attention."""
-    full = judge_all(budget.full, device, readings=("tuned",), tuned_at=budget.tuning_steps)
-    return Measured(c16.measure(budget.sparse, device), full)
 
 
 def end_losses(name: str, history: History, optimizer: str) -> pd.Series:
@@ -153,4 +140,4 @@ def behaviour_deviations(budget: AttentionBudget) -> tuple[str, ...]:
     )
 
 
-__all__ = ["CHAPTER", "CLAIM", "FEATURES", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge", "measure"]
+__all__ = ["CHAPTER", "CLAIM", "FEATURES", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge"]

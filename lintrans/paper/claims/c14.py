@@ -13,11 +13,11 @@ import pandas as pd
 
 from ...training.history import History
 from ..budgets import LargerBudget
+from ..judged import Judged
 from ..problems import LARGER
-from ..protocol import Judged, judge_all
 from ..scales import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
-from .c2 import STATISTIC, at_initialization, noise_units
+from .c2 import STATISTIC, noise_units
 from .c2 import deviations as noise_deviations
 from .common import Basis, deviations, rules_digest
 from .depth import tuning_deviations
@@ -45,12 +45,6 @@ class Larger:
     def history(self) -> History | None:
         """The judging runs; None where no best rate was found inside the grid."""
         return self.judged.tuned.get(LARGER.name)
-
-
-def measure(budget: LargerBudget, device: str = "auto") -> Larger:
-    """Tune, train, and measure the noise."""
-    judged = judge_all(budget.training, device, tuned_at=budget.tuning_steps)
-    return Larger(judged, at_initialization(budget.noise)[LARGER.name])
 
 
 def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, budget: LargerBudget) -> Verdict:
@@ -84,4 +78,4 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
     return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
 
 
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge", "measure"]
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge"]

@@ -17,8 +17,8 @@ import pandas as pd
 from ...statistics import geometric_ratio, paired_t
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
+from ..judged import COARSE_LOSS
 from ..problems import PROBLEMS
-from ..protocol import COARSE_LOSS
 from ..scales import PAPER_SEEDS
 from .common import (
     CASES,

@@ -10,7 +10,7 @@ import pandas as pd
 from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
-from ..protocol import COARSE_LOSS, LOSS, end_values
+from ..judged import COARSE_LOSS, LOSS, end_values
 from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
 
 CASES = ("1", "2", "3")
