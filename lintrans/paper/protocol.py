@@ -162,10 +162,7 @@ def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
 
 
 def judge_all(
-    budget: TuningBudget,
-    device: str = "auto",
-    readings: Collection[str] = ("published", "tuned"),
-    tuned_at: int = 0,
+    budget: TuningBudget, device: str = "auto", readings: Collection[str] = ("published", "tuned"), tuned_at: int = 0
 ) -> Judged:
     """Find the best rates, then train the readings of every setting; all arms of a seed share its prompts.
 

@@ -460,11 +460,7 @@ def judge5(frames: dict[str, pd.DataFrame]) -> Verdict:
 
 @pytest.mark.parametrize(
     ("kind", "state", "word"),
-    [
-        ("together", YES, Word.REPRODUCED),
-        ("apart", REV, Word.NOT),
-        ("drift", WEAK, Word.PARTLY),
-    ],
+    [("together", YES, Word.REPRODUCED), ("apart", REV, Word.NOT), ("drift", WEAK, Word.PARTLY)],
 )
 def test_c5_on_made_up_norms(kind: str, state: State, word: Word) -> None:
     frame = norms(kind)

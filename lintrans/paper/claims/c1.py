@@ -70,14 +70,7 @@ def gap_units(case: str, found: Comparison, keys: Keys) -> tuple[Unit, Unit]:
 
 
 def judge(reading: str, scale: str, histories: Mapping[str, History], budget: TuningBudget) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        histories: the judging runs by setting; a setting left out was not measured.
-        budget: what they were run with.
-    """
+    """The verdict of one reading."""
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:

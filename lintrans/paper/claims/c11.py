@@ -41,13 +41,7 @@ def log_tails(tables: Mapping[str, pd.DataFrame], column: str = "excess") -> pd.
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -> Verdict:
-    """The verdict, reading "init".
-
-    Args:
-        scale: the scale's name.
-        tables: from :func:`lintrans.paper.measure.depth.noise`; a depth left out was not measured.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "init"."""
     logs = log_tails(tables)
     units = []
     for case, statistic in STATISTICS.items():

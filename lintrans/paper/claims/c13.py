@@ -108,13 +108,7 @@ def units_of(name: str, histories: Mapping[str, History], decides: bool) -> list
 
 
 def judge(scale: str, histories: Mapping[str, History], budget: AttentionBudget) -> Verdict:
-    """The verdict, reading "tuned".
-
-    Args:
-        scale: the scale's name.
-        histories: the judging runs by problem; one left out was not measured.
-        budget: what they were run with.
-    """
+    """The verdict, reading "tuned"."""
     units = [unit for name in DEFINITIONS for unit in units_of(name, histories, True)]
     beside = [unit for name in BESIDE for unit in units_of(name, histories, False)]
     short = deviations(budget.sparse.training, ATTENTION_PROTOCOL.sparse.training)

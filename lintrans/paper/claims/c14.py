@@ -48,14 +48,7 @@ class Larger:
 
 
 def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, budget: LargerBudget) -> Verdict:
-    """The verdict, reading "tuned"; its noise half is the same under any.
-
-    Args:
-        scale: the scale's name.
-        histories: the judging runs by problem; empty where they were not run.
-        noise: table of the noise at initialization.
-        budget: what was computed.
-    """
+    """The verdict, reading "tuned"; its noise half is the same under any."""
     asked, training = LARGER_PROTOCOL, budget.training
     tuning, tuning_asked = (replace(each.training, steps=each.tuning_steps) for each in (budget, asked))
     by_gap, by_noise = (Keys((LARGER.name,), claim=claim) for claim in ("C1", "C2"))

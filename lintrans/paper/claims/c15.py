@@ -84,13 +84,7 @@ def _parts(behaviour: Behaviour) -> list[Unit]:
 
 
 def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Verdict:
-    """The verdict, reading "published": reproduced if the first four units say YES.
-
-    Args:
-        scale: the scale's name.
-        found: from :func:`behaviours`; one left out was not measured.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "published": reproduced if the first four units say YES."""
     units = [unit_of(claim, found.get(claim, Behaviour(()))) for claim in FEATURES]
     beside = [replace(unit, decides=False) for behaviour in found.values() for unit in _parts(behaviour)]
     asked = NONLINEAR_PROTOCOL

@@ -204,13 +204,7 @@ def ruling_of(units: Sequence[Unit], table: Table) -> Ruling:
 
 
 def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
-    """The verdict, reading "tuned".
-
-    Args:
-        scale: the scale's name.
-        table: from :func:`behaviours`.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "tuned"."""
     units = [size_unit(size, table) for size in SIZES]
     beside = [
         replace(unit, case=f"{claim}: {unit.case}", decides=False)

@@ -56,13 +56,7 @@ def noise_units(case: str, table: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> Verdict:
-    """The verdict, reading "init".
-
-    Args:
-        scale: the scale's name.
-        tables: from :func:`lintrans.paper.measure.noise.at_initialization`; a setting left out was not measured.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "init"."""
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:

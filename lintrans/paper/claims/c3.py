@@ -89,16 +89,7 @@ def judge(
     budget: TuningBudget,
     curvature: CurvatureBudget,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`.curvature.condition_numbers`, by setting; a setting left out was not measured.
-        histories: the trainings they were measured on.
-        budget: what was trained.
-        curvature: where it was measured.
-    """
+    """The verdict of one reading."""
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:

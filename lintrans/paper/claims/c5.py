@@ -71,21 +71,9 @@ def norm_units(case: str, frame: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]:
 
 
 def judge(
-    reading: str,
-    scale: str,
-    frames: Mapping[str, pd.DataFrame],
-    budget: TuningBudget,
-    curvature: CurvatureBudget,
+    reading: str, scale: str, frames: Mapping[str, pd.DataFrame], budget: TuningBudget, curvature: CurvatureBudget
 ) -> Verdict:
-    """The verdict of one reading, on Adam's runs.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`lintrans.paper.measure.curvature.step_curvatures` with spectral norms, by setting.
-        budget: what was trained.
-        curvature: where it was measured.
-    """
+    """The verdict of one reading, on Adam's runs."""
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:

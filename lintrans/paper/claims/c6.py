@@ -45,14 +45,7 @@ def contrast(tables: Mapping[str, pd.DataFrame], column: str, statistic: str, ca
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, trend: Trend | None = None) -> Verdict:
-    """The verdict, reading "init".
-
-    Args:
-        scale: the scale's name.
-        tables: from :func:`.c2.at_initialization`, by setting; one left out was not measured.
-        budget: what they were measured with.
-        trend: of E along levels of tail, shown beside.
-    """
+    """The verdict, reading "init"."""
     units = [
         contrast(tables, "excess", STATISTIC, CASE, decides=True),
         contrast(tables, "excess_999", STATISTIC_999, f"{CASE}, q99.9", decides=False),

@@ -64,18 +64,7 @@ def judge(
     levels: Levels | None = None,
     first: int = 0,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`.curvature.condition_numbers`, by setting; one left out was not measured.
-        histories: the trainings they were measured on.
-        budget: what was trained.
-        curvature: where it was measured.
-        levels: shorter trainings at equal clip, shown beside.
-        first: the first of their probes that counts as along the run.
-    """
+    """The verdict of one reading."""
     units = []
     for metric, words in CONVENTIONS.items():
         case = CASE if metric == PUBLIC else f"{CASE}, {words}"

@@ -124,15 +124,7 @@ def judge(
     budget: TuningBudget,
     levels: Mapping[str, History] | None = None,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        histories: the judging runs by setting; one left out was not measured.
-        budget: what they were run with.
-        levels: shorter trainings of the levels of tail at equal clip, shown beside.
-    """
+    """The verdict of one reading."""
     decides, growth = gap_units(histories)
     units = [*(_speed(histories, optimizer) for optimizer in LABELS), decides, growth]
     units += _beside(histories, PAIR, GAP_CASE)[1:]

@@ -75,13 +75,7 @@ def paired(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.n
 
 
 def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) -> tuple[str, ...]:
-    """Where a budget of trainings falls short of what the rules ask for, in words.
-
-    Args:
-        budget: what was computed.
-        asked: what the rules ask for.
-        tuned: whether the search for the best rates counts.
-    """
+    """Where a budget of trainings falls short of what the rules ask for, in words."""
     texts = []
     if missing := [name for name in asked.settings if name not in budget.settings]:
         texts.append(f"settings not run: {', '.join(missing)}")
@@ -111,13 +105,7 @@ def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) ->
 def curvature_deviations(
     budget: CurvatureBudget, *fields: str, asked: CurvatureBudget = CURVATURE_PROTOCOL
 ) -> tuple[str, ...]:
-    """Where a budget of curvature measurements falls short of what the rules ask for, in words.
-
-    Args:
-        budget: what was computed.
-        fields: what the claim stands on: "judged", "spectral", "grid".
-        asked: what the rules ask for.
-    """
+    """Where a budget of curvature measurements falls short of what the rules ask for, in words."""
     texts = []
     if "judged" in fields and budget.judged != asked.judged:
         texts.append(f"condition numbers judged at steps {_list(budget.judged)} instead of {_list(asked.judged)}")

@@ -56,12 +56,7 @@ def rules_in_words() -> str:
 
 
 def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
-    """State of a unit whose statistic is a ratio.
-
-    Args:
-        ratio: None where it was not measured.
-        censored: more than half of both arms never reached the target, which leaves the unit undecided.
-    """
+    """State of a unit whose statistic is a ratio."""
     if ratio is None or math.isnan(ratio.estimate):
         return State.MISSING
     if censored or math.isnan(ratio.low):
@@ -89,12 +84,7 @@ def share_state(share: Interval | None) -> State:
 
 
 def correlation_state(correlation: Interval | None, margin: float = 0.0) -> State:
-    """State of a unit whose statistic is a rank correlation that the claim says is positive.
-
-    Args:
-        correlation: None where it was not measured.
-        margin: what the mean must reach for YES; WEAK below.
-    """
+    """State of a unit whose statistic is a rank correlation that the claim says is positive."""
     if correlation is None or math.isnan(correlation.estimate):
         return State.MISSING
     if math.isnan(correlation.low):

@@ -47,14 +47,7 @@ def linear(setting: Setting) -> tuple[LinearTransformer, LinearRegression]:
 
 
 def batches_met(histories: Mapping[str, History], batch: int, every: int, stride: int) -> dict[str, pd.DataFrame]:
-    """Losses of the training batches met at points of the curves, by problem; see :class:`BatchLoss`.
-
-    Args:
-        histories: trainings that kept their parameters at every `every` steps.
-        batch: prompts a step.
-        every: steps between two points of the curves.
-        stride: points from one look to the next.
-    """
+    """Losses of the training batches met at points of the curves, by problem; see :class:`BatchLoss`."""
     found = {}
     for name, history in histories.items():
         setting = PROBLEMS[name]
@@ -181,11 +174,6 @@ def basins(history: History) -> npt.NDArray[np.int64]:
 def log_share(p: Array, q: Array, eigenvalues: Array) -> Array:
     """Log10 of the squared share of the answer that layers with P_l = p_l I and Q_l = q_l I leave unexplained.
 
-    Args:
-        p: one scale a layer.
-        q: one scale a layer.
-        eigenvalues: of the context's second moments, positive, any shape.
-
     Returns:
         Log10 of prod_l (1 + q_l s_l)^2; in logarithms throughout, since its degree is 3^L - 1.
     """
@@ -211,12 +199,6 @@ def _log_abs_one_plus(factor: float, logs: Array) -> Array:
 
 def lengthened(setting: Setting, parameters: Tensor, factors: Array, prompts: int = 1000) -> tuple[Array, Array]:
     """What happens to the loss of prompts whose covariates are all made longer by a factor.
-
-    Args:
-        setting: model and task.
-        parameters: of one run.
-        factors: of the length.
-        prompts: fresh ones, the same for all factors.
 
     Returns:
         Log10 of the squared error over that of the zero predictor on the same prompts, at each factor: the median and

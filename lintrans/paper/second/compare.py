@@ -57,12 +57,6 @@ def runs_of(setting: Setting, group: ComparisonBudget, lr: Mapping[str, float]) 
 def by_the_book(setting: Setting, runs: Runs, group: ComparisonBudget, device: str = "auto") -> Values:
     """Train and measure as the chapters do.
 
-    Args:
-        setting: what is trained.
-        runs: from :func:`runs_of`.
-        group: how much.
-        device: of the training.
-
     Returns:
         loss, and as `group.measures` says r_lower, directional_smoothness, spectral_norm, gradient_norm ``[runs]``,
         noise ``[seeds]``; float64.
@@ -152,12 +146,6 @@ def _side(above: Tensor, below: Tensor) -> Tensor:
 
 def compared(problem: str, fast: Values, other: Values, seeds: int) -> pd.DataFrame:
     """Both sides beside each other.
-
-    Args:
-        problem: its name.
-        fast: from :func:`by_the_book`.
-        other: from :func:`independently`.
-        seeds: how many.
 
     Returns:
         A row a statistic and seed: problem, statistic, seed, fast, independent, difference (relative to the independent

@@ -36,9 +36,6 @@ STATISTICS: MappingProxyType[str, Statistic] = MappingProxyType(
 """What is compared, by name. Losses are typical ones; curvature is that met by the last step."""
 
 MEASURES: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "noise": ("noise",),
-        "curvature": ("condition", "smoothness", "hessian", "gradient"),
-    }
+    {"noise": ("noise",), "curvature": ("condition", "smoothness", "hessian", "gradient")}
 )
 """Statistics beside the losses, by what has to be measured for them."""
