@@ -48,14 +48,12 @@ def test_verdicts() -> None:
         "softmax, visible keys, Adam",
     ]
     assert {unit.state for unit in deciding} == {YES}
-    assert deciding[0].interval is not None
-    assert deciding[0].interval.estimate == pytest.approx(400)
+    assert made_up.number(deciding[0]).estimate == pytest.approx(400)
     assert verdict.ruling.word is Word.REPRODUCED
     assert verdict.deviations == ()
     beside = {unit.case: unit for unit in verdict.units if not unit.decides}
     faster = beside["softmax, SGD, speed"]
-    assert faster.interval is not None
-    assert faster.interval.estimate == pytest.approx(STEPS / 200)
+    assert made_up.number(faster).estimate == pytest.approx(STEPS / 200)
     assert faster.state is YES
     only = c13.judge("paper", histories(ordinary=0.005), ATTENTION_PROTOCOL)
     assert str(only.ruling) == "partly reproduced (softmax, SGD, softmax, Adam)"
@@ -121,8 +119,7 @@ def test_units_of_heads() -> None:
     units = tables.loss_units(cases, histories())
     assert [unit.state for unit in units] == [YES] * 2 + [NULL] * 2 + [REV] * 2
     assert units[0].case == "1 heads, SGD"
-    assert units[0].interval is not None
-    assert units[0].interval.estimate == pytest.approx(2)
+    assert made_up.number(units[0]).estimate == pytest.approx(2)
     assert {unit.state for unit in tables.loss_units(cases, {})} == {MISSING}
 
 

@@ -16,7 +16,7 @@ from ..problems import DEPTHS
 from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, init_deviations
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, ratio_unit, rule
 from .tails import contrast
 
 CLAIM = "C11"
@@ -48,22 +48,16 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -
         deep, shallow = (DEEP, SHALLOW) if case == ALL else (DEEP[-1:], SHALLOW[:1])
         keys = Keys(tuple(NAMES[layers] for layers in (*shallow, *deep)))
         if not {*deep, *shallow} <= set(logs.columns):
-            units.append(Unit(case, statistic, None, State.MISSING, keys=keys))
+            units.append(ratio_unit(case, statistic, None, keys=keys))
             continue
         least = logs[list(deep)].min(axis=1, skipna=False)
         most = logs[list(shallow)].max(axis=1, skipna=False)
-        ratio = contrast(least, most)
-        units.append(Unit(case, statistic, ratio, ratio_state(ratio), keys=keys))
+        units.append(ratio_unit(case, statistic, contrast(least, most), keys=keys))
     widths = log_tails(tables, "median")
     if {DEPTHS[0], DEPTHS[-1]} <= set(widths.columns):
         wide = contrast(widths[DEPTHS[-1]], widths[DEPTHS[0]])
         case, keys = f"{ENDS}, width", Keys((NAMES[DEPTHS[0]], NAMES[DEPTHS[-1]]), part="width")
         what = "median norm of the noise at L = 8 over L = 2"
-        units.append(Unit(case, what, wide, ratio_state(wide), False, keys))
-    return Verdict(
-        CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), init_deviations(budget),
-        rules_digest(__name__),
-    )  # fmt: skip
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]
+        units.append(ratio_unit(case, what, wide, False, keys))
+    short = init_deviations(budget)
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))

@@ -22,7 +22,7 @@ from . import c2, c16
 from .c16 import FEATURES, Behaviour
 from .common import ARMS, Basis, curvature_deviations, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import Keys, Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_unit, rule
 
 CLAIM = "C13"
 SENTENCE = "At three layers linear attention reaches a far lower loss, faster, than softmax attention."
@@ -100,10 +100,9 @@ def units_of(name: str, histories: Mapping[str, History], decides: bool) -> list
         other = COMPARED[name]
         keys = Keys((name, other), None, optimizer)
         ratio, found = loss_ratio(name, other, histories, optimizer), speed(name, other, histories, optimizer)
-        units.append(Unit(case, LOSSES, ratio, ratio_state(ratio), decides, keys))
+        units.append(ratio_unit(case, LOSSES, ratio, decides, keys))
         faster, censored = found if found else (None, False)
-        state = ratio_state(faster, censored)
-        units.append(Unit(f"{case}, speed", SPEED, faster, state, False, keys._replace(part="speed")))
+        units.append(ratio_unit(f"{case}, speed", SPEED, faster, False, keys._replace(part="speed"), censored))
     return units
 
 

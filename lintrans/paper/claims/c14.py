@@ -17,8 +17,8 @@ from ..judged import Judged
 from ..problems import LARGER
 from ..scales import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
-from .c2 import STATISTIC, noise_units
 from .c2 import deviations as noise_deviations
+from .c2 import noise_units
 from .common import Basis, deviations, rules_digest
 from .depth import tuning_deviations
 from .records import Verdict
@@ -69,6 +69,3 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
         *noise_deviations(budget.noise, asked.noise),
     )
     return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge"]

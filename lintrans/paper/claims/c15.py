@@ -96,6 +96,3 @@ def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Ver
     )
     digest = rules_digest(__name__)
     return Verdict(CLAIM, "published", scale, CHAPTER, (*units, *beside), rule(units), short, digest)
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge"]

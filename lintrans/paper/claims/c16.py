@@ -221,6 +221,3 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
     )
     digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling_of(units, table), short, digest)
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge"]

@@ -15,9 +15,9 @@ import pandas as pd
 from ...statistics import Interval, paired_t
 from ..budgets import NoiseBudget
 from ..scales import NOISE_PROTOCOL
-from .common import CASES, Basis, rules_digest
+from .common import CASES, Basis, by_setting, rules_digest
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_unit, rule
 
 CLAIM = "C2"
 SENTENCE = "Gradient noise at initialization is heavy-tailed in Settings 1 to 3."
@@ -50,25 +50,16 @@ def noise_units(case: str, table: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]
     """E of the 99% quantile, which decides, and that of the 99.9% quantile, beside it."""
     ratio, further = (geometric_mean(table[column]) for column in ("excess", "excess_999"))
     return (
-        Unit(case, STATISTIC, ratio, ratio_state(ratio), keys=keys),
-        Unit(f"{case}, q99.9", STATISTIC_999, further, ratio_state(further), False, keys._replace(part="q99.9")),
+        ratio_unit(case, STATISTIC, ratio, keys=keys),
+        ratio_unit(f"{case}, q99.9", STATISTIC_999, further, False, keys._replace(part="q99.9")),
     )
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> Verdict:
     """The verdict, reading "init"."""
-    units: list[Unit] = []
-    beside: list[Unit] = []
-    for name in CASES:
-        case, keys = f"setting {name}", Keys((name,))
-        if name not in tables:
-            units.append(Unit(case, STATISTIC, None, State.MISSING, keys=keys))
-            continue
-        excess, further = noise_units(case, tables[name], keys)
-        units.append(excess)
-        beside.append(further)
+    units = by_setting(tables, STATISTIC, lambda case, name, keys: [*noise_units(case, tables[name], keys)])
     short = deviations(budget, NOISE_PROTOCOL)
-    return Verdict(CLAIM, "init", scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def deviations(budget: NoiseBudget, asked: NoiseBudget) -> tuple[str, ...]:

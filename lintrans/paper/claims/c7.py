@@ -18,7 +18,7 @@ from ..scales import CURVATURE_PROTOCOL
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along
 from .common import CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_unit, rule
 from .tails import PAIR, Levels, contrast, log_ratio
 
 CLAIM = "C7"
@@ -35,10 +35,7 @@ LEVELS = ("3", "tail sphere")
 
 
 def _unit(pair: Sequence[pd.Series | None], case: str, words: str, keys: Keys) -> Unit:
-    heavy, light = pair
-    decides = keys == Keys(PAIR, convention=PUBLIC)
-    ratio = contrast(heavy, light)
-    return Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides, keys)
+    return ratio_unit(case, f"{STATISTIC}, {words}", contrast(*pair), keys == Keys(PAIR, convention=PUBLIC), keys)
 
 
 def _along(

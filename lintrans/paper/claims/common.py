@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import COARSE_LOSS, LOSS, end_values
 from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
+from .rules import Keys, State, Unit
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
@@ -72,6 +74,21 @@ def paired(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.n
     sgd, adam = arms(table, column)
     good = np.isfinite(sgd) & np.isfinite(adam) & (sgd > 0) & (adam > 0)
     return sgd[good], adam[good]
+
+
+def by_setting(
+    measured: Collection[str], statistic: str, units_of: Callable[[str, str, Keys], list[Unit]]
+) -> list[Unit]:
+    """Units of Settings 1 to 3, those that decide first; missing where a setting was not measured.
+
+    `units_of` is called with a case, the setting's name and the keys; the first of its units decides.
+    """
+    found = []
+    for name in CASES:
+        case, keys = f"setting {name}", Keys((name,))
+        missing = [Unit(case, statistic, None, State.MISSING, keys=keys)]
+        found.append(units_of(case, name, keys) if name in measured else missing)
+    return [*(own[0] for own in found), *(unit for own in found for unit in own[1:])]
 
 
 def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) -> tuple[str, ...]:

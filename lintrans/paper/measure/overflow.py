@@ -88,17 +88,10 @@ def _means(history: History, setting: Setting, blocks: int) -> pd.DataFrame:
     for size in sizes:
         mean = relative[:, :size].mean(-1) * scale[:, 0]
         for run, (_, row) in enumerate(history.runs.iterrows()):
-            rows.append(
-                {
-                    "optimizer": row["optimizer"],
-                    "seed": int(row["seed"]),
-                    "prompts": size * BLOCK,
-                    "mean": float(mean[run]),
-                    "typical": float(losses[run].quantile(0.5)) if losses[run].isfinite().any() else np.inf,
-                    "share": float(shares[run]),
-                }
-            )
-    return pd.DataFrame(rows)
+            typical = float(losses[run].quantile(0.5)) if losses[run].isfinite().any() else np.inf
+            numbers = size * BLOCK, float(mean[run]), typical, float(shares[run])
+            rows.append((row["optimizer"], int(row["seed"]), *numbers))
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "prompts", "mean", "typical", "share"])
 
 
 def ladder(most: int) -> list[int]:
