@@ -313,3 +313,10 @@ def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> 
         float(spectrum.sum() ** 2 / (spectrum**2).sum()), float(noise.error) / median,
     )  # fmt: skip
     return dict(zip(STATISTICS, values, strict=True))
+
+
+def tabulate_noise(
+    model: Model, task: PromptSource, parameters: P, seeds: Sequence[int], keep: int = 0, **how: int
+) -> pd.DataFrame:
+    """:func:`noise_table` of :func:`measure_noise` of some runs, each with prompts of its own seed."""
+    return noise_table(measure_noise(model, task, parameters, seed=seeds, **how), seeds, keep=keep)  # type: ignore[arg-type]
