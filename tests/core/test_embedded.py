@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import lintrans as lt
 from lintrans.diagnostics.derivatives import batch_gradients, gradients, hessian_products
-from lintrans.engines.base import Plan
 from lintrans.engines.cpu import compiling
 from lintrans.models.embedded import Network, fixed_network
 from lintrans.random import Source
@@ -220,19 +219,6 @@ def test_kernels_stand_on_sources_that_their_cache_knows() -> None:
     for other in folder.glob("*.py"):
         if f"from .{other.stem} import" in text or f"import {other.stem}\n" in text:
             assert other.stem in known, other.stem
-
-
-def test_plans_are_of_known_pairs() -> None:
-    """The engine itself refuses another pair of model and task."""
-    pytest.importorskip("numba")
-    from lintrans.engines.cpu.mlp_loops import EmbeddedEngine
-
-    plan = Plan(
-        lt.LinearTransformer(), lt.LinearRegression(), lt.grid(optimizer="sgd", lr=0.1, clip=1.0), 1, 0, 5,
-        torch.float32, torch.device("cpu"),
-    )  # fmt: skip
-    with pytest.raises(TypeError, match="LinearTransformer on LinearRegression"):
-        EmbeddedEngine(plan)
 
 
 @hypothesis.given(count=st.integers(1, 9), first=st.integers(0, 20), batch=st.integers(1, 20))

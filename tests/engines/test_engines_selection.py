@@ -76,7 +76,7 @@ def test_auto_falls_back_where_compiling_fails(
 ) -> None:
     pytest.importorskip("numba")
 
-    def broken(self: Any, *arguments: Any) -> None:
+    def broken(self: Any, **named: Any) -> None:
         raise RuntimeError("LLVM ERROR: an odd processor\nand more")
 
     monkeypatch.setattr(compiling.Kernel, "__call__", broken)
@@ -88,16 +88,19 @@ def test_auto_falls_back_where_compiling_fails(
 
 
 def test_what_the_cpu_engine_cannot_do() -> None:
-    assert engines.unable("reference", plan_of()) is None
-    assert engines.unable("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
+    assert engines.unsupported_plan("reference", plan_of()) is None
+    assert engines.unsupported_plan("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
     assert engines.choose("auto", plan_of(d=33)).name == "reference"
-    assert engines.unable("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
+    assert engines.unsupported_plan("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
     with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda', 'reference'"):
         engines.choose("gpu", plan_of())
 
 
 class Halving(lt.SGD):
     """An optimizer of a user's own."""
+
+    def update(self, gradient: Any, slots: Any, count: Any, model: Any) -> Any:
+        return super().update(gradient / 2, slots, count, model)
 
 
 def test_what_cuda_kernels_cannot_do() -> None:
@@ -106,23 +109,24 @@ def test_what_cuda_kernels_cannot_do() -> None:
     plans: dict[str, dict[str, Any]] = {
         "softmax attention has no moment form": {"model": lt.LinearTransformer(d=2, attention="softmax")},
         "works on matrices up to 8 x 8, not 9": {"model": lt.LinearTransformer(d=9)},
+        "do not know the optimizer Signum": {"runs": lt.grid(optimizer="signum", lr=0.1)},
         "do not know the optimizer Halving": {"runs": lt.grid(optimizer=Halving(0.9), lr=0.1)},
     }
     for why, changes in plans.items():
-        assert why in str(engines.unable("cuda", replace(base, **changes)))
+        assert why in str(engines.unsupported_plan("cuda", replace(base, **changes)))
 
 
 def test_auto_takes_the_device_that_has_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     monkeypatch.setattr(compiling, "cuda_problem", lambda: None)
     cuda, small = torch.device("cuda"), plan_of()
-    assert engines.place(small) == small.device == torch.device("cpu")
-    assert engines.place(replace(small, device=cuda)) == cuda
+    assert engines.device_for(small) == small.device == torch.device("cpu")
+    assert engines.device_for(replace(small, device=cuda)) == cuda
     softmax = lt.LinearTransformer(d=2, attention="softmax")
-    assert engines.place(replace(small, model=softmax, device=cuda)) == small.device
-    assert engines.place(replace(plan_of(d=33), device=cuda)) == cuda  # neither has: torch, where it is fastest
+    assert engines.device_for(replace(small, model=softmax, device=cuda)) == small.device
+    assert engines.device_for(replace(plan_of(d=33), device=cuda)) == cuda  # neither has: torch, where it is fastest
     monkeypatch.setattr(compiling, "cuda_problem", lambda: "numba-cuda is missing")
-    assert engines.place(replace(small, device=cuda)) == small.device
+    assert engines.device_for(replace(small, device=cuda)) == small.device
 
 
 def test_auto_on_cuda_takes_its_kernels_and_falls_back(
@@ -416,8 +420,8 @@ def test_other_types_of_arguments_are_noted_too(tmp_path: Path, monkeypatch: pyt
     for _ in range(2):
         kernel = compiling.Kernel("kernels", "add", "sum", 1, build)
         out = np.zeros(1)
-        kernel(out, np.ones(1))
-        kernel(out, np.ones(1, np.float32))
+        kernel(out=out, more=np.ones(1))
+        kernel(out=out, more=np.ones(1, np.float32))
         assert out[0] == 2
     assert len(said) == 1
     assert len(list(tmp_path.rglob("*.nbc"))) == 2

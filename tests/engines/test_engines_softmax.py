@@ -119,8 +119,8 @@ def test_a_run_alone_equals_itself_in_an_ensemble() -> None:
 
 def test_which_engine_is_taken() -> None:
     plan = plan_training(model_of("relu"), TASK, lt.grid(optimizer="sgd", lr=0.1), steps=1, device="cpu")
-    assert engines.unable("cpu", plan) is None
-    assert engines.unable("cuda", plan) == "relu attention has no moment form"
+    assert engines.unsupported_plan("cpu", plan) is None
+    assert engines.unsupported_plan("cuda", plan) == "relu attention has no moment form"
 
 
 def test_the_digest_covers_what_kernels_take_from_each_other() -> None:

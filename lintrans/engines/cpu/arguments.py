@@ -26,14 +26,14 @@ class Trained(NamedTuple):
 
     Attributes:
         theta, first, second: [R, G].
-        count, skipped, clipped, diverged: [R] int64.
+        updates, skipped, clipped, diverged: [R] int64.
         new: [R, 3, G], memory for what a step proposes.
     """
 
     theta: Array
     first: Array
     second: Array
-    count: Array
+    updates: Array
     skipped: Array
     clipped: Array
     diverged: Array
