@@ -191,7 +191,7 @@ def unsupported_derivatives(model: Model, flat: Tensor) -> str | None:
         return f"the CPU engine does not run on device {flat.device.type!r}"
     if flat.dtype not in (torch.float32, torch.float64):
         return f"the CPU engine computes in float32 or float64, not in {flat.dtype}"
-    return compiling.problem()
+    return compiling.unsupported_cpu()
 
 
 def _loops(engine: str, model: Model, flat: Tensor) -> Loops | None:

@@ -55,7 +55,7 @@ def unsupported_plan(name: str, plan: Plan) -> str | None:
         return why
     if device != name:
         return f"the {name} engine does not run on device {device!r}"
-    return compiling.problem() if name == "cpu" else compiling.cuda_problem()
+    return compiling.unsupported_cpu() if name == "cpu" else compiling.unsupported_cuda()
 
 
 def unsupported_kernels(plan: Plan) -> str | None:
@@ -130,11 +130,11 @@ def choose(name: str, plan: Plan) -> Engine:
 def status() -> str:
     """Which engines work here, and why not the others; for ``lintrans doctor``."""
     lines = ["reference: torch, always available"]
-    why = compiling.problem()
+    why = compiling.unsupported_cpu()
     if why is not None:
         lines.append(f"cpu: not available: {why}")
     else:
         lines.append(f"cpu: {compiling.describe()}")
-    why = compiling.cuda_problem()
+    why = compiling.unsupported_cuda()
     lines.append(f"cuda: not available: {why}" if why is not None else f"cuda: {compiling.describe_cuda()}")
     return "\n".join(lines)

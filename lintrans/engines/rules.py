@@ -8,9 +8,8 @@ import numpy as np
 
 from ..models.transformer import TensorModel, groups_of
 from ..training.optimizers import Optimizer, rule_of
-from .cpu.arguments import Array
+from .cpu.arguments import ADAM, GROUPED, NORMALIZED, SGD, SIGNUM, Array
 
-SGD, ADAM, SIGNUM, NORMALIZED, GROUPED = range(5)
 NUMBERS = {"sgd": SGD, "adam": ADAM, "signum": SIGNUM, "normalized_sgd": NORMALIZED, "adam_groups": GROUPED}
 ON_GPU = ("sgd", "adam")
 """Rules that CUDA kernels know."""

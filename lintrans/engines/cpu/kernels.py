@@ -20,9 +20,7 @@ from typing import Any
 import numpy as np
 from numba import get_thread_id, njit, prange
 
-from ..laws import FACTOR
-from ..rules import ADAM, GROUPED, NORMALIZED, SIGNUM
-from .arguments import DrawArguments, TokenArguments
+from .arguments import ADAM, FACTOR, GROUPED, NORMALIZED, SIGNUM, DrawArguments, TokenArguments
 from .products import offset
 from .shape_kernels import CHUNK, PITCH, call
 from .vector import INLINE, OPTIONS, view

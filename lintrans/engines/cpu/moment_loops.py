@@ -14,10 +14,10 @@ from ...models.fitting import check_task
 from ...models.transformer import LinearTransformer
 from ...random import Stream
 from ...tasks.regression import LinearRegression, Moments, Prompts
-from ..laws import GAUSSIAN, Drawn, moments_of, rows_of
+from ..laws import Drawn, moments_of, rows_of
 from ..rules import HYPER
 from . import algebra
-from .arguments import Array, Memory, Pieces, Rules, Seeds, Trained
+from .arguments import GAUSSIAN, Array, Memory, Pieces, Rules, Seeds, Trained
 from .compiling import drawing, kernel, piece
 from .loops import MEMORY, Loops, aligned, known, wanted
 from .shape_kernels import CHUNK, PITCH
