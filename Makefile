@@ -46,8 +46,9 @@ check: .venv/ready  ## style, types, pairs in sync, lock in step
 	$(BIN)/lintrans pairs --check
 	$(BIN)/python -m pytest -q tests/publish/test_project.py -k lock
 
-bench: .venv/ready  ## time the engines side by side, ten to twenty minutes; the book shows what it stores
+bench: .venv/ready  ## time the engines side by side, ten to twenty minutes, and the import; the book shows what it stores
 	@$(BIN)/python -m benchmarks.bench
+	@$(BIN)/python -m benchmarks.import_time
 
 lab: .venv/ready  ## edit chapters in JupyterLab, on this machine only
 	@$(BIN)/lintrans pairs

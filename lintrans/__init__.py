@@ -31,40 +31,12 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
-    "SGD",
-    "Adam",
-    "Conditions",
-    "EmbeddedTransformer",
-    "FeatureRegression",
-    "GammaScaled",
-    "Gaussian",
-    "History",
-    "LinearRegression",
-    "LinearTransformer",
-    "Moments",
-    "NormalizedSGD",
-    "Prompts",
-    "Run",
-    "Runs",
-    "Signum",
-    "Sphere",
-    "StepCurvature",
-    "Stream",
-    "TestLoss",
-    "TorchModel",
-    "TypicalLoss",
-    "__version__",
-    "book",
-    "directional_smoothness",
-    "experiment",
-    "gradient_noise",
-    "grid",
-    "hessian_diagonal",
-    "robust_condition_number",
-    "settings",
-    "spectral_norm",
+    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "FeatureRegression", "GammaScaled", "Gaussian", "History",
+    "LinearRegression", "LinearTransformer", "Moments", "NormalizedSGD", "Prompts", "Run", "Runs", "Signum", "Sphere",
+    "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__", "book", "directional_smoothness",
+    "experiment", "gradient_noise", "grid", "hessian_diagonal", "robust_condition_number", "settings", "spectral_norm",
     "train",
-]
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from . import book, settings

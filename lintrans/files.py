@@ -29,17 +29,10 @@ def write(path: Path, content: str) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
-    """Hold a lock that dies with its process; whether it is held.
+    """Hold a lock that dies with its process; whether it is held. `waiting` is called before waiting for another one.
 
     Where the file system has no locks, the body runs all the same: what is written whole stays right when two
     processes write it. A lock by a file's mere existence would outlive a killed process, and is not used.
-
-    Args:
-        path: the lock's file, which stays.
-        waiting: called before waiting for another process.
-
-    Raises:
-        OSError: the file cannot be opened.
     """
     lock = filelock.FileLock(path, fallback_to_soft=False)
     try:

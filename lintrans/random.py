@@ -55,18 +55,9 @@ class Stream(IntEnum):
 
 
 def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int) -> Words:
-    """Philox4x32-7 of a counter (c0, c1, c2, c3) and a key (k0, k1).
+    """Philox4x32-7 of a counter (c0, c1, c2, c3) and a key (k0, k1): four tensors of 32-bit words.
 
-    Args:
-        c0: first counter word; int64 tensors holding 32-bit words, broadcast together.
-        c1: second counter word.
-        c2: third counter word.
-        c3: fourth counter word.
-        k0: first key word, an int or an int64 tensor that broadcasts with the counter.
-        k1: second key word.
-
-    Returns:
-        Four int64 tensors of 32-bit words.
+    Counter words are int64 tensors that hold 32-bit words; key words are too, or ints. All broadcast together.
     """
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64; the arithmetic shift is masked, so both halves come out exact
@@ -93,25 +84,14 @@ def box_muller(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 class Source:
     """All numbers that one role may draw at one step, for one seed or for several at once.
 
-    Args:
-        seed: a whole number, or a sequence of them; a sequence adds a leading axis [seeds] to every draw.
-        step: the key's second word: the training step, or the index of a block.
-        stream: the role.
-        batch: how many prompts.
-        first: index of the first prompt, so that a batch can be drawn in parts.
-        device: where to compute.
+    A sequence of seeds adds a leading axis [seeds] to every draw; `step` is that of training, or the index of a block;
+    `first` is the index of the first of `batch` prompts, so that a batch can be drawn in parts.
     """
 
     def __init__(
-        self,
-        seed: int | Sequence[int],
-        step: int,
-        stream: Stream,
-        batch: int,
-        *,
-        first: int = 0,
+        self, seed: int | Sequence[int], step: int, stream: Stream, batch: int, *, first: int = 0,
         device: torch.device | str = "cpu",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.step = whole("step", step, 0, UINT32 - 1)
         self.stream = Stream(stream)
         self.batch = whole("batch", batch, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-13
@@ -66,7 +66,7 @@ def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval
         return Interval(mean, math.nan, math.nan, math.nan, 1)
     if np.ptp(values) <= ROUNDING * abs(mean):  # scipy warns of a variance that is all rounding
         return Interval(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, len(values))
-    result = stats.ttest_1samp(values, 0.0)
+    result = scipy.stats.ttest_1samp(values, 0.0)
     interval = result.confidence_interval(CONFIDENCE)
     return Interval(mean, float(interval.low), float(interval.high), float(result.pvalue), len(values))
 
@@ -83,7 +83,7 @@ def sign_flip(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < 2:
         return math.nan
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (values,), np.mean, permutation_type="samples", n_resamples=2**14 - 1, rng=np.random.default_rng(0)
     )
     return float(test.pvalue)
@@ -99,7 +99,7 @@ def rank_correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.floa
     good = np.isfinite(first) & np.isfinite(second)
     if good.sum() < 3 or np.ptp(first[good]) == 0 or np.ptp(second[good]) == 0:
         return math.nan
-    return float(stats.spearmanr(first[good], second[good]).statistic)
+    return float(scipy.stats.spearmanr(first[good], second[good]).statistic)
 
 
 def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile: float) -> tuple[float, float]:
@@ -110,7 +110,7 @@ def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile:
     count, width, height = len(x), float(np.abs(x).max()) or 1.0, float(np.abs(y).max()) or 1.0
     cost = np.concatenate([[0.0, 0.0], np.full(count, quantile), np.full(count, 1.0 - quantile)])
     left = np.hstack([np.ones((count, 1)), np.reshape(x / width, (-1, 1)), np.eye(count), -np.eye(count)])
-    result = optimize.linprog(cost, A_eq=left, b_eq=y / height, bounds=(0, None))
+    result = scipy.optimize.linprog(cost, A_eq=left, b_eq=y / height, bounds=(0, None))
     if result.x is None:
         raise RuntimeError(f"the quantile line was not found: {result.message}")
     return height * float(result.x[0]), height / width * float(result.x[1])  # the solver's tolerances are absolute
@@ -156,7 +156,7 @@ def equal_means(groups: Sequence[Sequence[float]]) -> MeansTest:
     """F test of equal means; NaN where a group has fewer than two values or nothing varies."""
     if len(groups) < 2 or any(len(group) < 2 for group in groups) or all(np.ptp(group) == 0 for group in groups):
         return MeansTest(math.nan, math.nan)
-    result = stats.f_oneway(*groups)
+    result = scipy.stats.f_oneway(*groups)
     return MeansTest(float(result.statistic), float(result.pvalue))
 
 
@@ -168,5 +168,5 @@ def band(logs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.ND
         return nothing, nothing
     with np.errstate(invalid="ignore"):
         mean = logs.mean(-1)
-        half = stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * logs.std(-1, ddof=1) / math.sqrt(count)
+        half = scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * logs.std(-1, ddof=1) / math.sqrt(count)
     return mean - half, mean + half

@@ -51,7 +51,6 @@ class Conditions(Scheduled):
         whole("batch", self.batch, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
 
 
@@ -75,65 +74,48 @@ class StepCurvature(Scheduled):
         whole("batch", self.batch, 1)
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.training.probes.StepProbe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.StepProbe`."""
         prompts = fixed_batch(plan.model, plan.task, self.batch)
         return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
 
 
 def conditions_along(
-    history: History,
-    model: TensorModel,
-    task: Task,
-    steps: Iterable[int],
-    *,
-    batch: int = 0,
-    batch_seed: int = 0,
+    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, batch: int = 0, batch_seed: int = 0,
     title: str = "curvature",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip.
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    size = {"batch": batch} if batch else {}
-    prompts = fixed_batch(model, task, seed=batch_seed, **size)
+    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
 
-    return _collect(history, steps, measure, title, size=1)
+    return collect(history, steps, measure, title, size=1)
 
 
 def steps_along(
-    history: History,
-    model: TensorModel,
-    task: Task,
-    steps: Iterable[int],
-    *,
-    spectral: bool = False,
-    batch: int = 0,
-    batch_seed: int = 0,
-    title: str = "step curvature",
-) -> pd.DataFrame:
+    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, spectral: bool = False, batch: int = 0,
+    batch_seed: int = 0, title: str = "step curvature",
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it.
 
     `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
     """
-    size = {"batch": batch} if batch else {}
-    prompts = fixed_batch(model, task, seed=batch_seed, **size)
+    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
 
     def measure(group: list[int]) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])
         after = torch.stack([history.parameters(step + 1) for step in group])
         return step_measures(model, before, after, prompts, spectral=spectral)
 
-    return _collect(history, steps, measure, title, size=GROUP)
+    return collect(history, steps, measure, title, size=GROUP)
 
 
-def _collect(
+def collect(
     history: History, steps: Iterable[int], measure: Callable[[list[int]], dict[str, Tensor]], title: str, size: int
 ) -> pd.DataFrame:
     """Tidy rows of measures ``[steps, runs]``, a group of steps at a time; values that are undefined have no row."""

@@ -16,14 +16,14 @@ from ..engines import Engine, Plan, choose
 from ..models.fitting import check_parameters
 from ..models.flatten import pack
 from ..models.transformer import LinearTransformer
-from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import LinearRegression
-from ..training.history import COLUMNS, History
+from ..training.history import History
 from ..training.optimizers import gradient_norm
 from ..training.probes import BLOCK, Scheduled
 from ..training.runs import grid
 from ..training.train import plan_training
+from .along import collect
 from .derivatives import batch_gradients
 
 WORST = 10
@@ -58,44 +58,31 @@ class BatchLoss(Scheduled):
     """
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         return {step for step in super().times(steps, total) if step < total}
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`~lintrans.training.probes.Probe`."""
         model, task = plan.linear
         return _met(model, task, parameters.cpu(), plan.batch, [run.seed for run in plan.runs], step)
 
 
 def batches_along(
-    history: History,
-    model: LinearTransformer,
-    task: LinearRegression,
-    batch: int,
-    steps: Iterable[int],
+    history: History, model: LinearTransformer, task: LinearRegression, batch: int, steps: Iterable[int],
     title: str = "batches",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`BatchLoss` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
-    wanted = sorted(set(steps))
-    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
     seeds = [int(seed) for seed in history.runs["seed"]]
-    rows = [pd.DataFrame(columns=list(COLUMNS))]
-    with bar(len(wanted), title) as shown:
-        for step in wanted:
-            for metric, values in _met(model, task, history.parameters(step), batch, seeds, step).items():
-                rows.append(table.assign(step=step, metric=metric, value=values.numpy()))
-            shown.update(1)
-    return pd.concat(rows[1:] or rows, ignore_index=True)[list(COLUMNS)]
+
+    def measure(group: list[int]) -> dict[str, Tensor]:
+        found = _met(model, task, history.parameters(group[0]), batch, seeds, group[0])
+        return {metric: values[None] for metric, values in found.items()}
+
+    return collect(history, steps, measure, title, size=1)
 
 
 def block_losses(model: LinearTransformer, task: LinearRegression, parameters: Tensor, blocks: int) -> Tensor:
     """Mean losses of fresh blocks of 1000 prompts, those behind typical losses: ``[runs, blocks]`` in float64.
 
-    Args:
-        model: the model.
-        task: where its prompts come from.
-        parameters: ``[runs, *model.parameter_shape]``; losses are computed in their dtype.
-        blocks: how many.
+    They are computed in the dtype of the parameters ``[runs, *model.parameter_shape]``.
     """
     check_parameters(model, parameters)
     nobody = grid(optimizer="sgd", lr=0.0, seed=range(len(parameters)))
@@ -108,15 +95,8 @@ def worst_prompts(
 ) -> Tensor:
     """The largest losses of single prompts, ``[runs, count]`` in descending order.
 
-    They are looked for in as many blocks, those of the largest mean loss, which hold all of them wherever single
-    prompts rule a block's mean.
-
-    Args:
-        model: the model.
-        task: where its prompts come from.
-        parameters: ``[runs, *model.parameter_shape]``.
-        losses: of the blocks, from :func:`block_losses`.
-        count: how many.
+    They are looked for in as many blocks, those of the largest mean loss (from :func:`block_losses`), which hold all of
+    them wherever single prompts rule a block's mean.
     """
     wanted = losses.nan_to_num(torch.inf, torch.inf).argsort(dim=-1, descending=True)[:, :count]
     rows = []

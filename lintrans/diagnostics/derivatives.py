@@ -42,16 +42,11 @@ class PromptSource(Protocol):
 
 
 def gradients(model: Model, parameters: P, prompts: Any, *, engine: str = "auto") -> tuple[Tensor, P]:
-    """Losses and gradients of all runs on the same prompts.
+    """Losses ``[...]`` and gradients of all runs on the same prompts, in the parameters' shape and dtype.
 
-    Args:
-        model: a model with linear attention for the compiled loops; any other goes through autograd.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
-        prompts: shared by all runs.
-        engine: "auto", "cpu" (compiled) or "reference" (autograd).
-
-    Returns:
-        Losses ``[...]``, and gradients with the shape and dtype of the parameters.
+    Models with linear attention take the compiled loops; any other goes through autograd. `engine` is "auto", "cpu"
+    (compiled) or "reference" (autograd). Parameters are ``[..., *model.parameter_shape]``, or a mapping name ->
+    ``[..., *shape]``; leading axes are runs.
 
     Raises:
         ValueError: shapes that do not fit, or a loss that does not depend on the parameters.
@@ -75,29 +70,15 @@ def gradients(model: Model, parameters: P, prompts: Any, *, engine: str = "auto"
 
 
 def hessian_products(
-    model: Model,
-    parameters: P,
-    directions: P,
-    prompts: Any,
-    *,
-    engine: str = "auto",
-    start: int = 0,
+    model: Model, parameters: P, directions: P, prompts: Any, *, engine: str = "auto", start: int = 0
 ) -> P:
     """Products of the loss's Hessian with any number of directions, exact to rounding, for all runs at once.
 
-    Args:
-        model: a model with linear attention for the compiled loops; any other goes through autograd.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
-        directions: ``[..., count, *model.parameter_shape]``, or a mapping of such; the same leading axes.
-        prompts: shared by all runs.
-        engine: "auto", "cpu" (gradients of dual numbers) or "reference" (autograd twice).
-        start: entries of the products before parameter number `start` of a run are not asked for, and are zero where
-            that spares work.
-
-    Returns:
-        H v, shaped like the directions, in the parameters' dtype; zero where the loss is linear, or does not depend
-        on a parameter. The products of a run come from one evaluation of the loss, so that they belong to one Hessian
-        even where the loss is stochastic.
+    H v is shaped like the directions ``[..., count, *model.parameter_shape]`` (or a mapping of such, with the leading
+    axes of the parameters), in the parameters' dtype; zero where the loss is linear or does not depend on a parameter.
+    All products of a run come from one evaluation of the loss, so that they belong to one Hessian even where the loss
+    is stochastic. `engine` is "auto", "cpu" (gradients of dual numbers) or "reference" (autograd twice). Entries before
+    parameter number `start` of a run are not asked for, and are zero where that spares work.
 
     Raises:
         ValueError: shapes that do not fit, a `start` beyond the parameters, or a loss that does not depend on them.
@@ -131,35 +112,15 @@ def hessian_products(
 
 
 def batch_gradients(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int,
-    count: int,
-    seed: int | Sequence[int] = 0,
-    first: int = 0,
-    stream: Stream = Stream.NOISE,
-    engine: str = "auto",
-) -> tuple[Tensor, P]:
-    """Losses and gradients on many fresh batches: batch i holds the prompts of (seed, step first + i) in a stream.
+    model: Model, task: PromptSource, parameters: P, *, batch: int, count: int, seed: int | Sequence[int] = 0,
+    first: int = 0, stream: Stream = Stream.NOISE, engine: str = "auto",
+) -> tuple[Tensor, P]:  # fmt: skip
+    """Losses ``[..., count]`` and gradients ``[..., count, *model.parameter_shape]`` on many fresh batches.
 
-    Args:
-        model: the model.
-        task: where its prompts come from; of a model with named parameters, any object whose ``sample(batch, seed,
-            step, stream=..., dtype=..., device=...)`` gives what the model's loss takes.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
-        batch: prompts in a batch.
-        count: batches.
-        seed: of the prompts; see :mod:`lintrans.random`. One: all runs see the same batches. A sequence: the seed of
-            each run, equal ones allowed, in the order of the flattened leading axes.
-        first: step of the first batch.
-        stream: role of the prompts.
-        engine: "auto", "cpu" or "reference".
-
-    Returns:
-        Losses ``[..., count]`` and gradients ``[..., count, *model.parameter_shape]``, or a mapping of such, in the
-        parameters' dtype.
+    Batch i holds the prompts of (seed, step first + i) in a stream. One seed: all runs see the same batches; a
+    sequence: the seed of each run, equal ones allowed, in the order of the flattened leading axes. For a model with
+    named parameters gradients are a mapping, and the task is any :class:`PromptSource`. All is in the parameters'
+    dtype.
 
     Raises:
         ValueError: shapes that do not fit, or another number of seeds than of runs.
@@ -220,13 +181,7 @@ def _prepared(model: Model, parameters: Tensor | Mapping[str, Tensor], prompts: 
 
 
 def _drawn(
-    model: Model,
-    task: PromptSource,
-    flat: Tensor,
-    batch: int,
-    seeds: int | list[int],
-    step: int,
-    stream: Stream,
+    model: Model, task: PromptSource, flat: Tensor, batch: int, seeds: int | list[int], step: int, stream: Stream
 ) -> list[Any]:
     """The prompts of one step for each of the groups."""
     options: dict[str, Any] = {"stream": stream, "dtype": flat.dtype, "device": flat.device}

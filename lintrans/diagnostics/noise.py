@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 import torch
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from ..errors import whole
@@ -96,16 +96,9 @@ class Noise:
 
 
 def gradient_noise(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int = 1000,
-    samples: int = 10_000,
-    reference: int = 100_000,
-    seed: int | Sequence[int] = 0,
-    engine: str = "auto",
-) -> Tensor:
+    model: Model, task: PromptSource, parameters: P, *, batch: int = 1000, samples: int = 10_000,
+    reference: int = 100_000, seed: int | Sequence[int] = 0, engine: str = "auto",
+) -> Tensor:  # fmt: skip
     r"""Norms of the gradient noise, :math:`\lVert g_B - \nabla f \rVert_2`, over fresh minibatches B.
 
     Args:
@@ -141,20 +134,12 @@ def gradient_noise(
 
 
 def measure_noise(
-    model: Model,
-    task: PromptSource,
-    parameters: P,
-    *,
-    batch: int = 1000,
-    samples: int = 10_000,
-    reference: int = 100_000,
-    seed: int | Sequence[int] = 0,
-    engine: str = "auto",
-) -> Noise:
+    model: Model, task: PromptSource, parameters: P, *, batch: int = 1000, samples: int = 10_000,
+    reference: int = 100_000, seed: int | Sequence[int] = 0, engine: str = "auto",
+) -> Noise:  # fmt: skip
     """What :func:`gradient_noise` returns for the same arguments, with the noise's second moments.
 
-    The covariance needs G^2 numbers a run, with G parameters; in its place large models have the Gram matrix of fewer
-    samples.
+    A covariance needs G^2 numbers a run; in its place large models have the Gram matrix of fewer samples.
     """
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
@@ -218,7 +203,7 @@ class _Gram:
     @staticmethod
     def _products(rows: Array) -> Tensor:
         """X X^T by half of the work of a product of two matrices."""
-        upper = torch.from_numpy(dsyrk(1.0, rows.T, trans=1)).triu()
+        upper = torch.from_numpy(scipy.linalg.blas.dsyrk(1.0, rows.T, trans=1)).triu()
         return upper + upper.triu(1).T
 
 
@@ -236,16 +221,9 @@ class _Source:
     def gradients(self, stream: Stream, batch: int, count: int, first: int) -> Tensor:
         """Gradients ``[runs, count, G]`` of the minibatches of a stream, in float64."""
         _, slopes = batch_gradients(
-            self.model,
-            self.task,
-            self.parameters,
-            batch=batch,
-            count=count,
-            seed=self.seed,
-            first=first,
-            stream=stream,
-            engine=self.engine,
-        )
+            self.model, self.task, self.parameters, batch=batch, count=count, seed=self.seed, first=first,
+            stream=stream, engine=self.engine,
+        )  # fmt: skip
         rows = pack(self.model, slopes)[0].to("cpu", torch.float64)
         return rows.reshape(self.shape[0], count, self.shape[1])
 
@@ -290,17 +268,12 @@ def _norms(noise: Tensor) -> Tensor:
 
 
 def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SHARE * NULL_SAMPLES, seed: int = 0) -> Array:
-    """Norms of draws from N(0, C), the null that the norms of gradient noise are read against.
+    """Norms of draws from N(0, C), the null that the norms of gradient noise are read against, by numpy's Philox.
 
-    In the eigenbasis of C the squared norm is a sum of lambda_i times independent chi-squared variables. The smallest
-    eigenvalues are merged: their part of the sum is replaced by its mean, for as many of them as keep the standard
-    deviation of what is left out below MERGED of the whole. A quantile of the norm then moves by about MERGED^2,
-    relatively.
-
-    Args:
-        spectrum: eigenvalues of C, ``[G]``, not negative.
-        samples: draws.
-        seed: of the draws, which come from a generator of their own (numpy's Philox).
+    In the eigenbasis of C (eigenvalues ``[G]``, not negative) the squared norm is a sum of lambda_i times independent
+    chi-squared variables. The smallest eigenvalues are merged: their part of the sum is replaced by its mean, for as
+    many of them as keep the standard deviation of what is left out below MERGED of the whole. A quantile of the norm
+    then moves by about MERGED^2, relatively.
     """
     values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
     left = np.sqrt(2.0 * np.cumsum(values[::-1] ** 2))[::-1]  # [G]: standard deviation of the sum from i on
@@ -323,15 +296,9 @@ def null_draws(samples: int) -> int:
 def noise_table(noise: Noise, seeds: Sequence[int], null_samples: int = 0, keep: int = 0) -> pd.DataFrame:
     """Tail statistics of the noise of several runs beside those of their Gaussian nulls, a row a run.
 
-    Args:
-        noise: of runs with one leading axis.
-        seeds: of the runs; each null is drawn with the seed of its run.
-        null_samples: draws of a null; 0 for ten a minibatch, and 10,000 at least.
-        keep: how many of the runs keep their norms and eigenvalues, for figures.
-
-    Returns:
-        Columns seed; STATISTICS, which are NaN for a run with a gradient that is not finite; norms and spectrum, arrays
-        or None.
+    Each null is drawn with the seed of its run (`null_samples` 0: ten draws a minibatch, 10,000 at least). Columns:
+    seed; STATISTICS, NaN for a run with a gradient that is not finite; norms and spectrum, arrays of the first `keep`
+    runs, else None.
     """
     null_samples = null_samples or null_draws(noise.norms.shape[-1])
     rows = []
@@ -358,17 +325,8 @@ def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> 
     )
     median = float(np.median(norms))
     values = (
-        median,
-        median / math.hypot(*noise.gradient.tolist()),
-        q99,
-        q999,
-        null_q99,
-        null_q999,
-        q99 / null_q99,
-        q999 / null_q999,
-        excess_kurtosis(norms),
-        excess_kurtosis(null),
-        float(spectrum.sum() ** 2 / (spectrum**2).sum()),
-        float(noise.error) / median,
-    )
+        median, median / math.hypot(*noise.gradient.tolist()), q99, q999, null_q99, null_q999, q99 / null_q99,
+        q999 / null_q999, excess_kurtosis(norms), excess_kurtosis(null),
+        float(spectrum.sum() ** 2 / (spectrum**2).sum()), float(noise.error) / median,
+    )  # fmt: skip
     return dict(zip(STATISTICS, values, strict=True))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from ..statistics import CONFIDENCE, Interval
 
@@ -34,7 +34,7 @@ def quantile_ratio(sample: npt.ArrayLike, level: float = 0.99) -> float:
 
 def excess_kurtosis(sample: npt.ArrayLike) -> float:
     """Kurtosis less that of a Gaussian, 3. In heavy tails the largest few values rule it: show, never judge."""
-    return float(stats.kurtosis(np.asarray(sample, dtype=np.float64)))
+    return float(scipy.stats.kurtosis(np.asarray(sample, dtype=np.float64)))
 
 
 def thresholds(count: int, points: int = 60, least: int = 20, share: float = 0.2) -> npt.NDArray[np.int64]:
@@ -84,32 +84,25 @@ def hill(sample: npt.ArrayLike, k: npt.ArrayLike) -> TailIndex:
     """Hill's estimator of gamma: mean of log X_(i) - log X_(k+1) over the k largest values (Hill 1975).
 
     It is always positive: on a tail that is no power law it falls towards 0 as k does, without a plateau. The intervals
-    are exact for a Pareto sample, where 2 k estimate / gamma is chi-squared with 2 k degrees of freedom.
-
-    Args:
-        sample: at least max(k) + 1 values; those that count must be positive.
-        k: one or several numbers of upper order statistics.
+    are exact for a Pareto sample, where 2 k estimate / gamma is chi-squared with 2 k degrees of freedom. A sample has
+    at least max(k) + 1 values, those that count positive.
     """
     numbers, gamma, _ = _excesses(sample, k)
     tail = (1 - CONFIDENCE) / 2
-    low, high = (2 * numbers * gamma / stats.chi2.ppf(p, 2 * numbers) for p in (1 - tail, tail))
+    low, high = (2 * numbers * gamma / scipy.stats.chi2.ppf(p, 2 * numbers) for p in (1 - tail, tail))
     return TailIndex(numbers, gamma, low, high)
 
 
 def moment_estimator(sample: npt.ArrayLike, k: npt.ArrayLike) -> TailIndex:
-    """The moment estimator of gamma, of any sign (Dekkers, Einmahl and de Haan 1989).
+    """The moment estimator of gamma, of any sign (Dekkers, Einmahl and de Haan 1989), for k of at least 2.
 
     M_1 + 1 - (1/2) / (1 - M_1^2 / M_2) with M_j the mean of (log X_(i) - log X_(k+1))^j over the k largest values:
     about zero for a Gaussian, negative for a bounded tail. The intervals use their asymptotic variance.
-
-    Args:
-        sample: at least max(k) + 1 values; those that count must be positive.
-        k: one or several numbers of upper order statistics, at least 2.
     """
     numbers, first, second = _excesses(sample, k)
     with np.errstate(divide="ignore", invalid="ignore"):
         gamma = first + 1.0 - 0.5 / (1.0 - first**2 / second)
-        half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(_moment_variance(gamma) / numbers)
+        half = scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(_moment_variance(gamma) / numbers)
     return TailIndex(numbers, gamma, gamma - half, gamma + half)
 
 
@@ -126,7 +119,7 @@ def normal_points(sample: npt.ArrayLike, most: int = 200) -> tuple[Array, Array]
 
     Of a large sample at most `most` points, as evenly spaced in the quantiles as the sample allows.
     """
-    theoretical, ordered = stats.probplot(np.asarray(sample, dtype=np.float64), fit=False)
+    theoretical, ordered = scipy.stats.probplot(np.asarray(sample, dtype=np.float64), fit=False)
     chosen = np.arange(len(ordered))
     if len(ordered) > most:
         chosen = np.unique(np.searchsorted(theoretical, np.linspace(theoretical[0], theoretical[-1], most)))
@@ -152,7 +145,7 @@ def excess(sample: npt.ArrayLike, null: npt.ArrayLike, level: float = 0.99) -> I
 
 def _quantile_interval(values: Array, p: float, confidence: float) -> tuple[float, float]:
     """Order-statistic interval of a quantile; infinite where the sample is too small for an upper edge."""
-    interval: Any = stats.quantile_test(values, q=0.0, p=p).confidence_interval(confidence)
+    interval: Any = scipy.stats.quantile_test(values, q=0.0, p=p).confidence_interval(confidence)
     low, high = float(interval.low), float(interval.high)
     return (0.0 if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
 

@@ -49,18 +49,11 @@ def by_rows(z: Tensor, matrix: Tensor) -> Tensor:
 
 
 def predict(attention: str, p: Tensor, q: Tensor, z: Tensor) -> Tensor:
-    """The last layer's query response with the paper's sign, TF_L.
+    """The last layer's query response with the paper's sign, TF_L: ``[..., batch]``.
 
-    Only what the prediction needs is computed: in the last layer that is one query and one entry of its token.
-
-    Args:
-        attention: one of :data:`ON_TOKENS`.
-        p: ``[..., layers, heads, d + 1, d + 1]``.
-        q: ``[..., layers, heads, D, D]``, D = d where only covariates meet in a score, else d + 1.
-        z: tokens ``[..., batch, n + 1, d + 1]``, the query last with response 0.
-
-    Returns:
-        ``[..., batch]``.
+    Only what the prediction needs is computed: in the last layer that is one query and one entry of its token. Matrices
+    are p ``[..., layers, heads, d + 1, d + 1]`` and q ``[..., layers, heads, D, D]``, D = d where only covariates meet
+    in a score, else d + 1; tokens z ``[..., batch, n + 1, d + 1]``, the query last with response 0.
     """
     layers, heads, size = q.shape[-4], q.shape[-3], q.shape[-1]
     for layer in range(layers - 1):

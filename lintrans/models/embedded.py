@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from ..devices import real_dtype
 from ..errors import real, seed_number, whole
 from ..random import Source, Stream
-from ..tasks.regression import Gaussian, Moments, Prompts, Task
+from ..tasks.regression import DrawOptions, Gaussian, Moments, Prompts, Task
 from .fitting import check_inputs
 from .transformer import LinearTransformer
 
@@ -39,12 +40,10 @@ class Network:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """W1, b1, W2, b2."""
         return (self.hidden, self.d), (self.hidden,), (self.d, self.hidden), (self.d,)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Entries of each."""
         return tuple(math.prod(shape) for shape in self.shapes)
 
     def init(self, source: Source) -> Tensor:
@@ -92,7 +91,6 @@ class FeatureRegression:
 
     @property
     def covariates(self) -> Gaussian:
-        """The law of the covariates."""
         return Gaussian()
 
     @property
@@ -105,20 +103,10 @@ class FeatureRegression:
         return Network(self.d, self.hidden).apply(fixed_network(self).to(x), x)
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Prompts:
-        """Draw prompts; see :meth:`lintrans.LinearRegression.sample`.
-
-        In memory prompts are the last axis, as compiled loops take them.
-        """
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Prompts:  # fmt: skip
+        """Draw prompts as :meth:`lintrans.LinearRegression.sample`; in memory they are the last axis."""
         source = Source(seed, step, stream, batch, first=first, device=device)
         kind = real_dtype(dtype)
         normals = source.normals((self.n + 2) * self.d).reshape(*source.lead, self.n + 2, self.d, batch).to(kind)
@@ -171,22 +159,18 @@ class EmbeddedTransformer:
 
     @property
     def network(self) -> Network:
-        """The trained network."""
         return Network(self.d, self.hidden)
 
     @property
     def transformer(self) -> LinearTransformer:
-        """What acts on the embedded tokens."""
         return LinearTransformer(self.layers, self.d, form="full", init_std=self.init_std)
 
     @property
     def parameter_shape(self) -> tuple[int]:
-        """Shape of one run's parameters."""
         return (sum(self._sizes),)
 
     @property
     def default_dtype(self) -> torch.dtype:
-        """That of the Transformer."""
         return self.transformer.default_dtype
 
     @property
@@ -204,7 +188,6 @@ class EmbeddedTransformer:
 
     @property
     def groups(self) -> dict[str, Tensor]:
-        """As those of a :class:`~lintrans.LinearTransformer`, after W1, b1, W2, b2, or after the network as one."""
         sizes = torch.tensor(self.network.sizes)
         arrays = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         before = {"block": arrays, "layer": torch.zeros_like(arrays), "kind": torch.zeros_like(arrays)}
@@ -233,22 +216,11 @@ class EmbeddedTransformer:
         return whole_vector.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts:
-        """Prompts of (seed, step) as tokens."""
-        return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+        return task.sample(batch, seed, step, **options)
 
     def numbers(self, prompts: Prompts) -> int:
-        """About how many numbers autograd keeps for the loss of one run on these prompts."""
         tokens = (prompts.n + 1) * prompts.batch
         return 3 * (self.hidden + self.d) * tokens + 8 * self.layers * (self.d + 1) ** 2 * prompts.batch
 
@@ -271,6 +243,5 @@ class EmbeddedTransformer:
         return self.transformer.parameter_shape
 
     def loss(self, parameters: Tensor, prompts: Prompts) -> Tensor:
-        """Mean squared error of :meth:`predict` over the batch, ``[...]``."""
         error = self.predict(parameters, prompts) - prompts.target
         return (error * error).mean(-1)

@@ -49,8 +49,8 @@ class Layout(Generic[P]):
 
     Attributes:
         lead: leading axes of the parameters that were packed.
-        names: of the parameters, in the model's order; None for a model whose parameters are one tensor.
-        shapes: of each, in the same order.
+        names: in the model's order; None for a model whose parameters are one tensor.
+        shapes: of each.
     """
 
     lead: Shape
@@ -63,13 +63,7 @@ class Layout(Generic[P]):
         return sum(map(math.prod, self.shapes))
 
     def unpack(self, flat: Tensor) -> P:
-        """Parameters of vectors.
-
-        Args:
-            flat: ``[..., G]``.
-
-        Returns:
-            Parameters of the model's kind with the leading axes, dtype and device of `flat`; differentiable.
+        """Parameters with the leading axes, dtype and device of vectors ``[..., G]``; differentiable.
 
         Raises:
             ValueError: another last axis than G.
@@ -85,17 +79,10 @@ class Layout(Generic[P]):
 
 
 def pack(model: Model, parameters: P) -> tuple[Tensor, Layout[P]]:
-    """Parameters of all runs as vectors.
+    """Parameters of all runs as vectors ``[runs, G]`` (one run where there are no leading axes), and their layout.
 
-    Args:
-        model: whose parameters they are.
-        parameters: of the model's kind: a tensor ``[..., *model.parameter_shape]``, or a mapping name ->
-            ``[..., *shape]``.
-
-    Returns:
-        Vectors ``[runs, G]``, one run where there are no leading axes, and their layout. Names lie in the order of
-        ``model.parameter_shapes``. The dtype is that of the parameters; a mapping with several is promoted to the
-        one that holds them all (``torch.promote_types``), and stays there when unpacked. A copy; differentiable.
+    Names lie in the order of ``model.parameter_shapes``. The dtype is that of the parameters; a mapping with several is
+    promoted to the one that holds them all, and stays there when unpacked. A copy; differentiable.
 
     Raises:
         TypeError: a model of no known kind, or parameters of another kind than the model's.
@@ -132,11 +119,7 @@ def pack(model: Model, parameters: P) -> tuple[Tensor, Layout[P]]:
 
 
 def check_mapping(shapes: Mapping[str, Shape], parameters: Mapping[str, Tensor]) -> Shape:
-    """The leading axes of parameters with names.
-
-    Args:
-        shapes: of each parameter of one run.
-        parameters: name -> ``[..., *shape]``.
+    """The leading axes of parameters with names, ``[..., *shape]`` each.
 
     Raises:
         TypeError: no mapping of floating-point tensors.

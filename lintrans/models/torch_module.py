@@ -87,14 +87,9 @@ class TorchModel:
         return {name: own[name].detach().clone() for name in self._shapes}
 
     def loss(self, parameters: Mapping[str, Tensor], prompts: Any) -> Tensor:
-        """The loss of every run on the same prompts.
+        """The loss ``[...]`` of every run on the same prompts, in the loss's dtype; differentiable any number of times.
 
-        Args:
-            parameters: name -> ``[..., *shape]``, in any floating-point dtype that the module works with.
-            prompts: handed to the loss.
-
-        Returns:
-            ``[...]`` in the loss's dtype; differentiable in the parameters by autograd, any number of times.
+        Parameters are ``[..., *shape]`` by name, in any floating-point dtype that the module works with.
 
         Raises:
             TypeError: parameters that are no mapping of floating-point tensors, or a loss that is no tensor.
@@ -108,7 +103,6 @@ class TorchModel:
         return torch.stack(losses).reshape(lead)
 
     def _single(self, parameters: dict[str, Tensor], prompts: Any) -> Tensor:
-        """The loss of one run."""
         loss = functional_call(self._evaluation, self._state(parameters), (self._loss, prompts), tie_weights=False)
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss returned a {type(loss).__name__}: return a tensor without axes, not its .item()")
@@ -144,5 +138,4 @@ class _Evaluation(nn.Module):
         self.module = module
 
     def forward(self, loss: Callable[[Any, Any], Tensor], prompts: Any) -> Tensor:
-        """The loss on the prompts."""
         return loss(self.module, prompts)

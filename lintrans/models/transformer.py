@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, Unpack, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from torch import Tensor
 from ..devices import real_dtype
 from ..errors import choice, real, whole
 from ..random import Source, Stream
-from ..tasks.regression import LinearRegression, Moments, Prompts, Task
+from ..tasks.regression import DrawOptions, LinearRegression, Moments, Prompts, Task
 from .attention import ON_TOKENS, predict
 from .fitting import check_inputs
 
@@ -70,16 +70,7 @@ class TensorModel(Protocol):
         """Initial parameters of a seed, or of several (adds a leading axis)."""
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Any:
         """Fresh prompts of a task in the form that the model computes on fastest; see :meth:`Task.sample`."""
 
@@ -139,7 +130,6 @@ class LinearTransformer:
 
     @property
     def parameter_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of one run's parameters."""
         return (self.layers, self.heads, 2, self.block, self.block)
 
     @property
@@ -185,15 +175,10 @@ class LinearTransformer:
     def init(
         self, seed: int | Sequence[int] = 0, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Initial parameters: independent N(0, init_std^2) entries.
+        """Initial parameters, independent N(0, init_std^2) entries: ``[*seeds, layers, heads, 2, D, D]``.
 
-        Args:
-            seed: one seed, or a sequence of them (adds a leading axis of runs).
-            dtype: float32 or float64; None takes :attr:`default_dtype`.
-            device: where the result lies.
-
-        Returns:
-            ``[*seeds, layers, heads, 2, D, D]``; a deeper model starts with the layers of a shallower one.
+        A sequence of seeds adds a leading axis of runs; dtype None takes :attr:`default_dtype`. A deeper model starts
+        with the layers of a shallower one.
         """
         size = torch.Size(self.parameter_shape).numel()
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
@@ -201,40 +186,25 @@ class LinearTransformer:
         return entries.to(real_dtype(dtype, self.default_dtype))
 
     def draw(
-        self,
-        task: Task,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts | Moments:
         """Prompts of (seed, step): second moments for linear attention, where the task knows them, else tokens."""
         if self.attention == "linear" and isinstance(task, LinearRegression):
-            return task.sample_moments(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
-        return task.sample(batch, seed, step, stream=stream, first=first, dtype=dtype, device=device)
+            return task.sample_moments(batch, seed, step, **options)
+        return task.sample(batch, seed, step, **options)
 
     def numbers(self, prompts: Prompts | Moments) -> int:
-        """About how many numbers autograd keeps for the loss of one run on these prompts."""
         if isinstance(prompts, Moments):
             return 8 * self.layers * self.heads * self.block**2 * prompts.batch
         tokens = prompts.n + 1
         return 4 * self.layers * self.heads * tokens * (tokens + self.block) * prompts.batch
 
     def predict(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
-        """TF_L of every prompt, with the paper's sign.
+        """TF_L of every prompt with the paper's sign, ``[..., batch]`` in the wider of the two dtypes; differentiable.
 
-        Args:
-            parameters: ``[..., layers, heads, 2, D, D]``.
-            prompts: :class:`~lintrans.Prompts` (evaluated on tokens) or, for linear attention,
-                :class:`~lintrans.Moments` (on second moments); their leading axes, if any, broadcast with those of the
-                parameters.
-
-        Returns:
-            Predictions ``[..., batch]`` in the wider of the two dtypes; differentiable by autograd.
+        Prompts are :class:`~lintrans.Prompts` (evaluated on tokens) or, for linear attention,
+        :class:`~lintrans.Moments`; their leading axes, if any, broadcast with those of the parameters ``[..., layers,
+        heads, 2, D, D]``.
 
         Raises:
             ValueError: a shape that does not fit, in words.

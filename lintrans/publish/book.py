@@ -2,7 +2,8 @@
 
 The command line calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a
 chapter, ``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
-``chapters.py`` executes it, ``reuse.py`` tells whether a copy still holds, ``site.py`` builds the pages.
+``chapters.py`` finds chapters and has each executed (``executing.py``) whose copy no longer holds (``reuse.py``),
+``site.py`` builds the pages.
 """
 
 from __future__ import annotations
@@ -17,23 +18,9 @@ from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
 
 __all__ = [
-    "BookError",
-    "Built",
-    "Chapter",
-    "Outcome",
-    "Page",
-    "ParameterError",
-    "Report",
-    "build",
-    "chapters",
-    "execute",
-    "find_root",
-    "glue",
-    "parameters",
-    "provenance",
-    "say",
-    "table",
-]
+    "BookError", "Built", "Chapter", "Outcome", "Page", "ParameterError", "Report", "build", "chapters", "execute",
+    "find_root", "glue", "parameters", "provenance", "say", "table",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

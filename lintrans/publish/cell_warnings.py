@@ -35,13 +35,9 @@ def marking(cells: dict[str, Any], shown: Callable[..., None], mark: Callable[[s
     known = set()
 
     def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
         line: str | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         counted = counts(cells, category, filename)
         warning = (str(message), category, filename, lineno, counted)
         if warning not in known:

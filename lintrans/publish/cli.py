@@ -29,7 +29,6 @@ class Suggesting(click.Group):
     """A group of commands that, for an unknown one, says which is nearest, and turns our errors into one line."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find a command by its name."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             names = self.list_commands(ctx)
             message = f"no command {args[0]!r}: there are {', '.join(names)}{nearest(args[0], names)}"
@@ -37,7 +36,6 @@ class Suggesting(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
         try:
             return super().invoke(ctx)
         except EXPECTED as error:

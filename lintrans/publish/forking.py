@@ -86,21 +86,17 @@ class Copy:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for its end."""
         self._process.join(timeout)
         return self._process.exitcode
 
     def send_signal(self, signum: int) -> None:
-        """Send it a signal."""
         if self.poll() is None:
             os.kill(self.pid, signum)
 
     def terminate(self) -> None:
-        """Ask it to end."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it."""
         self.send_signal(signal.SIGKILL)
 
 

@@ -37,7 +37,6 @@ class Page:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the parameters were checked."""
         return time.perf_counter() - float(self.__dict__["_start"])
 
 

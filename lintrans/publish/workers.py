@@ -50,7 +50,6 @@ class Workers(Generic[Result]):
         self._running.clear()
 
     def start(self, name: str, function: Callable[..., Result], *arguments: Any) -> None:
-        """Call a function of a module, with arguments that can be pickled."""
         here, there = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_call, args=(there, function, arguments), name=name)
         process.start()

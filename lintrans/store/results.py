@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 import pandas as pd
 import safetensors.torch
@@ -56,10 +56,8 @@ def used() -> list[Use]:
 def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str, Any]:
     """The code behind what a function computes of some values.
 
-    Args:
-        function: with its module, and all that this one imports.
-        of: dataclasses count with their modules, those from outside with their own source.
-        complete: whether every class in use is in `of`, so that what serves others can be left out.
+    That is its module with all that this one imports, and the classes of the dataclasses in `of`, those from outside
+    with their own source. `complete`: every class in use is in `of`, so that what serves others can be left out.
     """
     things: set[Any] = {function, *classes_in(of)}
     ours = [thing for thing in things if is_ours(thing)]
@@ -69,78 +67,70 @@ def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str,
     return {"numerics": numerics, **({"code": outside} if outside else {})}
 
 
+class _Form(Protocol[Payload]):
+    """How one kind of result lies in its folder."""
+
+    def read(self, entry: Entry) -> Payload: ...
+
+    def write(self, payload: Payload, folder: Path) -> None: ...
+
+
 def _obtain(
     title: str,
     spec: dict[str, Any],
+    form: _Form[Payload],
     compute: Callable[[], tuple[Payload, dict[str, Any]]],
-    read: Callable[[Entry], Payload],
-    write: Callable[[Payload, Path], None],
-    place: Store,
+    store: Store,
 ) -> Payload:
-    """Find a result in the store, or compute it and keep it; say which, and why.
-
-    Args:
-        title: a name for people.
-        spec: what defines it.
-        compute: makes it; beside it what made it (device, seconds, ...).
-        read: from an entry's folder.
-        write: into a folder.
-        place: the store.
-    """
-    key = key_of(spec)
-
-    def reuse() -> Payload | None:
-        try:
-            found = place.load(key, read)
-        except DamagedError as error:
-            print(f"{title}: the stored copy {key[:8]} is damaged ({error}) and was set aside", flush=True)
-            return None
-        if found is None:
-            return None
-        entry, payload = found
-        made = f"computed {age(entry.created)} on {entry.device} in {entry.seconds:.0f} s"
-        print(f"{title}: reused {key[:8]}, {made}", flush=True)
-        _USED.append(Use(title, key, True, entry.device, entry.created, entry.seconds))
+    """Find the result that `spec` defines, or compute it (and what made it) and keep it; say which, and why."""
+    key, kept = key_of(spec), True
+    if (payload := _find(title, key, form, store)) is not None:
         return payload
-
-    def fresh(note: str) -> tuple[Payload, dict[str, Any]]:
-        print(f"{title}: computing {key[:8]}, {note}", flush=True)
-        payload, info = compute()
-        _USED.append(Use(title, key, False, info["device"], datetime.now(UTC), info["seconds"]))
-        return payload, info
-
-    if (payload := reuse()) is not None:
-        return payload
-
-    def waiting() -> None:
-        print(f"{title}: {key[:8]} is being computed by another process, waiting for it", flush=True)
-
+    waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(place.lock(key, waiting))
+            stack.enter_context(store.lock(key, waiting))
         except OSError as error:
-            return fresh(f"which will not be kept ({error.strerror or error}: {place.path})")[0]
-        payload = reuse()  # the process we waited for may have stored it
-        if payload is None:
-            made, info = fresh(f"because {place.why(spec)}")
-            payload = made
+            kept, why = False, f"which will not be kept ({error.strerror or error}: {store.path})"
+        else:
+            if (payload := _find(title, key, form, store)) is not None:  # the process we waited for has stored it
+                return payload
+            why = f"because {store.why(spec)}"
+        _say(title, f"computing {key[:8]}, {why}")
+        payload, info = compute()
+        _USED.append(Use(title, key, False, info["device"], datetime.now(UTC), info["seconds"]))
+        if kept:
             try:
-                record = {"title": title, "info": info, "spec": spec}
-                place.save(key, record, lambda folder: write(made, folder))
+                store.save(key, {"title": title, "info": info, "spec": spec}, partial(form.write, payload))
             except OSError as error:
-                print(f"{title}: not kept ({error.strerror or error}: {place.path})", flush=True)
+                _say(title, f"not kept ({error.strerror or error}: {store.path})")
     return payload
 
 
+def _find(title: str, key: str, form: _Form[Payload], store: Store) -> Payload | None:
+    """A stored result, announced; None where there is none, or a damaged one."""
+    try:
+        found = store.load(key, form.read)
+    except DamagedError as error:
+        _say(title, f"the stored copy {key[:8]} is damaged ({error}) and was set aside")
+        return None
+    if found is None:
+        return None
+    entry, payload = found
+    made = f"computed {age(entry.created)} on {entry.device} in {entry.seconds:.0f} s"
+    _say(title, f"reused {key[:8]}, {made}")
+    _USED.append(Use(title, key, True, entry.device, entry.created, entry.seconds))
+    return payload
+
+
+def _say(title: str, what: str) -> None:
+    print(f"{title}: {what}", flush=True)
+
+
 def experiment(
-    model: TensorModel,
-    task: Task,
-    runs: Runs,
-    *,
-    title: str = "experiment",
-    store: Store | None = None,
+    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | None = None,
     **options: Unpack[TrainOptions],
-) -> History:
+) -> History:  # fmt: skip
     """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
 
     Prints one line that says which, and why. A finished experiment survives whatever happens next (Ctrl-C, a failing
@@ -161,56 +151,50 @@ def experiment(
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
     spec = {
-        "task": canonical(task),
-        "model": canonical(model),
-        "runs": canonical(list(plan.runs)),
-        "steps": plan.steps,
-        "cooldown": plan.cooldown,
-        "batch": plan.batch,
-        "probes": canonical(probes),
-        "snapshots": sorted(snapshots),
-        "dtype": canonical(plan.dtype),
-        **_code(train, [task, model, plan.runs, probes], complete=True),
-    }
-    history = _obtain(
-        title,
-        spec,
-        lambda: _trained(train(model, task, runs, title=title, **options)),
-        _read_history,
-        _write_history,
-        store or Store(),
-    )
-    return replace(history, key=key_of(spec))
+        "task": canonical(task), "model": canonical(model), "runs": canonical(list(plan.runs)), "steps": plan.steps,
+        "cooldown": plan.cooldown, "batch": plan.batch, "probes": canonical(probes), "snapshots": sorted(snapshots),
+        "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
+    }  # fmt: skip
+
+    def compute() -> tuple[History, dict[str, Any]]:
+        history = train(model, task, runs, title=title, **options)
+        return history, history.info
+
+    return replace(_obtain(title, spec, _Histories(), compute, store or Store()), key=key_of(spec))
 
 
-def _trained(history: History) -> tuple[History, dict[str, Any]]:
-    return history, history.info
+class _Histories:
+    """Trainings: two tables, and the parameters by step."""
+
+    def write(self, history: History, folder: Path) -> None:
+        history.frame.to_parquet(folder / "frame.parquet", index=False)
+        history.runs.to_parquet(folder / "runs.parquet", index=False)
+        tensors = {str(step): tensor.contiguous() for step, tensor in history.snapshots.items()}
+        safetensors.torch.save_file(tensors, folder / "snapshots.safetensors")
+
+    def read(self, entry: Entry) -> History:
+        tensors = safetensors.torch.load_file(entry.path / "snapshots.safetensors")
+        return History(
+            frame=pd.read_parquet(entry.path / "frame.parquet"),
+            runs=pd.read_parquet(entry.path / "runs.parquet"),
+            snapshots={step: tensors[str(step)] for step in sorted(map(int, tensors))},
+            steps=int(entry.record["spec"]["steps"]),
+            info=entry.record["info"],
+        )
 
 
-def _write_history(history: History, folder: Path) -> None:
-    history.frame.to_parquet(folder / "frame.parquet", index=False)
-    history.runs.to_parquet(folder / "runs.parquet", index=False)
-    tensors = {str(step): tensor.contiguous() for step, tensor in history.snapshots.items()}
-    safetensors.torch.save_file(tensors, folder / "snapshots.safetensors")
+class _Tables:
+    """Measurements: one table."""
 
+    def write(self, frame: pd.DataFrame, folder: Path) -> None:
+        frame.to_parquet(folder / "frame.parquet", index=False)
 
-def _read_history(entry: Entry) -> History:
-    tensors = safetensors.torch.load_file(entry.path / "snapshots.safetensors")
-    return History(
-        frame=pd.read_parquet(entry.path / "frame.parquet"),
-        runs=pd.read_parquet(entry.path / "runs.parquet"),
-        snapshots={int(step): tensor for step, tensor in sorted(tensors.items(), key=lambda item: int(item[0]))},
-        steps=int(entry.record["spec"]["steps"]),
-        info=entry.record["info"],
-    )
+    def read(self, entry: Entry) -> pd.DataFrame:
+        return pd.read_parquet(entry.path / "frame.parquet")
 
 
 def measurement(
-    title: str,
-    of: Mapping[str, Any],
-    compute: Callable[[], pd.DataFrame],
-    *,
-    store: Store | None = None,
+    title: str, of: Mapping[str, Any], compute: Callable[[], pd.DataFrame], *, store: Store | None = None
 ) -> pd.DataFrame:
     """A table that `compute` returns: found in the store, or computed and stored. Prints one line that says which.
 
@@ -240,11 +224,4 @@ def measurement(
         frame = compute()
         return frame, {"device": "cpu", "seconds": time.perf_counter() - began}
 
-    return _obtain(
-        title,
-        spec,
-        timed,
-        lambda entry: pd.read_parquet(entry.path / "frame.parquet"),
-        lambda frame, folder: frame.to_parquet(folder / "frame.parquet", index=False),
-        store or Store(),
-    )
+    return _obtain(title, spec, _Tables(), timed, store or Store())

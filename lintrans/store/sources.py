@@ -41,13 +41,7 @@ class Use(NamedTuple):
 
 
 class Module:
-    """One file of a package, or any code that uses it, parsed.
-
-    Args:
-        code: the package.
-        package: what its relative imports start from.
-        text: its source.
-    """
+    """One file of a package, or any code that uses it, parsed; `package` is what its relative imports start from."""
 
     def __init__(self, code: Code, package: str, text: str) -> None:
         self._code, self.tree, self._package = code, ast.parse(text), package
@@ -95,11 +89,7 @@ class Module:
 
 
 class Code:
-    """The modules of a package, each read when it is first asked for: the code that this process has imported.
-
-    Args:
-        folder: of the package.
-    """
+    """The modules of a package, each read when it is first asked for: the code that this process has imported."""
 
     def __init__(self, folder: Path = PACKAGE) -> None:
         self.folder, self.name = folder, folder.name
@@ -113,11 +103,7 @@ class Code:
         return next((file for file in files if file.is_file()), None) if first == self.name else None
 
     def module(self, name: str) -> Module:
-        """A module by its dotted name.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """A module by its dotted name; a KeyError where there is none."""
         if name not in self._modules:
             if (path := self.path(name)) is None:
                 raise KeyError(f"no module {name!r} in {self.folder}")
@@ -126,7 +112,6 @@ class Code:
         return self._modules[name]
 
     def inside(self, package: str) -> list[str]:
-        """The modules of a package, by their dotted names."""
         folder = self.folder.joinpath(*package.split(".")[1:])
         return [f"{package}.{path.stem}" for path in folder.glob("*.py") if path.name != "__init__.py"]
 
@@ -136,7 +121,6 @@ class Code:
         return "" if neutral(name) else ",".join(module.serves) or module.own
 
     def text(self, source: str) -> Module:
-        """Code from outside that uses the package, as a module."""
         return Module(self, "", source)
 
     def origin(self, use: Use) -> Use:
@@ -162,9 +146,7 @@ class Code:
     def closure(self, *roots: str, classes: Collection[str] = ()) -> dict[str, Module]:
         """The modules that some depend on, themselves included, by name, without neutral ones.
 
-        Args:
-            *roots: dotted names.
-            classes: names of the classes in use, for modules that serve some only; none given: all of them are.
+        `classes` are the names of the classes in use, for modules that serve some only; none given: all of them are.
         """
         found: dict[str, Module] = {}
         ahead = list(roots)
@@ -189,7 +171,7 @@ def code() -> Code:
 
 
 def neutral(name: str) -> bool:
-    """Whether a module's own code decides no number."""
+    """Whether a module decides no number itself."""
     return name.rpartition(".")[2] in NEUTRAL
 
 

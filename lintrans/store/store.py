@@ -92,40 +92,30 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Its hash."""
         return self.path.name
 
     @property
     def title(self) -> str:
-        """What it was called when it was computed."""
         return str(self.record["title"])
 
     @property
     def created(self) -> datetime:
-        """When it was computed, UTC."""
         return datetime.fromisoformat(self.record["created"])
 
     @property
     def device(self) -> str:
-        """Where it was computed."""
         return str(self.record["info"]["device"])
 
     @property
     def seconds(self) -> float:
-        """How long that took."""
         return float(self.record["info"]["seconds"])
 
     @property
     def bytes(self) -> int:
-        """Its size on disk."""
         return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
     def check(self) -> None:
-        """Compare the record with the hash, and the files with the record.
-
-        Raises:
-            ValueError: they do not fit.
-        """
+        """Compare the record with the hash, and the files with the record; a ValueError where they do not fit."""
         if key_of(self.record["spec"]) != self.key:
             raise ValueError("its record is that of another result")
         noted, here = self.record.get("files"), {file.name for file in self.path.iterdir()} - {"record.json"}
@@ -167,15 +157,10 @@ class Store:
         return entry
 
     def size(self) -> int:
-        """Bytes on disk, verdicts and leftovers included."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def remove(self, key: str) -> None:
-        """Delete one experiment.
-
-        Raises:
-            KeyError: there is none of that hash.
-        """
+        """Delete one experiment; a KeyError where there is none of that hash."""
         names = {folder.name: folder for folder in self._experiments.glob("*")}  # so that no key leads out of here
         if key not in names:
             raise KeyError(f"no experiment {key!r} in {self.path}")
@@ -206,10 +191,7 @@ class Store:
     def save(self, key: str, record: dict[str, Any], write: Callable[[Path], None]) -> None:
         """Write a result beside its place, then rename it into it; what lies there, damaged, makes room.
 
-        Args:
-            key: its hash.
-            record: title, info and spec, as :class:`Entry` reads them; when and by which versions is added.
-            write: writes its files into a folder.
+        The record has title, info and spec, as :class:`Entry` reads them; when and by which versions is added.
         """
         self._experiments.mkdir(parents=True, exist_ok=True)
         made: dict[str, Any] = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}

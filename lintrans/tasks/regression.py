@@ -1,4 +1,4 @@
-r"""Random linear regression in context: covariate laws, teachers, prompts as tokens or as second moments.
+"""Random linear regression in context: teachers, prompts as tokens or as second moments.
 
 A prompt is n examples (x_i, y_i) and a query x_{n+1}; its teacher w ~ N(0, I_d) gives y_i = <w, x_i>
 (Ahn et al. 2024, section 2). Whatever draws prompts takes them from :mod:`lintrans.random`, keyed by seed and step.
@@ -6,146 +6,31 @@ A prompt is n examples (x_i, y_i) and a query x_{n+1}; its teacher w ~ N(0, I_d)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Protocol, TypedDict, Unpack, cast, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..devices import real_dtype
-from ..errors import real, whole
+from ..errors import whole
 from ..random import FRAME_ATTEMPT, TEACHER_ATTEMPT, Source, Stream
+from .covariates import Array, Covariates, GammaScaled, Gaussian, Sphere, tex
 
-Array: TypeAlias = npt.NDArray[np.float64]
-
-
-@runtime_checkable
-class Covariates(Protocol):
-    """A law of covariates: isotropic, hence a law of the length times a uniform direction.
-
-    This is all that a law of a user's own needs. It may have more: ``tex``, its name in TeX; ``survival(t, d)``,
-    P(||x||^2 > t) of an array; and ``kernel``, how compiled loops know it, a name of :mod:`lintrans.engines.laws` and
-    its numbers. Without a kernel of its own class, whatever it inherits, its prompts are drawn by :meth:`draw`.
-    """
-
-    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """Independent covariates [*seeds, tokens, d, batch] in float64, of the numbers of a source."""
-
-    def squared_norm(self, d: int) -> float:
-        """E ||x||^2, which is also the loss of the zero predictor."""
+__all__ = [
+    "Array", "Covariates", "DrawOptions", "GammaScaled", "Gaussian", "LinearRegression", "Moments", "Prompts", "Sphere",
+    "Task", "frame", "tex", "unit",
+]  # fmt: skip
 
 
-def tex(law: Any) -> str:
-    """A law's name for a page or a figure: its TeX between dollars, else what Python calls it."""
-    own = getattr(law, "tex", "")
-    return f"${own}$" if own else repr(law).replace("$", "")
+class DrawOptions(TypedDict, total=False):
+    """How prompts are drawn beyond their number, seed and step; see :meth:`LinearRegression.sample`."""
 
-
-@dataclass(frozen=True)
-class Gaussian:
-    """x ~ N(0, std^2 I_d)."""
-
-    std: float = 1.0
-
-    def __post_init__(self) -> None:
-        real("std", self.std, above=0)
-
-    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
-        return self.std * source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
-
-    def squared_norm(self, d: int) -> float:
-        """E ||x||^2 = d std^2."""
-        return d * self.std**2
-
-    @property
-    def tex(self) -> str:
-        """See :class:`Covariates`."""
-        return rf"\mathcal{{N}}(0, {'' if self.std == 1 else f'{self.std**2:g} '}I_d)"
-
-    def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
-        return np.asarray(stats.chi2.sf(t / self.std**2, d))
-
-    @property
-    def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
-        return "gaussian", (self.std,)
-
-
-@dataclass(frozen=True)
-class Sphere:
-    """x uniform on the sphere of the given radius in R^d."""
-
-    radius: float = 1.0
-
-    def __post_init__(self) -> None:
-        real("radius", self.radius, above=0)
-
-    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
-        return self.radius * source.directions(tokens, d)
-
-    def squared_norm(self, d: int) -> float:
-        """||x||^2 = radius^2, always."""
-        return self.radius**2
-
-    @property
-    def tex(self) -> str:
-        """See :class:`Covariates`."""
-        return rf"\mathrm{{Unif}}({'' if self.radius == 1 else f'{self.radius:g} '}S^{{d-1}})"
-
-    def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
-        return np.where(t < self.squared_norm(d), 1.0, 0.0)
-
-    @property
-    def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
-        return "sphere", (self.radius,)
-
-
-@dataclass(frozen=True)
-class GammaScaled:
-    """x = sqrt(g) u with g ~ Gamma(shape, scale) and u uniform on the unit sphere.
-
-    Shape 0.1 and scale 10 are the paper's heavy-tailed Setting 3; shape d/2 and scale 2 give N(0, I_d) exactly.
-    """
-
-    shape: float
-    scale: float
-
-    def __post_init__(self) -> None:
-        real("shape", self.shape, above=0)
-        real("scale", self.scale, above=0)
-
-    def draw(self, source: Source, tokens: int, d: int) -> Tensor:
-        """See :class:`Covariates`."""
-        log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, tokens)
-        return torch.exp(0.5 * log_squared_length).unsqueeze(-2) * source.directions(tokens, d)
-
-    def squared_norm(self, d: int) -> float:
-        """E ||x||^2 = shape scale."""
-        return self.shape * self.scale
-
-    @property
-    def tex(self) -> str:
-        """See :class:`Covariates`."""
-        return rf"\sqrt{{\Gamma({self.shape:g}, {self.scale:g})}}\;\mathrm{{Unif}}(S^{{d-1}})"
-
-    def survival(self, t: Array, d: int) -> Array:
-        """See :class:`Covariates`."""
-        return np.asarray(stats.gamma.sf(t, self.shape, scale=self.scale))
-
-    @property
-    def kernel(self) -> tuple[str, tuple[float, ...]]:
-        """See :class:`Covariates`."""
-        return "gamma", (self.shape, self.scale)
+    stream: Stream
+    first: int
+    dtype: torch.dtype | None
+    device: torch.device | str
 
 
 @runtime_checkable
@@ -153,23 +38,13 @@ class Task(Protocol):
     """What models are trained on: fresh prompts of n examples and a query, by seed and step."""
 
     @property
-    def n(self) -> int:
-        """Context length."""
-
+    def n(self) -> int: ...
     @property
     def zero_loss(self) -> float:
         """Loss of the zero predictor."""
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts:
         """Prompts as tokens, as :meth:`LinearRegression.sample` draws them: they depend on the arguments alone."""
 
@@ -217,22 +92,18 @@ class Prompts:
 
     @property
     def n(self) -> int:
-        """Context length."""
         return self.covariates.shape[-2] - 1
 
     @property
     def d(self) -> int:
-        """Dimension of the covariates."""
         return self.covariates.shape[-1]
 
     @property
     def batch(self) -> int:
-        """Number of prompts."""
         return self.covariates.shape[-3]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the numbers."""
         return self.covariates.dtype
 
     @property
@@ -286,17 +157,14 @@ class Moments:
 
     @property
     def d(self) -> int:
-        """Dimension of the covariates."""
         return self.query.shape[-2]
 
     @property
     def batch(self) -> int:
-        """Number of prompts."""
         return self.target.shape[-1]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the numbers."""
         return self.target.dtype
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -330,7 +198,7 @@ class LinearRegression:
 
     d: int = 5
     n: int = 20
-    covariates: Covariates = Gaussian()
+    covariates: Covariates = Gaussian()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         whole("d", self.d, 1)
@@ -388,16 +256,9 @@ class LinearRegression:
         return x, source.normals(self.d, TEACHER_ATTEMPT)
 
     def sample(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Prompts:
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Prompts:  # fmt: skip
         """Draw prompts as tokens.
 
         Args:
@@ -419,16 +280,9 @@ class LinearRegression:
         return Prompts(x.movedim(-1, -3).contiguous().to(kind), y.movedim(-1, -2).contiguous().to(kind))
 
     def sample_moments(
-        self,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        step: int = 0,
-        *,
-        stream: Stream = Stream.TRAINING,
-        first: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Moments:
+        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, *, stream: Stream = Stream.TRAINING,
+        first: int = 0, dtype: torch.dtype | None = None, device: torch.device | str = "cpu",
+    ) -> Moments:  # fmt: skip
         """Draw the same prompts directly as second moments, without building tokens; see :meth:`sample`.
 
         Noiseless labels give xy = xx w and yy = w^T xx w. The draw is in float64, the moments in `dtype`.

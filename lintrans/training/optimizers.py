@@ -35,10 +35,8 @@ class Look(NamedTuple):
 class Rule(NamedTuple):
     """How compiled loops know an optimizer: see :mod:`lintrans.engines.rules`.
 
-    Attributes:
-        name: of the rule.
-        numbers: its hyperparameters, at most three.
-        groups: which parameters share a second moment; see :func:`lintrans.models.transformer.groups_of`.
+    `numbers` are its hyperparameters, at most three; `groups` says which parameters share a second moment
+    (:func:`lintrans.models.transformer.groups_of`).
     """
 
     name: str
@@ -76,8 +74,22 @@ def _check_name(name: str) -> None:
         raise ValueError(f"name = {name!r} is not allowed: give an optimizer a name that is a non-empty text")
 
 
+class _Momentum:
+    """What has a momentum buffer, which begins at zero."""
+
+    momentum: float
+    name: str
+
+    def __post_init__(self) -> None:
+        real("momentum", self.momentum, least=0, below=1)
+        _check_name(self.name)
+
+    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
+        return {"first": torch.zeros_like(parameters)}
+
+
 @dataclass(frozen=True)
-class SGD:
+class SGD(_Momentum):
     r"""Gradient descent with momentum.
 
     .. math:: m_t = \mu m_{t-1} + (1 - \tau) g_t, \qquad \theta_t = \theta_{t-1} - \eta m_t, \qquad m_1 = g_1.
@@ -95,28 +107,21 @@ class SGD:
     look: ClassVar[Look] = Look("SGD", "#d55e00", (4.0, 1.5), "s")  # Okabe and Ito's vermilion
 
     def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
+        super().__post_init__()
         real("dampening", self.dampening, least=0, below=1)
-        _check_name(self.name)
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("sgd", (self.momentum, self.dampening))
 
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
-        return {"first": torch.zeros_like(parameters)}
-
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         moving = self.momentum * slots["first"] + (1.0 - self.dampening) * gradient
         first = torch.where(count == 1, gradient, moving)
         return first, {"first": first}
 
 
 @dataclass(frozen=True)
-class Signum:
+class Signum(_Momentum):
     r"""The sign of a momentum buffer (Bernstein et al. 2018).
 
     .. math:: b_t = \mu b_{t-1} + g_t, \qquad \theta_t = \theta_{t-1} - \eta \operatorname{sign}(b_t), \qquad b_0 = 0.
@@ -133,27 +138,17 @@ class Signum:
 
     look: ClassVar[Look] = Look("Signum", "#009e73", (5.0, 1.2, 1.2, 1.2), "^")  # bluish green
 
-    def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
-        _check_name(self.name)
-
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("signum", (self.momentum,))
 
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
-        return {"first": torch.zeros_like(parameters)}
-
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         first = self.momentum * slots["first"] + gradient
         return first.sign(), {"first": first}
 
 
 @dataclass(frozen=True)
-class NormalizedSGD:
+class NormalizedSGD(_Momentum):
     r"""Steps of one length along a momentum buffer.
 
     .. math:: b_t = \mu b_{t-1} + g_t, \qquad \theta_t = \theta_{t-1} - \eta \frac{b_t}{\|b_t\|_2}, \qquad b_0 = 0.
@@ -171,21 +166,11 @@ class NormalizedSGD:
 
     look: ClassVar[Look] = Look("normalized SGD", "#cc79a7", (2.5, 1.0), "v")  # reddish purple
 
-    def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
-        _check_name(self.name)
-
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         return Rule("normalized_sgd", (self.momentum,))
 
-    def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """No momentum."""
-        return {"first": torch.zeros_like(parameters)}
-
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         first = self.momentum * slots["first"] + gradient
         largest, relative = gradient_norm(first)
         direction = first.to(torch.float64) / largest / relative
@@ -227,12 +212,10 @@ class Adam:
 
     @property
     def compiled(self) -> Rule:
-        """Rule of the compiled loops."""
         rule = "adam" if self.second_moment == "coordinate" else "adam_groups"
         return Rule(rule, (*self.betas, self.eps), self.second_moment)
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
-        """Both moments zero."""
         first = torch.zeros_like(parameters)
         if self.second_moment == "coordinate":
             return {"first": first, "second": first.clone()}
@@ -240,7 +223,6 @@ class Adam:
         return {"first": first, "second": parameters.new_zeros(len(parameters), groups)}
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """See :class:`Optimizer`."""
         beta1, beta2 = self.betas
         first = slots["first"] + (1.0 - beta1) * (gradient - slots["first"])
         if self.second_moment == "coordinate":
@@ -296,10 +278,9 @@ def rule_of(optimizer: Optimizer) -> Rule | None:
 
 
 def gradient_norm(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean norms ``[runs, 1]`` of gradients ``[runs, parameters]`` in float64, without overflow.
+    """Euclidean norms of gradients ``[runs, parameters]`` in float64, without overflow, as (largest, relative).
 
-    Returns:
-        (largest, relative): the largest magnitude, NaN or infinite where an entry is, and the norm divided by it.
+    Each is ``[runs, 1]``: the largest magnitude, NaN or infinite where an entry is, and the norm divided by it.
     """
     wide = gradient.to(torch.float64)
     largest = wide.abs().amax(-1, keepdim=True)

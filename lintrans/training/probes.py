@@ -63,11 +63,7 @@ class Scheduled:
             raise ValueError("a probe needs every=... or at=[...]")
 
     def times(self, steps: int, total: int) -> set[int]:
-        """See :class:`Probe`.
-
-        Raises:
-            ValueError: a step of `at` beyond the training.
-        """
+        """Steps to measure at; a step of `at` beyond the training is a ValueError."""
         for step in self.at:
             if step > total:
                 raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
@@ -95,7 +91,6 @@ class TestLoss(Scheduled):
         whole("batch", self.batch, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`Probe`."""
         return {"test_loss": engine.block_losses(parameters, 1, Stream.TEST, self.batch)[:, 0]}
 
 
@@ -121,6 +116,5 @@ class TypicalLoss(Scheduled):
         whole("blocks", self.blocks, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        """See :class:`Probe`."""
         losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, BLOCK)
         return {self.metric: torch.quantile(losses.double(), 0.5, dim=-1)}  # the midpoint median, numpy's convention

@@ -77,7 +77,6 @@ class Runs:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a run: run, optimizer, lr, seed, clip."""
         return pd.DataFrame(
             {
                 "run": range(len(self)),

@@ -55,17 +55,9 @@ class TrainOptions(TypedDict, total=False):
 
 
 def plan_training(
-    model: TensorModel,
-    task: Task,
-    runs: Runs,
-    *,
-    steps: int,
-    cooldown: int = 0,
-    batch: int = 1000,
-    clip: float | None = None,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype | str | None = None,
-) -> Plan:
+    model: TensorModel, task: Task, runs: Runs, *, steps: int, cooldown: int = 0, batch: int = 1000,
+    clip: float | None = None, device: str | torch.device = "auto", dtype: torch.dtype | str | None = None,
+) -> Plan:  # fmt: skip
     """Check the arguments of :func:`train` and resolve its defaults, before anything is computed."""
     if not has_tensor(model):
         raise TypeError(
@@ -81,35 +73,19 @@ def plan_training(
         real("clip", clip, above=0)
     kind = resolve_dtype(dtype, model.default_dtype)
     plan = Plan(
-        model=model,
-        task=task,
-        runs=runs.with_clip(clip),
-        steps=whole("steps", steps, 0),
-        cooldown=whole("cooldown", cooldown, 0),
-        batch=whole("batch", batch, 1),
-        dtype=kind,
+        model=model, task=task, runs=runs.with_clip(clip), steps=whole("steps", steps, 0),
+        cooldown=whole("cooldown", cooldown, 0), batch=whole("batch", batch, 1), dtype=kind,
         device=resolve_device(device, kind),
-    )
+    )  # fmt: skip
     return replace(plan, device=device_for(plan)) if device == "auto" else plan
 
 
 def train(
-    model: TensorModel,
-    task: Task,
-    runs: Runs,
-    *,
-    steps: int,
-    batch: int = 1000,
-    clip: float | None = None,
-    probes: Sequence[Probe | StepProbe] = (TestLoss(),),
-    snapshots: Iterable[int] = (),
-    cooldown: int = 0,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype | str | None = None,
-    engine: str = "auto",
-    progress: bool | None = None,
-    title: str = "training",
-) -> History:
+    model: TensorModel, task: Task, runs: Runs, *, steps: int, batch: int = 1000, clip: float | None = None,
+    probes: Sequence[Probe | StepProbe] = (TestLoss(),), snapshots: Iterable[int] = (), cooldown: int = 0,
+    device: str | torch.device = "auto", dtype: torch.dtype | str | None = None, engine: str = "auto",
+    progress: bool | None = None, title: str = "training",
+) -> History:  # fmt: skip
     """Train all runs together; runs of one seed share their initial parameters and every prompt.
 
     Args:
@@ -213,7 +189,6 @@ class _Once:
         return getattr(self._engine, name)
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
-        """See :class:`~lintrans.engines.Engine`; the blocks of a smaller number are the first of a larger one."""
         if parameters is not self._parameters:
             return self._engine.block_losses(parameters, blocks, stream, batch)
         found = self._found.get((stream, batch))

@@ -17,14 +17,9 @@ from lintrans.models.attention import ON_TOKENS, reach
 from lintrans.models.transformer import ATTENTIONS, FORMS
 
 SHAPES = {
-    "layers": st.integers(1, 3),
-    "d": st.integers(1, 4),
-    "n": st.integers(1, 6),
-    "heads": st.integers(1, 3),
-    "form": st.sampled_from(FORMS),
-    "attention": st.sampled_from(ON_TOKENS),
-    "seed": st.integers(0, 10**6),
-}
+    "layers": st.integers(1, 3), "d": st.integers(1, 4), "n": st.integers(1, 6), "heads": st.integers(1, 3),
+    "form": st.sampled_from(FORMS), "attention": st.sampled_from(ON_TOKENS), "seed": st.integers(0, 10**6),
+}  # fmt: skip
 
 
 def make(

@@ -304,10 +304,7 @@ class Halves(nn.Module):
         return loss
 
 
-@pytest.mark.parametrize(
-    ("extra", "expected"),
-    [((), 2.25), (("linear",), 4.5 / 1.25), (("linear", "dead"), 9.0)],
-)
+@pytest.mark.parametrize(("extra", "expected"), [((), 2.25), (("linear",), 4.5 / 1.25), (("linear", "dead"), 9.0)])
 def test_unused_parameters_of_a_module_are_left_out(extra: tuple[str, ...], expected: float) -> None:
     """Single entries too: the row of two has one that only its own term meets."""
     model = lt.TorchModel(Halves(*extra), lambda module, _: module())

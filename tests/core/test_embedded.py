@@ -159,14 +159,7 @@ def test_compiled_draws_are_the_tasks() -> None:
 @compiled
 def test_training_by_either_engine_alone_and_together() -> None:
     runs = lt.grid(optimizer="sgd", lr=0.05, seed=range(2)) + lt.grid(optimizer="adam", lr=0.01, seed=range(2))
-    options: dict[str, Any] = {
-        "steps": 4,
-        "batch": 30,
-        "clip": 1.0,
-        "dtype": DOUBLE,
-        "device": "cpu",
-        "probes": [],
-    }
+    options: dict[str, Any] = {"steps": 4, "batch": 30, "clip": 1.0, "dtype": DOUBLE, "device": "cpu", "probes": []}
     auto, reference = (lt.train(MODEL, TASK, runs, engine=engine, **options) for engine in ("auto", "reference"))
     assert (auto.info["engine"], reference.info["engine"]) == ("cpu", "reference")
     torch.testing.assert_close(auto.parameters(4), reference.parameters(4), rtol=1e-9, atol=1e-12)

@@ -61,20 +61,15 @@ def test_prompts_of_another_dimension(name: str) -> None:
     model = MODELS[name]
     theta, prompts = model.init([0, 1]), fixed_batch(model, task_of(model, 5), batch=8)
     calls: list[Callable[[], Any]] = [
-        lambda: gradients(model, theta, prompts),
-        lambda: gradients(model, theta, prompts, engine="reference"),
+        lambda: gradients(model, theta, prompts), lambda: gradients(model, theta, prompts, engine="reference"),
         lambda: hessian_products(model, theta, theta[:, None], prompts),
-        lambda: lt.robust_condition_number(model, theta, prompts),
-        lambda: lt.hessian_diagonal(model, theta, prompts),
+        lambda: lt.robust_condition_number(model, theta, prompts), lambda: lt.hessian_diagonal(model, theta, prompts),
         lambda: lt.spectral_norm(model, theta, prompts),
-        lambda: lt.directional_smoothness(model, theta, theta, prompts),
-        lambda: hessian(model, theta, prompts),
-        lambda: spectrum(model, theta, prompts),
-        lambda: step_measures(model, theta, theta + 1, prompts),
-        lambda: engine_of(model).loss(theta, prompts),
-        lambda: engine_of(model).gradient(theta, prompts),
+        lambda: lt.directional_smoothness(model, theta, theta, prompts), lambda: hessian(model, theta, prompts),
+        lambda: spectrum(model, theta, prompts), lambda: step_measures(model, theta, theta + 1, prompts),
+        lambda: engine_of(model).loss(theta, prompts), lambda: engine_of(model).gradient(theta, prompts),
         lambda: engine_of(model, "reference").loss(theta, prompts),
-    ]
+    ]  # fmt: skip
     for call in calls:
         with pytest.raises(ValueError, match="the prompts have d = 5 and the model d = 2: make them equal"):
             call()

@@ -16,13 +16,9 @@ from lintrans.models.transformer import FORMS
 from lintrans.paper.measure.checks import one_layer_loss
 
 SHAPES = {
-    "layers": st.integers(1, 4),
-    "d": st.integers(1, 5),
-    "n": st.integers(1, 7),
-    "heads": st.integers(1, 3),
-    "form": st.sampled_from(FORMS),
-    "seed": st.integers(0, 10**6),
-}
+    "layers": st.integers(1, 4), "d": st.integers(1, 5), "n": st.integers(1, 7), "heads": st.integers(1, 3),
+    "form": st.sampled_from(FORMS), "seed": st.integers(0, 10**6),
+}  # fmt: skip
 
 
 def make(layers: int, d: int, n: int, heads: int, form: str, seed: int, runs: int = 2) -> tuple[Any, Any, Tensor]:

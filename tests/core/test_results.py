@@ -28,14 +28,9 @@ RUNS = lt.grid(optimizer=["sgd", "adam"], lr=0.1, seed=range(2))
 
 def ask(store: Store, **change: Any) -> lt.History:
     options: dict[str, Any] = {
-        "steps": 4,
-        "batch": 5,
-        "probes": [lt.TestLoss(every=2)],
-        "snapshots": [2],
-        "title": "one",
-        "engine": "reference",
-        **change,
-    }
+        "steps": 4, "batch": 5, "probes": [lt.TestLoss(every=2)], "snapshots": [2], "title": "one",
+        "engine": "reference", **change,
+    }  # fmt: skip
     return lt.experiment(MODEL, TASK, options.pop("runs", RUNS), store=store, **options)
 
 

@@ -17,13 +17,8 @@ from lintrans.random import Source, Stream
 from lintrans.tasks.regression import frame
 
 LAWS = [
-    lt.Gaussian(),
-    lt.Gaussian(0.5),
-    lt.Sphere(),
-    lt.Sphere(2.0),
-    lt.GammaScaled(0.1, 10.0),
-    lt.GammaScaled(2.5, 2.0),
-]
+    lt.Gaussian(), lt.Gaussian(0.5), lt.Sphere(), lt.Sphere(2.0), lt.GammaScaled(0.1, 10.0), lt.GammaScaled(2.5, 2.0),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)

@@ -57,12 +57,8 @@ def test_equals_plain_training_with_torch(form: str, clip: float | None, engine:
 def test_a_run_alone_equals_itself_in_an_ensemble(engine: str) -> None:
     runs = lt.grid(optimizer=BOTH, lr=[0.02, 0.1], clip=[1.0, None], seed=[0, 5])
     options: dict[str, Any] = {
-        "steps": 20,
-        "batch": 30,
-        "dtype": torch.float64,
-        "probes": [lt.TestLoss(every=5, batch=50)],
-        "engine": engine,
-    }
+        "steps": 20, "batch": 30, "dtype": torch.float64, "probes": [lt.TestLoss(every=5, batch=50)], "engine": engine,
+    }  # fmt: skip
     together = train(MODEL, TASK, runs, **options)
     for index in (0, 7, 11):
         alone = train(MODEL, TASK, lt.Runs([runs[index]]), **options)
@@ -82,15 +78,9 @@ def test_order_of_runs_does_not_matter() -> None:
 def test_step_k_means_after_k_updates() -> None:
     runs = lt.grid(optimizer="sgd", lr=0.05)
     history = train(
-        MODEL,
-        TASK,
-        runs,
-        steps=7,
-        batch=10,
-        probes=[lt.TestLoss(every=3, batch=40)],
-        snapshots=[0, 3],
+        MODEL, TASK, runs, steps=7, batch=10, probes=[lt.TestLoss(every=3, batch=40)], snapshots=[0, 3],
         dtype=torch.float64,
-    )
+    )  # fmt: skip
     assert sorted(history.metric("test_loss")["step"]) == [0, 3, 6, 7]
     assert torch.equal(history.parameters(0)[0], MODEL.init(0, dtype=torch.float64))
     shorter = train(MODEL, TASK, runs, steps=3, batch=10, probes=[], dtype=torch.float64)
@@ -235,14 +225,9 @@ def test_diverged_runs_stay_and_rank_last(engine: str) -> None:
     assert [math.isinf(value) for value in last.sort_index()] == [False, False, True, True]
     assert (history.runs.set_index("run")["diverged"].loc[[2, 3]] > 0).all()
     alone = train(
-        lt.LinearTransformer(3, 5),
-        TASK,
-        lt.grid(optimizer=lt.SGD(), lr=0.01, clip=0.1, seed=[0, 1]),
-        steps=20,
-        batch=10,
-        probes=[lt.TestLoss(every=20)],
-        engine=engine,
-    )
+        lt.LinearTransformer(3, 5), TASK, lt.grid(optimizer=lt.SGD(), lr=0.01, clip=0.1, seed=[0, 1]), steps=20,
+        batch=10, probes=[lt.TestLoss(every=20)], engine=engine,
+    )  # fmt: skip
     assert alone.metric("test_loss").query("step == 20")["value"].tolist() == pytest.approx(
         last.sort_index().tolist()[:2], rel=1e-5
     )
@@ -273,15 +258,9 @@ def test_averaged_iterates_of_one_layer_reach_the_least_loss(form: str) -> None:
     task = lt.LinearRegression(d, n)
     times = range(500, 1501, 10)
     history = train(
-        model,
-        task,
-        lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=range(6)),
-        steps=1500,
-        batch=200,
-        probes=[],
-        snapshots=times,
-        dtype=torch.float64,
-    )
+        model, task, lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=range(6)), steps=1500, batch=200,
+        probes=[], snapshots=times, dtype=torch.float64,
+    )  # fmt: skip
     averaged = torch.stack([history.parameters(step) for step in times]).mean(0)
     best = lt.LinearTransformer(1, d)
     optimum = torch.zeros(best.parameter_shape, dtype=torch.float64)

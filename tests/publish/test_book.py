@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from conftest import CHAPTER, HEADER, ROOT
 
 import lintrans as lt
 from lintrans.publish import chapters as chapters_module
+from lintrans.publish import executing, reuse
 from lintrans.publish import page as page_module
-from lintrans.publish import reuse
 from lintrans.publish.book import BookError, ParameterError, build, chapters, execute, find_root
 from lintrans.publish.chapter_parameters import assigned, check, convert, declared, is_declaration
 from lintrans.publish.chapters import EARLY, _may_start
 from lintrans.publish.notebooks import pairs, settle
 from lintrans.publish.site import stage
+from lintrans.store.sources import PACKAGE, Code
 
 CELL = 'scale: str = "paper"  # paper or quick\nseeds: int = 0\nlr: float = 0.1  # rate\nlayers = 3\n'
 
@@ -261,7 +263,7 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(chapters_module, "_papermill", stand_in(calls))
+    monkeypatch.setattr(executing, "_papermill", stand_in(calls))
     lines: list[str] = []
 
     def again(**more: Any) -> str:
@@ -289,6 +291,21 @@ def test_reuses_what_is_unchanged_and_says_why_not(
     assert "first: executing: asked to" in again(names=("first",), force=True)
 
 
+def test_a_changed_module_that_the_cells_use_is_named(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a comment in it, nor code that no cell uses, executes a chapter again."""
+    package = shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    chapter, target = chapters(tiny)[0], tiny / "build" / "quick" / "src" / "book" / "first.ipynb"
+    reuse.record(target, "quick", "", reuse.digests_of(chapter, {}))
+    for name, more, named in (("page", "# why", ""), ("site", "EDITED = 1", ""), ("page", "EDITED = 1", "page")):
+        with (package / "publish" / f"{name}.py").open("a") as file:
+            file.write(f"\n{more}\n")
+        monkeypatch.setattr(reuse, "code", lambda: Code(package))
+        why, _ = reuse.why_not(target, reuse.note(target, "quick"), reuse.digests_of(chapter, {}))
+        assert (f"lintrans.publish.{named}" in why) if named else why == ""
+
+
 def test_chapters_run_side_by_side_and_those_that_sum_up_wait(
     tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +318,7 @@ def test_chapters_run_side_by_side_and_those_that_sum_up_wait(
             time.sleep(0.5)
         part.write_text(chapter.notebook.read_text())
 
-    monkeypatch.setattr(chapters_module, "_papermill", slow)
+    monkeypatch.setattr(executing, "_papermill", slow)
     lines: list[str] = []
     report = execute(tiny, "quick", say=lines.append, jobs=2)
     assert [outcome.chapter.name for outcome in report.outcomes] == ["first", "second", "intro"]
@@ -339,7 +356,7 @@ def test_a_chapter_whose_process_dies_has_failed(
             os._exit(1)
         stand_in([])(chapter, *rest)
 
-    monkeypatch.setattr(chapters_module, "_papermill", dies)
+    monkeypatch.setattr(executing, "_papermill", dies)
     report = execute(tiny, "quick", say=lambda line: None, jobs=2)
     assert [(outcome.chapter.name, outcome.error) for outcome in report.failed] == [("second", "the process died")]
 
@@ -347,7 +364,7 @@ def test_a_chapter_whose_process_dies_has_failed(
 def test_other_parameters_never_enter_the_book(
     tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chapters_module, "_papermill", stand_in([]))
+    monkeypatch.setattr(executing, "_papermill", stand_in([]))
     report = execute(tiny, "quick", ("first",), {"lr": "0.5"}, say=lambda line: None)
     assert report.outcomes[0].path is not None
     assert report.outcomes[0].path.parent == tiny / "build" / "quick" / "custom"
@@ -370,10 +387,10 @@ def test_a_failed_run_never_looks_done(
     tiny: Path, fixed_library: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tiny / "build" / "quick"
-    monkeypatch.setattr(chapters_module, "_papermill", stand_in([]))
+    monkeypatch.setattr(executing, "_papermill", stand_in([]))
     execute(tiny, "quick", ("first",), say=lambda line: None)
     edit(tiny, "first", "A sentence.", "Another.")
-    monkeypatch.setattr(chapters_module, "_papermill", stand_in([], RuntimeError("no kernel")))
+    monkeypatch.setattr(executing, "_papermill", stand_in([], RuntimeError("no kernel")))
     report = execute(tiny, "quick", ("first",), say=lambda line: None)
     assert [outcome.error for outcome in report.failed] == ["RuntimeError: no kernel"]
     assert not (folder / "src" / "book" / "first.ipynb").exists()
@@ -386,7 +403,7 @@ def test_an_interrupt_keeps_what_is_finished(
     def second_is_interrupted(chapter: Any, *rest: Any) -> None:
         stand_in([], KeyboardInterrupt() if chapter.name == "second" else None)(chapter, *rest)
 
-    monkeypatch.setattr(chapters_module, "_papermill", second_is_interrupted)
+    monkeypatch.setattr(executing, "_papermill", second_is_interrupted)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny, "quick", say=lambda line: None, jobs=1)
     copies = tiny / "build" / "quick" / "src" / "book"
@@ -428,10 +445,7 @@ FAULTS = {
     "first": ("1 / 0", "ZeroDivisionError: division by zero"),
     "second": ("import warnings\nwarnings.warn('look here')", "UserWarning: look here"),
     "third": ("import os\nos._exit(1)", "the kernel died"),
-    "fourth": (
-        "import numpy as np\nnp.var(np.array([np.inf]))",
-        "RuntimeWarning: invalid value",
-    ),
+    "fourth": ("import numpy as np\nnp.var(np.array([np.inf]))", "RuntimeWarning: invalid value"),
 }
 
 

@@ -191,7 +191,7 @@ def test_a_chapter_in_another_encoding_stops_no_other(here: Path, half: str, mon
     def done(chapter: Any, target: Path, *_: Any) -> Any:
         return chapters.Outcome(chapter, target)
 
-    monkeypatch.setattr(chapters, "_execute", done)
+    monkeypatch.setattr(chapters, "execute_one", done)
     path = here / "book" / f"first.{half}"
     path.write_bytes(path.read_text().encode("utf-16"))
     second = here / "book" / "second.md"

@@ -27,13 +27,9 @@ from lintrans.publish.doctor import browser as find_browser
 SITE = ROOT / "build" / "quick" / "_build" / "html"
 PAGES = pages(ROOT)
 ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-]
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-dev-shm-usage", "--no-first-run",
+]  # fmt: skip
 CHATTER = ("[PST]", "[togglebutton]")  # what the theme says at every page
 # What a page must not show: progress frames, warnings, names of objects where their values belong.
 LEFTOVERS = ["it/s]", "step/s", "%|", "Warning:", "<matplotlib", "<Figure", "object at 0x", "<IPython", "Traceback"]

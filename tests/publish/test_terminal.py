@@ -85,14 +85,8 @@ def test_a_chapter_that_compiles(tiny: Path, tmp_path: Path, jobs: int, variable
     names = ("first", "second")[:jobs]
     talk(tiny, *names)
     command = [
-        sys.executable,
-        "-c",
-        "from lintrans.publish.cli import main; main()",
-        "execute",
-        *names,
-        "--scale",
-        "quick",
-    ]
+        sys.executable, "-c", "from lintrans.publish.cli import main; main()", "execute", *names, "--scale", "quick",
+    ]  # fmt: skip
     kernels = {kept.VARIABLE: str(tmp_path / "kernels")}
     status, shown = in_a_terminal([*command, "--jobs", str(jobs)], tiny, kernels | variables)
     assert status == 0, shown
