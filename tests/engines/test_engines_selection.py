@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,9 +24,11 @@ from llvmlite import binding
 
 import lintrans as lt
 from lintrans import engines, progress
+from lintrans.engines import rules
 from lintrans.engines.cpu import compiling, target
 from lintrans.engines.cpu import kept as kept_files
 from lintrans.store.sources import PACKAGE, Code
+from lintrans.training.optimizers import Rule
 from lintrans.training.train import plan_training
 
 SMALL = """
@@ -116,6 +118,35 @@ def test_what_cuda_kernels_cannot_do() -> None:
     }
     for why, changes in plans.items():
         assert why in str(engines.unsupported_plan("cuda", replace(base, **changes)))
+
+
+def test_rules_and_their_hyperparameters_have_fitting_lengths() -> None:
+    """What CUDA kernels, too, index without looking."""
+    optimizers: list[Any] = [lt.SGD(0.9), lt.Adam(), lt.Adam(second_moment="block"), lt.Signum(), lt.NormalizedSGD()]
+    model = lt.LinearTransformer(2, 3)
+    wide = torch.Size(model.parameter_shape).numel()
+    rule, hyper, group, share = rules.rules_of(optimizers, model)
+    assert sorted(rule) == sorted(number for number, _ in rules.NUMBERS.values()) == list(range(5))
+    assert (hyper.shape, group.shape, share.shape) == ((5, rules.HYPER), (5, wide), (5, wide))
+    assert max(needed for _, needed in rules.NUMBERS.values()) == rules.HYPER
+    assert set(rules.ON_GPU) <= set(rules.NUMBERS)
+    assert group.min() >= 0
+    assert group.max() < wide
+    on_gpu = rules.rules_of(
+        [each for each in optimizers if not rules.unsupported_optimizers([each], rules.ON_GPU)], model
+    )
+    assert on_gpu[0].tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"numbers = \(0\.9,\): give 3"):
+        rules.rules_of([Short()], model)
+
+
+@dataclass(frozen=True)
+class Short(lt.Adam):
+    """An optimizer of a user's own, whose author forgot numbers of its rule."""
+
+    @property
+    def compiled(self) -> Rule:
+        return Rule("adam", (0.9,))
 
 
 def test_auto_takes_the_device_that_has_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
