@@ -26,57 +26,27 @@ class FrontEnd(NamedTuple):
         model, task: exact classes.
         takes: whether they are for this model of its class.
         draws: whether they draw the prompts of this task of its class.
-        loops: gives their class, whose module needs numba.
+        loops: their name; see :func:`loops_of`.
     """
 
     model: type
     task: type
     takes: Callable[[Any], bool]
     draws: Callable[[Any], bool]
-    loops: Callable[[], type[Loops]]
-
-
-def _moment_loops() -> type[Loops]:
-    from .cpu.moment_loops import MomentLoops
-
-    return MomentLoops
-
-
-def _attending_loops() -> type[Loops]:
-    from .cpu.softmax_loops import AttendingLoops
-
-    return AttendingLoops
-
-
-def _embedded_loops() -> type[Loops]:
-    from .cpu.mlp_loops import EmbeddedLoops
-
-    return EmbeddedLoops
+    loops: str
 
 
 FRONT_ENDS = (
     FrontEnd(
-        LinearTransformer,
-        LinearRegression,
-        lambda model: model.attention == "linear",
-        lambda task: moments_of(task) is not None,
-        _moment_loops,
+        LinearTransformer, LinearRegression, lambda model: model.attention == "linear",
+        lambda task: moments_of(task) is not None, "moments",
     ),
     FrontEnd(
-        LinearTransformer,
-        LinearRegression,
-        lambda model: model.attention != "linear",
-        lambda task: tokens_of(task) is not None,
-        _attending_loops,
+        LinearTransformer, LinearRegression, lambda model: model.attention != "linear",
+        lambda task: tokens_of(task) is not None, "softmax",
     ),
-    FrontEnd(
-        EmbeddedTransformer,
-        FeatureRegression,
-        lambda model: True,
-        lambda task: True,
-        _embedded_loops,
-    ),
-)
+    FrontEnd(EmbeddedTransformer, FeatureRegression, lambda model: True, lambda task: True, "mlp"),
+)  # fmt: skip
 
 
 def front_end(model: Any) -> FrontEnd | None:
@@ -86,9 +56,14 @@ def front_end(model: Any) -> FrontEnd | None:
 
 def loops_of(model: Any, dtype: torch.dtype) -> Loops:
     """The compiled loops of a model that has some."""
+    from .cpu.mlp_loops import EmbeddedLoops  # needs numba, as these all
+    from .cpu.moment_loops import MomentLoops
+    from .cpu.softmax_loops import AttendingLoops
+
     found = front_end(model)
     assert found is not None  # see unsupported_model
-    return found.loops()(model, dtype)
+    kinds: dict[str, type[Loops]] = {"moments": MomentLoops, "softmax": AttendingLoops, "mlp": EmbeddedLoops}
+    return kinds[found.loops](model, dtype)
 
 
 def draws(model: Any, task: object) -> bool:

@@ -208,16 +208,7 @@ def drawing(dtype: np.dtype[Any]) -> Piece:
 
 @cache
 def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece of a shape with linear attention, one object a process.
-
-    Args:
-        kind: one of :data:`~lintrans.engines.cpu.shape_kernels.PIECES`.
-        size: D.
-        heads: the model's.
-        sparse: its form.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """One of :data:`~lintrans.engines.cpu.shape_kernels.PIECES` for matrices of `size`, one object a process."""
     from . import shape_kernels
 
     form = "sparse" if sparse else "full"
@@ -245,14 +236,7 @@ def _numbers(dtype: np.dtype[Any], tangents: int) -> str:
 
 @cache
 def embedded_piece(d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece that differentiates a Transformer behind a network, one object a process.
-
-    Args:
-        d: inputs and outputs of the network.
-        hidden: its hidden units.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """The piece that differentiates a Transformer behind a network, one object a process."""
     from . import mlp
 
     name = f"embedded-{d}-{hidden}-{dtype.name}-{tangents}"
@@ -263,7 +247,7 @@ def embedded_piece(d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0)
 
 @cache
 def embedded_prompts(d: int, hidden: int, dtype: np.dtype[Any]) -> Kernel:
-    """The kernel that draws prompts of a fixed network, one object a process; arguments as before."""
+    """The kernel that draws prompts of a fixed network, one object a process."""
     from . import mlp, shape_kernels
 
     name = f"embedded-prompts-{d}-{hidden}-{dtype.name}"
@@ -275,14 +259,7 @@ def embedded_prompts(d: int, hidden: int, dtype: np.dtype[Any]) -> Kernel:
 
 @cache
 def attending_piece(d: int, size: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece that differentiates attention that is not linear, whichever it is; one object a process.
-
-    Args:
-        d: dimension of the covariates.
-        size: D, that of the trained matrices.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """The piece that differentiates attention that is not linear, whichever it is; one object a process."""
     from . import softmax
 
     form = "sparse" if size == d else "full"

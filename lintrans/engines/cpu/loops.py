@@ -54,11 +54,6 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return raw[start : start + count].view(dtype).reshape(shape)
 
 
-def part_of(parts: Sequence[int], parameter: int) -> int:
-    """Which part of a model a parameter belongs to, given the first parameter of each."""
-    return bisect.bisect_right(parts, parameter) - 1
-
-
 class Loops(ABC):
     """Compiled loops for one model, in one dtype, on the CPU.
 
@@ -96,15 +91,9 @@ class Loops(ABC):
 
     @abstractmethod
     def drawn_gradients(
-        self,
-        parameters: Tensor,
-        task: Any,
-        steps: int,
-        stream: Stream,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        first: int = 0,
-    ) -> tuple[Tensor, Tensor]:
+        self, parameters: Tensor, task: Any, steps: int, stream: Stream, batch: int,
+        seed: int | Sequence[int] = 0, first: int = 0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
 
         The prompts are drawn by compiled code: of one seed, shared by all runs, or of one seed a run. Runs of equal

@@ -17,7 +17,7 @@ from ...tasks.regression import LinearRegression, Moments, Prompts
 from ..laws import Drawn, moments_of, rows_of
 from ..rules import HYPER
 from . import algebra
-from .arguments import GAUSSIAN, Array, Memory, Pieces, Rules, Seeds, Trained
+from .arguments import GAUSSIAN, Array, Memory, Pieces, Rules, Seeds, Trained, Wanted
 from .compiling import drawing, kernel, piece
 from .loops import MEMORY, Loops, aligned, known, wanted
 from .shape_kernels import CHUNK, PITCH
@@ -101,15 +101,9 @@ class MomentLoops(Loops):
         )
 
     def drawn_gradients(
-        self,
-        parameters: Tensor,
-        task: LinearRegression,
-        steps: int,
-        stream: Stream,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        first: int = 0,
-    ) -> tuple[Tensor, Tensor]:
+        self, parameters: Tensor, task: LinearRegression, steps: int, stream: Stream, batch: int,
+        seed: int | Sequence[int] = 0, first: int = 0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See :meth:`Loops.drawn_gradients`."""
         check_task(self.model, task)
         drawn = known(moments_of(task), task)
@@ -119,10 +113,8 @@ class MomentLoops(Loops):
         partial = aligned((rows, self.wide + 1, self.lanes), kind)
         record = np.zeros((steps, runs, self.wide + 1), kind)
         nothing, none = np.zeros((runs, self.wide), kind), np.zeros(runs, np.int64)
-        trained = Trained(
-            theta, first=nothing, second=nothing, updates=none, skipped=none, clipped=none,
-            diverged=none - 1, new=np.zeros((0, 3, self.wide), kind),
-        )  # fmt: skip
+        new = np.zeros((0, 3, self.wide), kind)
+        trained = Trained(theta, nothing, nothing, updates=none, skipped=none, clipped=none, diverged=none - 1, new=new)
         group = np.zeros((0, self.wide), np.int64)
         rules = Rules(np.ones(runs), np.ones(runs), none, np.zeros((0, HYPER)), group, np.ones(group.shape))
         seeds = seeds_of(self.seeds(seed, runs))
@@ -151,19 +143,13 @@ class MomentLoops(Loops):
         """Losses ``[runs]`` on prompts that all runs share."""
         data, theta = self.packed(prompts, 1)[0], self.points(parameters)
         nothing = Drawn(GAUSSIAN, 1.0, 0.0, 1)
-        memory = self.drawing_memory(nothing)
-        return self._losses(data, theta, 1, nothing, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
+        batch = wanted(nothing, self.model.d, 0, 0, prompts.batch)
+        return self._losses(theta, 1, batch, self.drawing_memory(nothing), data)[:, 0]
 
     def drawn_losses(
-        self,
-        parameters: Tensor,
-        task: LinearRegression,
-        blocks: int,
-        stream: Stream,
-        batch: int,
-        seed: int = 0,
-        first: int = 0,
-    ) -> Tensor:
+        self, parameters: Tensor, task: LinearRegression, blocks: int, stream: Stream, batch: int,
+        seed: int = 0, first: int = 0,
+    ) -> Tensor:  # fmt: skip
         """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
         check_task(self.model, task)
         drawn = known(moments_of(task), task)
@@ -172,25 +158,16 @@ class MomentLoops(Loops):
         memory = self.drawing_memory(drawn)
         parts = []
         for start in range(0, blocks, group):
-            size = min(group, blocks - start)
-            parts.append(self._losses(data, theta, size, drawn, int(stream), seed, first + start, batch, memory))
+            batches = wanted(drawn, task.d, stream, first + start, batch)
+            parts.append(self._losses(theta, min(group, blocks - start), batches, memory, data, seed))
         return torch.cat(parts, dim=1)
 
-    def _losses(
-        self, data: Array, theta: Array, sets: int, drawn: Drawn, stream: int, seed: int, step: int, batch: int,
-        memory: Memory,
-    ) -> Tensor:  # fmt: skip
+    def _losses(self, theta: Array, sets: int, batches: Wanted, memory: Memory, data: Array, seed: int = 0) -> Tensor:
+        """Losses ``[runs, sets]``; drawn where `data` has none."""
         result = np.zeros((sets, len(theta)), self.kind)
-        partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
         kernel("losses", self.kind)(
-            pieces=self.pieces,
-            wanted=wanted(drawn, self.model.d, stream, step, batch),
-            memory=memory,
-            data=data,
-            theta=theta,
-            seed=np.uint32(seed),
-            layers=self.model.layers,
-            partial=partial,
-            result=result,
-        )
+            pieces=self.pieces, wanted=batches, memory=memory, data=data, theta=theta, seed=np.uint32(seed),
+            layers=self.model.layers, result=result,
+            partial=aligned((sets * self.chunks(batches.batch), len(theta), self.lanes), self.kind),
+        )  # fmt: skip
         return torch.from_numpy(result.T.copy())
