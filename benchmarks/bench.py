@@ -152,11 +152,11 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
     for name in ("Setting 1", "L = 8", "C14"):
         for dtype in ("float32", "float64"):
             shape = dataclasses.replace(SHAPES[name], dtype=dtype)
-            from lintrans.engines.cpu.loops import Loops
+            from lintrans.engines.cpu.moment_loops import MomentLoops
 
-            loops, model = Loops(shape.model, shape.kind), shape.model
+            loops, model = MomentLoops(shape.model, shape.kind), shape.model
             runs = 4
-            points = loops.flat(model.init(list(range(runs)), dtype=shape.kind))[..., None]
+            points = loops.points(model.init(list(range(runs)), dtype=shape.kind))[..., None]
             data = loops.pack(shape.task.sample_moments(shape.batch, dtype=shape.kind))
             owner = torch.zeros(runs, dtype=torch.int64).numpy()
             count = measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse")

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lintrans.engines import choose, unable
+from lintrans.engines import choose, unsupported_plan
 from lintrans.training.train import plan_training
 
 from . import measure
@@ -35,7 +35,7 @@ def step(name: str, device: str, shape: Shape, runs: int) -> dict[str, float]:
         shape.model, shape.task, ensemble(runs), steps=10**8, batch=shape.batch, clip=CLIP, device=device,
         dtype=shape.kind,
     )  # fmt: skip
-    if (why := unable(name, plan)) is not None:
+    if (why := unsupported_plan(name, plan)) is not None:
         raise NotImplementedError(why)
     began = time.perf_counter()
     engine = choose(name, plan)

@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from ..engines import TASKS, unfit
 from ..engines.cpu import compiling
-from ..engines.laws import tokens_of
+from ..engines.front_ends import draws, loops_of, unsupported_model
 from ..errors import UINT32, choice, whole
 from ..models.embedded import EmbeddedTransformer
 from ..models.fitting import check_inputs, check_seeds, check_task
 from ..models.flatten import Layout, Model, P, pack
 from ..models.transformer import LinearTransformer, has_tensor
 from ..random import Stream
-from ..tasks.regression import LinearRegression, Prompts, Task
+from ..tasks.regression import Prompts, Task
 
 if TYPE_CHECKING:
     from ..engines.cpu.loops import Loops
-    from ..engines.cpu.mlp_loops import EmbeddedLoops
-    from ..engines.cpu.softmax_loops import AttendingLoops
 
 ENGINES = ("auto", "cpu", "reference")
 
@@ -134,7 +131,7 @@ def batch_gradients(
     whole("first + count", first + count, 1, UINT32)
     seeds = check_seeds(seed, len(flat), layout.lead)
     loops = _loops(engine, model, flat)
-    if loops is not None and _drawable(model, task):
+    if loops is not None and draws(model, task):
         found = loops.drawn_gradients(flat.cpu(), cast(Any, task), count, stream, batch, seeds, first)
         losses, slopes = (part.to(flat.device) for part in found)
     else:
@@ -146,36 +143,24 @@ def batch_gradients(
     return losses.reshape(*layout.lead, count), _restored(layout, slopes, parameters)
 
 
-def _unable(model: Model, flat: Tensor) -> str | None:
+def unsupported_derivatives(model: Model, flat: Tensor) -> str | None:
     """Why the compiled loops cannot do it, in words; None where they can."""
-    if (why := unfit(model)) is not None:
+    if (why := unsupported_model(model)) is not None:
         return why
     if flat.device.type not in ("cpu", "cuda"):
         return f"the CPU engine does not run on device {flat.device.type!r}"
     if flat.dtype not in (torch.float32, torch.float64):
         return f"the CPU engine computes in float32 or float64, not in {flat.dtype}"
-    return compiling.problem()
+    return compiling.unsupported_cpu()
 
 
-def _drawable(model: Model, task: object) -> bool:
-    """Whether a model's compiled loops draw the prompts of a task themselves."""
-    return type(task) is TASKS[type(model)] and (not isinstance(task, LinearRegression) or tokens_of(task) is not None)
-
-
-def _loops(engine: str, model: Model, flat: Tensor) -> Loops | EmbeddedLoops | AttendingLoops | None:
+def _loops(engine: str, model: Model, flat: Tensor) -> Loops | None:
     """The compiled loops of a model; None where autograd shall do it."""
     if choice("engine", engine, ENGINES) == "reference":
         return None
-    why = _unable(model, flat)
+    why = unsupported_derivatives(model, flat)
     if why is None:
-        from ..engines.cpu.loops import Loops
-        from ..engines.cpu.mlp_loops import EmbeddedLoops
-        from ..engines.cpu.softmax_loops import AttendingLoops  # needs numba, as these all
-
-        if isinstance(model, EmbeddedTransformer):
-            return EmbeddedLoops(model, flat.dtype)
-        linear = cast(LinearTransformer, model)
-        return (Loops if linear.attention == "linear" else AttendingLoops)(linear, flat.dtype)
+        return loops_of(model, flat.dtype)
     if engine == "cpu":
         raise ValueError(f"engine = 'cpu' cannot do this ({why}): use engine='auto' or 'reference'")
     return None

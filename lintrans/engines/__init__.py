@@ -3,82 +3,62 @@
 An engine is one class with ``gradient``, ``loss`` and ``advance`` (:class:`Engine`); a :class:`Plan` says what is
 trained, a :class:`State` holds all that changes. :func:`choose` picks the engine: compiled loops where they can do the
 plan on its device (:mod:`~lintrans.engines.cpu.engine`, :mod:`~lintrans.engines.cuda.engine`), torch everywhere else
-(:mod:`~lintrans.engines.reference`); :func:`place` picks the device where a user leaves that open.
+(:mod:`~lintrans.engines.reference`); :func:`device_for` picks the device where a user leaves that open.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from ..errors import choice
-from ..models.embedded import EmbeddedTransformer, FeatureRegression
 from ..models.transformer import LinearTransformer
 from ..progress import say_once
 from ..tasks.regression import LinearRegression
 from .base import Engine, Plan, State
 from .cpu import compiling
+from .front_ends import LARGEST, unsupported_model
 from .laws import moments_of
 from .reference import ReferenceEngine
 from .rules import ON_GPU, unsupported_optimizers
 
 NAMES = ("auto", "cpu", "cuda", "reference")
 
-LARGEST = 32
-"""Largest d of the compiled loops."""
-
 LARGEST_CUDA = 8
 """Largest matrix that one thread of a GPU works on; beyond it registers and local memory spill too far."""
-
-TASKS: dict[type, type] = {LinearTransformer: LinearRegression, EmbeddedTransformer: FeatureRegression}
-"""Models that the compiled loops know, and the task whose prompts they draw for each."""
 
 __all__ = [
     "LARGEST",
     "LARGEST_CUDA",
     "NAMES",
-    "TASKS",
     "Engine",
     "Plan",
     "ReferenceEngine",
     "State",
     "choose",
-    "place",
+    "device_for",
     "status",
-    "unable",
-    "unfit",
+    "unsupported_model",
+    "unsupported_plan",
 ]
 
 
-def unfit(model: Any) -> str | None:
-    """Why the compiled loops do not know a model, in words; None where they do."""
-    if type(model) not in TASKS:
-        return f"{type(model).__name__} is no lintrans.LinearTransformer"
-    if model.d > LARGEST:
-        return f"d = {model.d} is larger than {LARGEST}"
-    return None
-
-
-def unable(name: str, plan: Plan) -> str | None:
+def unsupported_plan(name: str, plan: Plan) -> str | None:
     """Why an engine cannot do a plan, in words; None where it can."""
     device = plan.device.type
     if name == "reference":
         return None
-    if (why := unfit(plan.model)) is not None:
+    if (why := unsupported_model(plan.model, plan.task)) is not None:
         return why
-    task = TASKS[type(plan.model)]
-    if not isinstance(plan.task, task):
-        return f"{type(plan.task).__name__} is no {task.__module__.partition('.')[0]}.{task.__name__}"
-    if name == "cuda" and (why := _no_kernels(plan)) is not None:
+    if name == "cuda" and (why := unsupported_kernels(plan)) is not None:
         return why
     if device != name:
         return f"the {name} engine does not run on device {device!r}"
-    return compiling.problem() if name == "cpu" else compiling.cuda_problem()
+    return compiling.unsupported_cpu() if name == "cpu" else compiling.unsupported_cuda()
 
 
-def _no_kernels(plan: Plan) -> str | None:
+def unsupported_kernels(plan: Plan) -> str | None:
     """Why there are no CUDA kernels for a plan, wherever it runs; None where there are."""
     if not (isinstance(plan.model, LinearTransformer) and isinstance(plan.task, LinearRegression)):
         return f"{type(plan.model).__name__} is no lintrans.LinearTransformer"
@@ -92,16 +72,16 @@ def _no_kernels(plan: Plan) -> str | None:
     return None if why is None else f"CUDA kernels {why}"
 
 
-def place(plan: Plan) -> torch.device:
-    """Where a plan runs fastest that a user left the device of open, and that was given one by default.
+def device_for(plan: Plan) -> torch.device:
+    """The device on which a plan runs fastest, when the user chose none.
 
     That is CUDA where there is a device, unless only the CPU has compiled loops for the plan: torch on a GPU starts
     hundreds of small operations a step, which takes longer.
     """
     here = torch.device("cpu")
-    if plan.device.type != "cuda" or unable("cuda", plan) is None:
+    if plan.device.type != "cuda" or unsupported_plan("cuda", plan) is None:
         return plan.device
-    return here if unable("cpu", replace(plan, device=here)) is None else plan.device
+    return here if unsupported_plan("cpu", replace(plan, device=here)) is None else plan.device
 
 
 def _make(name: str, plan: Plan) -> Engine:
@@ -113,16 +93,9 @@ def _make(name: str, plan: Plan) -> Engine:
         on_gpu = CudaEngine(plan)
         on_gpu.prepare()
         return on_gpu
-    from .cpu.engine import CpuEngine
-    from .cpu.mlp_loops import EmbeddedEngine
-    from .cpu.softmax_loops import AttendingEngine  # needs numba, as these all
+    from .cpu.engine import CpuEngine  # needs numba
 
-    engine: CpuEngine | EmbeddedEngine | AttendingEngine
-    if isinstance(plan.model, EmbeddedTransformer):
-        engine = EmbeddedEngine(plan)
-    else:
-        linear = plan.linear[0].attention == "linear"
-        engine = CpuEngine(plan) if linear else AttendingEngine(plan)
+    engine = CpuEngine(plan)
     engine.prepare()
     return engine
 
@@ -138,13 +111,13 @@ def choose(name: str, plan: Plan) -> Engine:
     """
     kind = choice("engine", name, NAMES)
     if kind != "auto":
-        if (why := unable(kind, plan)) is not None:
+        if (why := unsupported_plan(kind, plan)) is not None:
             raise ValueError(f"engine = {kind!r} cannot do this ({why}): use engine='auto' or 'reference'")
         return _make(kind, plan)
     compiled = plan.device.type
     if compiled not in ("cpu", "cuda"):
         return _make("reference", plan)
-    why = unable(compiled, plan)
+    why = unsupported_plan(compiled, plan)
     if why is None:
         try:
             return _make(compiled, plan)
@@ -157,11 +130,11 @@ def choose(name: str, plan: Plan) -> Engine:
 def status() -> str:
     """Which engines work here, and why not the others; for ``lintrans doctor``."""
     lines = ["reference: torch, always available"]
-    why = compiling.problem()
+    why = compiling.unsupported_cpu()
     if why is not None:
         lines.append(f"cpu: not available: {why}")
     else:
         lines.append(f"cpu: {compiling.describe()}")
-    why = compiling.cuda_problem()
+    why = compiling.unsupported_cuda()
     lines.append(f"cuda: not available: {why}" if why is not None else f"cuda: {compiling.describe_cuda()}")
     return "\n".join(lines)

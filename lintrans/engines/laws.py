@@ -6,13 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import choice
 from ..tasks.regression import LinearRegression
-
-GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
-"""Laws that kernels draw. Their numbers are those of the law's ``kernel``, and (std, context length) for the last two.
-
-The last two are Gaussian covariates as ``LinearRegression.factored`` has them: the triangular factor alone, whose d
-rows have the second moments of the context, or the context itself.
-"""
+from .cpu.arguments import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
 
 NAMES = {"gaussian": GAUSSIAN, "sphere": SPHERE, "gamma": GAMMA}
 """What a law calls its kernel: see ``lintrans.tasks.regression.Covariates``."""

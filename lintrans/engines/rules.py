@@ -8,14 +8,17 @@ import numpy as np
 
 from ..models.transformer import TensorModel, groups_of
 from ..training.optimizers import Optimizer, rule_of
-from .cpu.arguments import Array
+from .cpu.arguments import ADAM, GROUPED, NORMALIZED, SGD, SIGNUM, Array
 
-SGD, ADAM, SIGNUM, NORMALIZED, GROUPED = range(5)
-NUMBERS = {"sgd": SGD, "adam": ADAM, "signum": SIGNUM, "normalized_sgd": NORMALIZED, "adam_groups": GROUPED}
+NUMBERS = {
+    "sgd": (SGD, 2), "adam": (ADAM, 3), "signum": (SIGNUM, 1), "normalized_sgd": (NORMALIZED, 1),
+    "adam_groups": (GROUPED, 3),
+}  # fmt: skip
+"""The number of a rule, and how many hyperparameters kernels read of it."""
 ON_GPU = ("sgd", "adam")
 """Rules that CUDA kernels know."""
 HYPER = 3
-"""Hyperparameters of a rule."""
+"""Room for hyperparameters of a rule."""
 
 
 def unsupported_optimizers(optimizers: Sequence[Optimizer], known: Sequence[str] = tuple(NUMBERS)) -> str | None:
@@ -29,6 +32,9 @@ def rules_of(optimizers: Sequence[Optimizer], model: TensorModel) -> tuple[Array
     """Rule [R], hyper [R, 3]; the group [R, G] of each parameter and, at the number of a group, 1 / its size.
 
     Every optimizer must have a rule; see :func:`unsupported_optimizers`.
+
+    Raises:
+        ValueError: a rule with another number of hyperparameters than kernels read.
     """
     found = [rule for rule in map(rule_of, optimizers) if rule is not None]
     assert len(found) == len(optimizers)
@@ -36,7 +42,10 @@ def rules_of(optimizers: Sequence[Optimizer], model: TensorModel) -> tuple[Array
     group = np.stack([groups_of(model, rule.groups).numpy() for rule in found])
     share = np.ones(group.shape)
     for row, rule in enumerate(found):
-        hyper[row, : len(rule.numbers)] = rule.numbers
+        needed = NUMBERS[rule.name][1]
+        if len(rule.numbers) != needed:
+            raise ValueError(f"the rule {rule.name!r} has numbers = {rule.numbers!r}: give {needed} of them")
+        hyper[row, :needed] = rule.numbers
         sizes = np.bincount(group[row])
         share[row, : len(sizes)] = 1.0 / sizes
-    return np.array([NUMBERS[rule.name] for rule in found], np.int64), hyper, group, share
+    return np.array([NUMBERS[rule.name][0] for rule in found], np.int64), hyper, group, share

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..devices import resolve_device, resolve_dtype
-from ..engines import Engine, Plan, State, choose, place
+from ..engines import Engine, Plan, State, choose, device_for
 from ..errors import real, whole
 from ..models.fitting import check_task
 from ..models.transformer import TensorModel, has_tensor
@@ -77,7 +77,7 @@ def plan_training(
         cooldown=whole("cooldown", cooldown, 0), batch=whole("batch", batch, 1), dtype=kind,
         device=resolve_device(device, kind),
     )  # fmt: skip
-    return replace(plan, device=place(plan)) if device == "auto" else plan
+    return replace(plan, device=device_for(plan)) if device == "auto" else plan
 
 
 def train(

@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes that nothing else compiles go through autograd."""
-    monkeypatch.setattr(compiling, "problem", lambda: "this test compiles nothing")
+    monkeypatch.setattr(compiling, "unsupported_cpu", lambda: "this test compiles nothing")
 
 
 def by_autograd(model: lt.LinearTransformer, parameters: Tensor, prompts: lt.Prompts) -> Tensor:
@@ -73,7 +73,7 @@ def assert_near(ours: Tensor, theirs: Any) -> None:
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9 * float(np.abs(expected).max()))
 
 
-@pytest.mark.skipif(compiling.problem() is not None, reason="no compiler here")
+@pytest.mark.skipif(compiling.unsupported_cpu() is not None, reason="no compiler here")
 @pytest.mark.parametrize(
     "model",
     [
@@ -108,7 +108,7 @@ def test_compiled_hessians_part_by_part_are_torchs(model: Any, monkeypatch: pyte
     for bad in (-1, size + 1, 1.5):
         with pytest.raises((TypeError, ValueError), match=f"start = {bad} "):
             hessian_products(model, parameters, units, prompts, start=bad)  # type: ignore[arg-type]
-    monkeypatch.setattr(compiling, "problem", lambda: "now by torch")
+    monkeypatch.setattr(compiling, "unsupported_cpu", lambda: "now by torch")
     assert_near(ours, hessian(model, parameters, prompts))
 
 

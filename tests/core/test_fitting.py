@@ -15,7 +15,7 @@ from lintrans.diagnostics.batches import block_losses
 from lintrans.diagnostics.curvature import hessian, spectrum, step_measures
 from lintrans.diagnostics.derivatives import batch_gradients, gradients, hessian_products
 from lintrans.engines import Plan, ReferenceEngine, choose
-from lintrans.engines.cpu.loops import Loops
+from lintrans.engines.cpu.moment_loops import MomentLoops
 from lintrans.training.train import plan_training
 
 MODELS: dict[str, Any] = {
@@ -124,8 +124,9 @@ def test_prompts_that_do_not_hold_together() -> None:
     for change in ({"xx": moments.xx[:1]}, {"xy": moments.xy[..., :3]}, {"yy": moments.yy[:0]}, {"query": moments.yy}):
         with pytest.raises(ValueError, match=r"moments need xx \[\.\.\., d, d, batch\]"):
             replace(moments, **change)
+    loops = MomentLoops(MODELS["linear"], torch.float32)
     with pytest.raises(ValueError, match="differ in their leading axes"):
-        Loops(MODELS["linear"], torch.float32).losses(MODELS["linear"].init([0]), replace(moments, xx=moments.xx[None]))
+        loops.losses(MODELS["linear"].init([0]), replace(moments, xx=moments.xx[None]))
     with pytest.raises(ValueError, match=r"not \[0, 5, 2\]"):
         lt.Prompts(torch.zeros(0, 5, 2), torch.zeros(0, 5))
     embedded = MODELS["embedded"]

@@ -138,9 +138,9 @@ def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match=r"parameters have shape \[2\]; this model needs \[..., 3\]$"):
         pack(MODEL, torch.zeros(2))
     plan = plan_training(MODEL, TASK, runs, steps=1, device="cpu")
-    assert engines.unable("cpu", plan) == "Ridge is no lintrans.LinearTransformer"
+    assert engines.unsupported_plan("cpu", plan) == "Ridge is no lintrans.LinearTransformer"
     other = plan_training(lt.LinearTransformer(1, 3), TASK, runs, steps=1, device="cpu")
-    assert engines.unable("cpu", other) == "Doubled is no lintrans.LinearRegression"
+    assert engines.unsupported_plan("cpu", other) == "Doubled is no lintrans.LinearRegression"
     with pytest.raises(TypeError, match="LinearTransformer on Doubled: use engine='reference'"):
         _ = other.linear
 

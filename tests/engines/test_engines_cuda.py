@@ -79,7 +79,7 @@ def test_simulated_steps_are_those_of_the_reference(cases: int) -> None:
 
 with warnings.catch_warnings():  # of numba-cuda's own, which pytest would make the engine's problem
     warnings.simplefilter("ignore")
-    PROBLEM = compiling.cuda_problem()
+    PROBLEM = compiling.unsupported_cuda()
 on_gpu = pytest.mark.skipif(bool(PROBLEM), reason=f"no CUDA engine here: {PROBLEM}")
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,11 @@ from llvmlite import binding
 
 import lintrans as lt
 from lintrans import engines, progress
+from lintrans.engines import rules
 from lintrans.engines.cpu import compiling, target
+from lintrans.engines.cpu import kept as kept_files
+from lintrans.store.sources import PACKAGE, Code
+from lintrans.training.optimizers import Rule
 from lintrans.training.train import plan_training
 
 SMALL = """
@@ -57,7 +61,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_auto_falls_back_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(
-        compiling, "problem", lambda: "numba cannot be used (ModuleNotFoundError: No module named 'numba')"
+        compiling, "unsupported_cpu", lambda: "numba cannot be used (ModuleNotFoundError: No module named 'numba')"
     )
     for _ in range(2):
         assert engines.choose("auto", plan_of()).name == "reference"
@@ -76,7 +80,7 @@ def test_auto_falls_back_where_compiling_fails(
 ) -> None:
     pytest.importorskip("numba")
 
-    def broken(self: Any, *arguments: Any) -> None:
+    def broken(self: Any, **named: Any) -> None:
         raise RuntimeError("LLVM ERROR: an odd processor\nand more")
 
     monkeypatch.setattr(compiling.Kernel, "__call__", broken)
@@ -88,16 +92,19 @@ def test_auto_falls_back_where_compiling_fails(
 
 
 def test_what_the_cpu_engine_cannot_do() -> None:
-    assert engines.unable("reference", plan_of()) is None
-    assert engines.unable("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
+    assert engines.unsupported_plan("reference", plan_of()) is None
+    assert engines.unsupported_plan("cpu", plan_of(d=33)) == "d = 33 is larger than 32"
     assert engines.choose("auto", plan_of(d=33)).name == "reference"
-    assert engines.unable("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
+    assert engines.unsupported_plan("cuda", plan_of()) == "the cuda engine does not run on device 'cpu'"
     with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda', 'reference'"):
         engines.choose("gpu", plan_of())
 
 
 class Halving(lt.SGD):
     """An optimizer of a user's own."""
+
+    def update(self, gradient: Any, slots: Any, count: Any, model: Any) -> Any:
+        return super().update(gradient / 2, slots, count, model)
 
 
 def test_what_cuda_kernels_cannot_do() -> None:
@@ -106,23 +113,53 @@ def test_what_cuda_kernels_cannot_do() -> None:
     plans: dict[str, dict[str, Any]] = {
         "softmax attention has no moment form": {"model": lt.LinearTransformer(d=2, attention="softmax")},
         "works on matrices up to 8 x 8, not 9": {"model": lt.LinearTransformer(d=9)},
+        "do not know the optimizer Signum": {"runs": lt.grid(optimizer="signum", lr=0.1)},
         "do not know the optimizer Halving": {"runs": lt.grid(optimizer=Halving(0.9), lr=0.1)},
     }
     for why, changes in plans.items():
-        assert why in str(engines.unable("cuda", replace(base, **changes)))
+        assert why in str(engines.unsupported_plan("cuda", replace(base, **changes)))
+
+
+def test_rules_and_their_hyperparameters_have_fitting_lengths() -> None:
+    """What CUDA kernels, too, index without looking."""
+    optimizers: list[Any] = [lt.SGD(0.9), lt.Adam(), lt.Adam(second_moment="block"), lt.Signum(), lt.NormalizedSGD()]
+    model = lt.LinearTransformer(2, 3)
+    wide = torch.Size(model.parameter_shape).numel()
+    rule, hyper, group, share = rules.rules_of(optimizers, model)
+    assert sorted(rule) == sorted(number for number, _ in rules.NUMBERS.values()) == list(range(5))
+    assert (hyper.shape, group.shape, share.shape) == ((5, rules.HYPER), (5, wide), (5, wide))
+    assert max(needed for _, needed in rules.NUMBERS.values()) == rules.HYPER
+    assert set(rules.ON_GPU) <= set(rules.NUMBERS)
+    assert group.min() >= 0
+    assert group.max() < wide
+    on_gpu = rules.rules_of(
+        [each for each in optimizers if not rules.unsupported_optimizers([each], rules.ON_GPU)], model
+    )
+    assert on_gpu[0].tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"numbers = \(0\.9,\): give 3"):
+        rules.rules_of([Short()], model)
+
+
+@dataclass(frozen=True)
+class Short(lt.Adam):
+    """An optimizer of a user's own, whose author forgot numbers of its rule."""
+
+    @property
+    def compiled(self) -> Rule:
+        return Rule("adam", (0.9,))
 
 
 def test_auto_takes_the_device_that_has_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    monkeypatch.setattr(compiling, "cuda_problem", lambda: None)
+    monkeypatch.setattr(compiling, "unsupported_cuda", lambda: None)
     cuda, small = torch.device("cuda"), plan_of()
-    assert engines.place(small) == small.device == torch.device("cpu")
-    assert engines.place(replace(small, device=cuda)) == cuda
+    assert engines.device_for(small) == small.device == torch.device("cpu")
+    assert engines.device_for(replace(small, device=cuda)) == cuda
     softmax = lt.LinearTransformer(d=2, attention="softmax")
-    assert engines.place(replace(small, model=softmax, device=cuda)) == small.device
-    assert engines.place(replace(plan_of(d=33), device=cuda)) == cuda  # neither has: torch, where it is fastest
-    monkeypatch.setattr(compiling, "cuda_problem", lambda: "numba-cuda is missing")
-    assert engines.place(replace(small, device=cuda)) == small.device
+    assert engines.device_for(replace(small, model=softmax, device=cuda)) == small.device
+    assert engines.device_for(replace(plan_of(d=33), device=cuda)) == cuda  # neither has: torch, where it is fastest
+    monkeypatch.setattr(compiling, "unsupported_cuda", lambda: "numba-cuda is missing")
+    assert engines.device_for(replace(small, device=cuda)) == small.device
 
 
 def test_auto_on_cuda_takes_its_kernels_and_falls_back(
@@ -135,7 +172,7 @@ def test_auto_on_cuda_takes_its_kernels_and_falls_back(
         if name == "cuda" and len(made) > 1:
             raise RuntimeError("no driver\nand more")
 
-    monkeypatch.setattr(compiling, "cuda_problem", lambda: None)
+    monkeypatch.setattr(compiling, "unsupported_cuda", lambda: None)
     monkeypatch.setattr(engines, "_make", make)
     plan = replace(plan_of(), device=torch.device("cuda"))
     engines.choose("auto", plan)
@@ -166,29 +203,50 @@ def test_without_numba() -> None:
 
 def test_status_names_numba_and_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     numba = pytest.importorskip("numba")
-    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(kept_files.VARIABLE, str(tmp_path))
     assert f"cpu: numba {numba.__version__} for " in engines.status()
     assert f"0 kernels kept in {tmp_path}" in engines.status()
     (tmp_path / "file").touch()
-    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(kept_files.VARIABLE, str(tmp_path / "file"))
     assert "cannot be written" in engines.status()
 
 
-def test_the_digest_covers_every_source_of_a_kernel() -> None:
+@pytest.mark.parametrize(
+    ("edited", "of"),
+    [
+        ("cpu.draw.gamma", {"kernels", "shape_kernels", "mlp", "softmax"}),
+        ("cpu.algebra", {"kernels", "shape_kernels", "mlp", "softmax"}),
+        ("cpu.mlp", {"mlp", "softmax"}),
+        ("cpu.arguments", {"kernels", "shape_kernels", "mlp", "softmax"}),
+        ("laws", set()),
+        ("cpu.loops", set()),
+    ],
+)
+def test_the_digest_covers_every_source_of_a_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str, of: set[str]
+) -> None:
     """A module that kernels are made of and the digest forgets would be served stale."""
-    folder = Path(compiling.__file__).parent
-    for name in compiling.SOURCES:
-        text = (folder / f"{name}.py").read_text(encoding="utf-8")
-        for other in folder.glob("*.py"):
-            imported = f"from .{other.stem} import" in text or f"from . import {other.stem}" in text
-            assert not imported or other.stem in compiling.SOURCES, f"{name} imports {other.stem}"
+    pytest.importorskip("numba")
+    copy = Code(Path(shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))))
+    engines_of = {name: f"lintrans.engines.cpu.{name}" for name in ("kernels", "shape_kernels", "mlp", "softmax")}
+    before = {name: copy.digest(module) for name, module in engines_of.items()}
+    file = copy.path(f"lintrans.engines.{edited}")
+    assert file is not None
+    file.write_text(file.read_text() + "\n\nMORE = 1\n")
+    after = Code(copy.folder)
+    assert {name for name, module in engines_of.items() if after.digest(module) != before[name]} == of
+    stamps = []
+    for code in (copy, after):
+        monkeypatch.setattr(kept_files, "code", lambda code=code: code)
+        stamps.append(kept_files.digest.__wrapped__(engines_of["kernels"]))
+    assert (stamps[0] != stamps[1]) is ("kernels" in of)
 
 
 @pytest.mark.slow
 def test_two_processes_compile_at_once(tmp_path: Path) -> None:
     """The second waits for the first, loads what it compiled, and gets the same numbers; so does a third, silently."""
     pytest.importorskip("numba")
-    variables = {**os.environ, compiling.VARIABLE: str(tmp_path)}
+    variables = {**os.environ, kept_files.VARIABLE: str(tmp_path)}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", SMALL], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -200,7 +258,7 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
     assert len(outputs) == 1
     assert outputs.pop().startswith("cpu ")
     assert "".join(err for _, err in ended).count("compiling the gradient of d = 2, full, float32, once") == 1
-    third = python(SMALL, **{compiling.VARIABLE: str(tmp_path)})
+    third = python(SMALL, **{kept_files.VARIABLE: str(tmp_path)})
     assert (third.stdout, third.stderr) == (ended[0][0], "")
 
 
@@ -208,7 +266,7 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     (tmp_path / "file").touch()
-    ran = python(SMALL, **{compiling.VARIABLE: str(tmp_path / "file")})
+    ran = python(SMALL, **{kept_files.VARIABLE: str(tmp_path / "file")})
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("cpu ")
     assert np.isfinite(float(ran.stdout.split()[1]))
@@ -238,19 +296,19 @@ def test_training_by_either_engine() -> None:
 
 
 def test_old_machine_code_is_forgotten(tmp_path: Path) -> None:
-    for name, days in (("old", 40), ("recent", 3), (compiling.digest(), 40)):
+    for name, days in (("old", 40), ("recent", 3)):
         (tmp_path / name / "kernel").mkdir(parents=True)
         when = time.time() - days * 86400
         os.utime(tmp_path / name, (when, when))
-    compiling._forget(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"recent", compiling.digest()}
+    kept_files._forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["recent"]
 
 
 # --- what is kept of a kernel ---
 
 MOMENTS = """
 import sys, numpy as np
-from lintrans.engines import compiling
+from lintrans.engines.cpu import compiling
 piece = compiling.piece("moments", 2, 1, True, np.dtype("float64"))
 print(piece.address != 0, piece.place)
 """
@@ -262,7 +320,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one kernel in it."""
     pytest.importorskip("numba")
     folder = tmp_path_factory.mktemp("kernels")
-    first = python(MOMENTS, **{compiling.VARIABLE: str(folder)})
+    first = python(MOMENTS, **{kept_files.VARIABLE: str(folder)})
     assert first.returncode == 0, first.stderr
     assert first.stderr == f"{COMPILING}once (about 1 s)\n"
     return folder
@@ -292,7 +350,7 @@ def replace_by_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, zero, flip, nest, replace_by_folder, Path.unlink])
-@pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi", compiling.SUMS])
+@pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi", kept_files.SUMS])
 def test_a_damaged_kernel_is_compiled_again_once(kept: Path, tmp_path: Path, pattern: str, damage: Any) -> None:
     """In this process, through the functions that a kernel is loaded by."""
     folder = tmp_path / "kernels"
@@ -301,7 +359,7 @@ def test_a_damaged_kernel_is_compiled_again_once(kept: Path, tmp_path: Path, pat
     before = {path.name: path.read_bytes() for path in folder.rglob("*.nb[ci]")}
     damage(victim)
     said, made = loaded(folder)
-    again = "" if pattern == compiling.SUMS and damage is Path.unlink else "again"
+    again = "" if pattern == kept_files.SUMS and damage is Path.unlink else "again"
     assert made == ["compiled"]
     assert len(said) == 1
     assert said[0].startswith(COMPILING)
@@ -314,8 +372,8 @@ def loaded(folder: Path) -> tuple[list[str], list[str]]:
     """Ask for the kernel; what was said, and whether it was compiled or loaded."""
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(compiling.VARIABLE, str(folder))
-        patch.setattr(compiling, "say", said.append)
+        patch.setenv(kept_files.VARIABLE, str(folder))
+        patch.setattr(kept_files, "say", said.append)
         piece = compiling.piece.__wrapped__("moments", 2, 1, True, np.dtype("float64"))
         fresh = piece.prepare()
     assert piece.address
@@ -328,7 +386,7 @@ def test_code_that_cannot_be_loaded_is_compiled(kept: Path, tmp_path: Path, monk
     shutil.copytree(kept, folder)
     [victim] = folder.rglob("*.nbc")
     zero(victim)
-    sums = victim.parent.parent / compiling.SUMS
+    sums = victim.parent.parent / kept_files.SUMS
     noted = json.loads(sums.read_text())
     noted["files"][victim.relative_to(sums.parent).as_posix()] = hashlib.sha256(victim.read_bytes()).hexdigest()
     sums.write_text(json.dumps(noted))
@@ -340,12 +398,12 @@ def test_code_that_cannot_be_loaded_is_compiled(kept: Path, tmp_path: Path, monk
 def test_another_kernels_files_are_not_taken_for_its_own(kept: Path, tmp_path: Path) -> None:
     folder = tmp_path / "kernels"
     shutil.copytree(kept, folder)
-    [place] = (sums.parent for sums in folder.rglob(compiling.SUMS))
+    [place] = (sums.parent for sums in folder.rglob(kept_files.SUMS))
     place.rename(place.with_name(place.name.replace("-2-", "-3-")))
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(compiling.VARIABLE, str(folder))
-        patch.setattr(compiling, "say", said.append)
+        patch.setenv(kept_files.VARIABLE, str(folder))
+        patch.setattr(kept_files, "say", said.append)
         assert compiling.piece.__wrapped__("moments", 3, 1, True, np.dtype("float64")).prepare()
     assert len(said) == 1
     assert "d = 3" in said[0]
@@ -377,7 +435,7 @@ def test_a_folder_where_nothing_fits_costs_the_compile_and_nothing_else(tmp_path
     """A limit on a file's size stands for a full disk, or a quota."""
     pytest.importorskip("numba")
     for _ in range(2):
-        ran = python(FULL + MOMENTS, **{compiling.VARIABLE: str(tmp_path)})
+        ran = python(FULL + MOMENTS, **{kept_files.VARIABLE: str(tmp_path)})
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout == "True None\n"
         assert ran.stderr == f"{COMPILING}once (about 1 s)\n"
@@ -386,7 +444,7 @@ def test_a_folder_where_nothing_fits_costs_the_compile_and_nothing_else(tmp_path
 
 def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=compiling.ROOM - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=kept_files.ROOM - 1))
     for _ in range(2):
         assert loaded(tmp_path)[1] == ["compiled"]
     assert not list(tmp_path.rglob("*.nb*"))
@@ -406,18 +464,18 @@ def test_a_folder_without_locks(kept: Path, tmp_path: Path, monkeypatch: pytest.
 def test_other_types_of_arguments_are_noted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What numba compiles and keeps later is no damage."""
     pytest.importorskip("numba")
-    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(kept_files.VARIABLE, str(tmp_path))
     said: list[str] = []
-    monkeypatch.setattr(compiling, "say", said.append)
+    monkeypatch.setattr(kept_files, "say", said.append)
 
     def build(jit: Any) -> Any:
         return jit(add)
 
     for _ in range(2):
-        kernel = compiling.Kernel("kernels", "add", "sum", 1, build)
+        kernel = compiling.Kernel(kept_files.Spec("lintrans.engines.cpu.kernels", "add", "sum", 1, build))
         out = np.zeros(1)
-        kernel(out, np.ones(1))
-        kernel(out, np.ones(1, np.float32))
+        kernel(out=out, more=np.ones(1))
+        kernel(out=out, more=np.ones(1, np.float32))
         assert out[0] == 2
     assert len(said) == 1
     assert len(list(tmp_path.rglob("*.nbc"))) == 2

@@ -56,13 +56,13 @@ def test_loops_are_shared_by_shapes_and_pieces_are_not() -> None:
 
 def test_a_compile_brings_its_family_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What shapes share is worked out once a process, so the book's shapes are compiled together; loading is not."""
-    from lintrans.engines.cpu import compiling
+    from lintrans.engines.cpu import compiling, kept
 
-    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(kept.VARIABLE, str(tmp_path))
     said: list[str] = []
-    monkeypatch.setattr(compiling, "say", said.append)
+    monkeypatch.setattr(kept, "say", said.append)
     double = np.dtype("float64")
-    for clear in (compiling.piece.cache_clear, compiling._forget.cache_clear):
+    for clear in (compiling.piece.cache_clear, kept._forget.cache_clear):
         clear()
     try:
         assert compiling.piece("gradient", 2, 1, True, double, 1).address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 import lintrans as lt
 from lintrans import engines
 from lintrans.diagnostics.derivatives import batch_gradients, gradients, hessian_products
-from lintrans.engines.cpu import compiling
 from lintrans.models.attention import ON_TOKENS
 from lintrans.random import Source
 from lintrans.training.train import plan_training
@@ -119,16 +117,8 @@ def test_a_run_alone_equals_itself_in_an_ensemble() -> None:
 
 def test_which_engine_is_taken() -> None:
     plan = plan_training(model_of("relu"), TASK, lt.grid(optimizer="sgd", lr=0.1), steps=1, device="cpu")
-    assert engines.unable("cpu", plan) is None
-    assert engines.unable("cuda", plan) == "relu attention has no moment form"
-
-
-def test_the_digest_covers_what_kernels_take_from_each_other() -> None:
-    folder = Path(compiling.__file__).parent
-    for name, taken in compiling.MODULES.items():
-        text = (folder / f"{name}.py").read_text(encoding="utf-8")
-        for other in compiling.MODULES:
-            assert f"from .{other} import" not in text or other in (*compiling.SOURCES, *taken), f"{name}: {other}"
+    assert engines.unsupported_plan("cpu", plan) is None
+    assert engines.unsupported_plan("cuda", plan) == "relu attention has no moment form"
 
 
 class Halved:

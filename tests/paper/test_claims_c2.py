@@ -97,7 +97,7 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         lt.settings.SETTINGS["1"], model=lt.LinearTransformer(layers=1, d=2), task=lt.LinearRegression(2, 3)
     )
     monkeypatch.setattr(noise, "PROBLEMS", {"1": setting})
-    monkeypatch.setattr("lintrans.engines.cpu.compiling.problem", lambda: "not in this test")
+    monkeypatch.setattr("lintrans.engines.cpu.compiling.unsupported_cpu", lambda: "not in this test")
     found = []
     for _ in range(2):
         tables = noise.at_initialization(TINY)

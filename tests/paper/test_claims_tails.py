@@ -495,7 +495,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(tails, "TAIL_FAMILIES", {"moment": family})
     for module in (tails, measured):
         monkeypatch.setattr(module, "problems_of", lambda: tuple(family.values()))
-    monkeypatch.setattr("lintrans.engines.cpu.compiling.problem", lambda: "not in this test")
+    monkeypatch.setattr("lintrans.engines.cpu.compiling.unsupported_cpu", lambda: "not in this test")
     monkeypatch.setattr(along, "fixed_batch", functools.partial(along.fixed_batch, batch=20))
     best = {name: Choice(0.1, 1.0, 0.1, True, 20) for name in ("sgd", "adam")}
     monkeypatch.setattr(protocol, "tune", lambda name, budget, device: Tuning(name, pd.DataFrame(), best, True))

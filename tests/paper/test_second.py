@@ -182,7 +182,7 @@ def test_gaussian_noise_has_no_excess() -> None:
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first implementation without its compiled loops: nothing to compile in a test."""
-    monkeypatch.setattr(compiling, "problem", lambda: "a test")
+    monkeypatch.setattr(compiling, "unsupported_cpu", lambda: "a test")
 
 
 def small(name: str, model: TensorModel, task: Any) -> Any:
@@ -218,7 +218,7 @@ def test_both_sides_agree(name: str) -> None:
     assert set(losses_alone["statistic"]) == {"loss_ratio", "sgd", "adam"}
 
 
-@pytest.mark.skipif(compiling.problem() is not None, reason="no compiled loops here")
+@pytest.mark.skipif(compiling.unsupported_cpu() is not None, reason="no compiled loops here")
 def test_the_compiled_loops_agree_too() -> None:
     """On Setting 1, whose kernels other tests need as well; losses alone."""
     group = dataclasses.replace(TINY, measures=())

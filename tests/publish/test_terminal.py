@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from lintrans import progress
-from lintrans.engines.cpu import compiling
+from lintrans.engines.cpu import compiling, kept
 from lintrans.publish.notebooks import pairs, settle
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are for Unix")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminal
 TALKATIVE = """import logging, os, sys, time, warnings
 import numpy as np
 from lintrans import progress
-from lintrans.engines import compiling
+from lintrans.engines.cpu import compiling
 print("on the page")
 compiling.piece("moments", 2, 1, True, np.dtype("float64")).address
 with progress.bar(20, "Setting 9") as bar:
@@ -33,7 +33,7 @@ os.write(2, b"a library in C informs\\n")
 print("home is read-only", file=sys.stderr)
 warnings.warn_explicit("a cache cannot be written", UserWarning, np.__file__, 1)"""
 COMPILING = "compiling the moments of d = 2, sparse, float64, once"
-compiles = pytest.mark.skipif(compiling.problem() is not None, reason="kernels cannot be compiled here")
+compiles = pytest.mark.skipif(compiling.unsupported_cpu() is not None, reason="kernels cannot be compiled here")
 
 
 def in_a_terminal(
@@ -87,7 +87,7 @@ def test_a_chapter_that_compiles(tiny: Path, tmp_path: Path, jobs: int, variable
     command = [
         sys.executable, "-c", "from lintrans.publish.cli import main; main()", "execute", *names, "--scale", "quick",
     ]  # fmt: skip
-    kernels = {compiling.VARIABLE: str(tmp_path / "kernels")}
+    kernels = {kept.VARIABLE: str(tmp_path / "kernels")}
     status, shown = in_a_terminal([*command, "--jobs", str(jobs)], tiny, kernels | variables)
     assert status == 0, shown
     assert shown.count(COMPILING) == 1  # the other one waits, and loads what was compiled
@@ -105,7 +105,7 @@ def test_plain_papermill(tiny: Path, tmp_path: Path) -> None:
     """Nobody looks at the cells while papermill executes them: what is meant for a person goes to the terminal."""
     talk(tiny, "first")
     command = [sys.executable, "-m", "papermill", str(tiny / "book" / "first.ipynb"), "out.ipynb"]
-    status, shown = in_a_terminal(command, tmp_path, {compiling.VARIABLE: str(tmp_path / "kernels")})
+    status, shown = in_a_terminal(command, tmp_path, {kept.VARIABLE: str(tmp_path / "kernels")})
     assert status == 0, shown
     assert COMPILING in shown
     assert "Setting 9:" in shown

@@ -1,4 +1,6 @@
-"""Arguments of the kernels by name: numba takes a named tuple of arrays and numbers as it takes these.
+"""What kernels are called with: numbers of laws and rules, and arguments by name.
+
+Numba takes a named tuple of arrays and numbers as it takes these.
 
 In shapes R are runs, G parameters of a run, T threads.
 """
@@ -11,6 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
+
+GAUSSIAN, SPHERE, GAMMA, FACTOR, FRAME = 0, 1, 2, 3, 4
+"""Laws that kernels draw. Their numbers are those of the law's ``kernel``, and (std, context length) for the last two.
+
+The last two are Gaussian covariates as ``LinearRegression.factored`` has them: the triangular factor alone, whose d
+rows have the second moments of the context, or the context itself.
+"""
+
+SGD, ADAM, SIGNUM, NORMALIZED, GROUPED = range(5)
+"""Rules of optimizers; see :mod:`lintrans.engines.rules`."""
 
 
 class Pieces(NamedTuple):
@@ -26,14 +38,14 @@ class Trained(NamedTuple):
 
     Attributes:
         theta, first, second: [R, G].
-        count, skipped, clipped, diverged: [R] int64.
+        updates, skipped, clipped, diverged: [R] int64.
         new: [R, 3, G], memory for what a step proposes.
     """
 
     theta: Array
     first: Array
     second: Array
-    count: Array
+    updates: Array
     skipped: Array
     clipped: Array
     diverged: Array

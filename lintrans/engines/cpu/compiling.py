@@ -1,49 +1,22 @@
-"""Kernels on demand: compiled once per shape, kept on disk, and never a silent pause.
+"""What is compiled, once per shape and on demand, and how it is called; :mod:`~lintrans.engines.cpu.kept` keeps it.
 
-A kernel's machine code is kept under ``DIGEST/NAME/`` of the cache folder (``$LINTRANS_KERNELS``, or the user's cache
-folder), where DIGEST covers the source of every module that goes into kernels and the versions of numba and Python:
-numba itself looks only at the file of the outermost function, and would serve old code after a change in another one.
-A lock per kernel makes a second process wait and then load what the first one compiled. ``sums.json`` beside a kernel
-has a checksum of each of its files, because numba would load, and run, whatever it finds: what is damaged is thrown
-away and compiled again. A folder that is full or cannot be written costs the compile in every process, nothing else.
+A :class:`Kernel` is a loop on all cores, called with arguments by name; a :class:`Piece` is what kernels call by
+address.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import os
-import platform
-import shutil
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
-from ... import random
-from ...files import locked, write
-from ...progress import say
+from .kept import Kept, Spec, count, folder, writable
 
-VARIABLE = "LINTRANS_KERNELS"
-SOURCES = (
-    "processor", "arguments", "laws", "rules", "products", "algebra", "vector", "variates", "lengths", "directions",
-    "draw", "pieces",
-)  # fmt: skip
-MODULES = {"shape_kernels": (), "kernels": (), "mlp": (), "softmax": ("mlp",)}
-"""Modules whose functions are compiled, and those of them beside SOURCES that each takes functions from."""
-KEPT_DAYS = 30
-SUMS = "sums.json"
-LARGEST = 2**20
-"""Bytes of a file that must fit where machine code is kept; the largest so far has 0.6 of them."""
-ROOM = 16 * LARGEST
-"""Bytes that must be free there."""
 FAMILY = ((1, True), (2, True), (5, True), (6, False), (20, True))
 """Shapes with one head, (D, sparse), that are compiled together: those that the book trains.
 
@@ -62,7 +35,7 @@ def brief(error: Exception) -> str:
 
 
 @cache
-def problem() -> str | None:
+def unsupported_cpu() -> str | None:
     """Why kernels cannot be compiled here; None where they can."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set"
@@ -75,7 +48,7 @@ def problem() -> str | None:
 
 
 @cache
-def cuda_problem() -> str | None:
+def unsupported_cuda() -> str | None:
     """Why CUDA kernels cannot be compiled here; None where they can."""
     import torch
 
@@ -103,58 +76,16 @@ def describe_cuda() -> str:
         return "numba's own CUDA"
 
 
-@cache
-def digest(module: str = "kernels") -> str:
-    """What the machine code of a module's kernels depends on, but for the processor, which numba looks at."""
-    import numba
-
-    outermost = (Path(__file__).parent / f"{module}.py").resolve()  # numba looks at its time stamp, and refuses another
-    stamp = (
-        f"{numba.__version__} {platform.python_version()} {np.__version__} {outermost} {outermost.stat().st_mtime_ns}"
-    )
-    total = hashlib.sha256(stamp.encode())
-    total.update(Path(random.__file__).read_bytes())  # constants of the generator
-    for name in dict.fromkeys((*SOURCES, *MODULES[module], module)):
-        total.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return total.hexdigest()[:16]
-
-
-def folder() -> Path:
-    """Where machine code is kept."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser().resolve()
-    return Path(platformdirs.user_cache_dir("lintrans", appauthor=False)) / "kernels"
-
-
 def describe() -> str:
     """What compiles, and where machine code is kept."""
     import numba
 
     place = folder()
-    kept = sum(1 for module in MODULES for _ in place.glob(f"{digest(module)}/*/**/*.nbi"))
-    where = (
-        f"{kept} kernels kept in {place}"
-        if _writable(place)
-        else f"{place} cannot be written, so every process compiles"
-    )
+    where = f"{count()} kernels kept in {place}"
+    if not writable(place):
+        where = f"{place} cannot be written, so every process compiles"
     made_for = numba.config.CPU_NAME or "this processor"
     return f"numba {numba.__version__} for {made_for}, {numba.config.NUMBA_NUM_THREADS} threads; {where}"
-
-
-@contextmanager
-def _kept_in(place: Path | None) -> Iterator[dict[str, Any]]:
-    """Options for numba.njit under which it keeps machine code in `place` (None: nowhere)."""
-    import numba
-
-    if place is None:
-        yield {}
-        return
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(place)
-    try:
-        yield {"cache": True}
-    finally:
-        numba.config.CACHE_DIR = before
 
 
 def _choose_threads() -> None:
@@ -170,140 +101,15 @@ def _choose_threads() -> None:
         numba.config.THREADING_LAYER = "workqueue"  # of no effect where this process has started threads before
 
 
-@cache
-def _forget(root: Path) -> None:
-    """Remove what older sources left and nobody added to for :data:`KEPT_DAYS`; at worst it is compiled again."""
-    current = {digest(module) for module in MODULES}
-    with suppress(OSError):
-        for old in root.iterdir():
-            if old.name not in current and old.is_dir() and time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
-                shutil.rmtree(old, ignore_errors=True)
-
-
-def _writable(place: Path) -> bool:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        probe = place / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return False
-    return True
-
-
-class _Kept:
-    """What a compile of a kernel or a piece has in common: its folder, its lock, a word while it lasts.
-
-    Args:
-        module: of :data:`MODULES`, where it is written.
-        name: of the folder that keeps its machine code; it tells shapes apart.
-        label: in a message, for people.
-        seconds: about how long it compiles.
-    """
-
-    def __init__(self, module: str, name: str, label: str, seconds: int) -> None:
-        self.name, self.label, self.seconds = name, label, seconds
-        place = folder() / digest(module) / self.name
-        with suppress(OSError):
-            if place.is_symlink() or place.is_file():
-                place.unlink()
-        self.place = place if _writable(place) else None
-        self._identity = f"{digest(module)}/{self.name}"
-        if self.place is not None:
-            _forget(folder())
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """One process at a time, where there are locks."""
-        with ExitStack() as stack:
-            if self.place is not None:
-                with suppress(OSError):
-                    stack.enter_context(locked(self.place / "lock"))
-            yield
-
-    def compiled(self, make: Callable[[dict[str, Any]], Any]) -> tuple[Any, bool]:
-        """Compile it, or load what an earlier process left, and whether it was compiled; to be called when guarded.
-
-        Args:
-            make: compiles or loads, given options for numba.
-        """
-        found = self._sums()
-        kept = bool(found["files"]) and found == self._noted()
-        if not kept:
-            again = "again, since what was kept of it is damaged or unfinished"
-            self._announce(again if found["files"] else "once")
-            self._discard()
-        if self.place is not None:
-            try:
-                with _kept_in(self.place) as options:
-                    made = make(options)
-                self.note()
-                return made, not kept
-            except Exception:  # the disk is full, numba cannot load it: whatever it is, it can be compiled and not kept
-                if kept:
-                    self._announce("again, since what was kept of it cannot be loaded")
-                self._discard()
-                self.place = None
-        return make({}), True
-
-    def _announce(self, why: str) -> None:
-        say(f"compiling the {self.label}, {why} (about {self.seconds} s)")
-
-    def note(self) -> None:
-        """Write down the checksums of its files."""
-        if self.place is not None and (sums := self._sums()) != self._noted():
-            with suppress(OSError):
-                write(self.place / SUMS, json.dumps(sums, indent=1))
-
-    def _sums(self) -> dict[str, Any]:
-        """Whose they are, and checksums of the files that numba left, by name; none of what cannot be read."""
-        sums: dict[str, str] = {}
-        if self.place is not None:
-            for path in sorted(self.place.rglob("*.nb[ci]")):
-                with suppress(OSError):
-                    sums[path.relative_to(self.place).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"kernel": self._identity, "files": sums}
-
-    def _noted(self) -> Any:
-        try:
-            return json.loads((self.place / SUMS).read_text(encoding="utf-8")) if self.place is not None else None
-        except (OSError, ValueError, RecursionError):
-            return None
-
-    def _discard(self) -> None:
-        """Throw its files away; where they stay, or no others would fit, nothing is kept from now on."""
-        if self.place is not None:
-            try:
-                for path in self.place.iterdir():
-                    if path.is_dir() and not path.is_symlink():
-                        shutil.rmtree(path)
-                    elif path.name != "lock":
-                        path.unlink()
-                full = shutil.disk_usage(self.place).free < ROOM
-                probe = self.place / f".probe-{os.getpid()}"
-                try:
-                    probe.write_bytes(bytes(LARGEST))  # a quota, or a limit on files, may be nearer than the disk's end
-                finally:
-                    probe.unlink(missing_ok=True)
-            except OSError:
-                full = True
-            if full:
-                self.place = None
-
-
-class Kernel(_Kept):
+class Kernel(Kept):
     """A compiled loop for one dtype; calling it compiles it first, if need be.
 
     Args:
-        module, name, label, seconds: see :class:`_Kept`.
-        build: makes the function, given a decorator that compiles.
+        spec: whose `build` makes the function, given a decorator that compiles.
     """
 
-    def __init__(
-        self, module: str, name: str, label: str, seconds: int, build: Callable[[Callable[[Any], Any]], Any]
-    ) -> None:
-        super().__init__(module, name, label, seconds)
-        self._build = build
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
         self._function: Any = None
 
     def __call__(self, **named: Any) -> None:
@@ -323,7 +129,7 @@ class Kernel(_Kept):
         from . import vector
 
         def make(options: dict[str, Any]) -> Any:
-            function = self._build(numba.njit(parallel=True, **vector.OPTIONS, **options))
+            function = self.spec.build(numba.njit(parallel=True, **vector.OPTIONS, **options))
             function.compile(
                 tuple(numba.typeof(named[name]) for name in inspect.signature(function.py_func).parameters)
             )
@@ -334,26 +140,16 @@ class Kernel(_Kept):
             return self.compiled(make)[0]
 
 
-class Piece(_Kept):
+class Piece(Kept):
     """A compiled function that kernels call by address; asking for the address compiles it first, if need be.
 
     Args:
-        module, name, label, seconds: see :class:`_Kept`.
-        build: makes signature and function.
+        spec: whose `build` makes signature and function.
         relatives: pieces that are compiled with it, in a second each.
     """
 
-    def __init__(
-        self,
-        module: str,
-        name: str,
-        label: str,
-        seconds: int,
-        build: Callable[[], tuple[Any, Callable[..., None]]],
-        relatives: Callable[[], Iterable[Piece]] = tuple,
-    ) -> None:
-        super().__init__(module, name, label, seconds)
-        self._build = build
+    def __init__(self, spec: Spec, relatives: Callable[[], Iterable[Piece]] = tuple) -> None:
+        super().__init__(spec)
         self._relatives = relatives
         self._compiled: Any = None
 
@@ -377,7 +173,7 @@ class Piece(_Kept):
         if self._compiled is not None:
             return False
         self.seconds = seconds or self.seconds
-        signature, function = self._build()
+        signature, function = self.spec.build()
         with self.guarded():
             self._compiled, fresh = self.compiled(
                 lambda options: numba.cfunc(signature, **vector.OPTIONS, **options)(function)
@@ -397,7 +193,7 @@ def kernel(kind: str, dtype: np.dtype[Any]) -> Kernel:
 
     label = f"{kind.replace('_', ' ')} loop, {dtype.name}"
     with _lock:
-        return Kernel("kernels", f"{kind}-{dtype.name}", label, SECONDS[kind], kernels.KERNELS[kind])
+        return Kernel(Spec(kernels.__name__, f"{kind}-{dtype.name}", label, SECONDS[kind], kernels.KERNELS[kind]))
 
 
 @cache
@@ -406,27 +202,13 @@ def drawing(dtype: np.dtype[Any]) -> Piece:
     from . import shape_kernels
 
     with _lock:
-        return Piece(
-            "shape_kernels",
-            f"prompts-{dtype.name}",
-            f"draws of prompts, {dtype.name}",
-            15,
-            lambda: shape_kernels.prompts(dtype),
-        )
+        name, label = f"prompts-{dtype.name}", f"draws of prompts, {dtype.name}"
+        return Piece(Spec(shape_kernels.__name__, name, label, 15, lambda: shape_kernels.prompts(dtype)))
 
 
 @cache
 def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece of a shape with linear attention, one object a process.
-
-    Args:
-        kind: one of :data:`~lintrans.engines.cpu.shape_kernels.PIECES`.
-        size: D.
-        heads: the model's.
-        sparse: its form.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """One of :data:`~lintrans.engines.cpu.shape_kernels.PIECES` for matrices of `size`, one object a process."""
     from . import shape_kernels
 
     form = "sparse" if sparse else "full"
@@ -440,11 +222,12 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
             return []
         return [piece(kind, other, 1, form, dtype, tangents) for other, form in family]
 
+    def build() -> Any:
+        return shape_kernels.PIECES[kind](size, heads, sparse, dtype, tangents)
+
     with _lock:
-        return Piece(
-            "shape_kernels", name, label, {"moments": 1, "gradient": 15}[kind],
-            lambda: shape_kernels.PIECES[kind](size, heads, sparse, dtype, tangents), relatives,
-        )  # fmt: skip
+        seconds = {"moments": 1, "gradient": 15}[kind]
+        return Piece(Spec(shape_kernels.__name__, name, label, seconds, build), relatives)
 
 
 def _numbers(dtype: np.dtype[Any], tangents: int) -> str:
@@ -453,47 +236,34 @@ def _numbers(dtype: np.dtype[Any], tangents: int) -> str:
 
 @cache
 def embedded_piece(d: int, hidden: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece that differentiates a Transformer behind a network, one object a process.
-
-    Args:
-        d: inputs and outputs of the network.
-        hidden: its hidden units.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """The piece that differentiates a Transformer behind a network, one object a process."""
     from . import mlp
 
     name = f"embedded-{d}-{hidden}-{dtype.name}-{tangents}"
     label = f"gradient of a network of {d}, {hidden}, {d} units, {_numbers(dtype, tangents)}"
     with _lock:
-        return Piece("mlp", name, label, 15, lambda: mlp.gradient(d, hidden, dtype, tangents))
+        return Piece(Spec(mlp.__name__, name, label, 15, lambda: mlp.gradient(d, hidden, dtype, tangents)))
 
 
 @cache
 def embedded_prompts(d: int, hidden: int, dtype: np.dtype[Any]) -> Kernel:
-    """The kernel that draws prompts of a fixed network, one object a process; arguments as before."""
+    """The kernel that draws prompts of a fixed network, one object a process."""
     from . import mlp, shape_kernels
 
     name = f"embedded-prompts-{d}-{hidden}-{dtype.name}"
     label = f"draws of a network of {d}, {hidden}, {d} units, {dtype.name}"
     with _lock:
-        return Kernel("mlp", name, label, 8, lambda jit: mlp.prompts(jit, d, hidden, shape_kernels.lanes_of(dtype)))
+        lanes = shape_kernels.lanes_of(dtype)
+        return Kernel(Spec(mlp.__name__, name, label, 8, lambda jit: mlp.prompts(jit, d, hidden, lanes)))
 
 
 @cache
 def attending_piece(d: int, size: int, dtype: np.dtype[Any], tangents: int = 0) -> Piece:
-    """The piece that differentiates attention that is not linear, whichever it is; one object a process.
-
-    Args:
-        d: dimension of the covariates.
-        size: D, that of the trained matrices.
-        dtype: float32 or float64.
-        tangents: of dual numbers.
-    """
+    """The piece that differentiates attention that is not linear, whichever it is; one object a process."""
     from . import softmax
 
     form = "sparse" if size == d else "full"
     name = f"attending-{form}-{d}-{dtype.name}-{tangents}"
     label = f"gradient of softmax and ReLU attention, d = {d}, {form}, {_numbers(dtype, tangents)}"
     with _lock:
-        return Piece("softmax", name, label, 15, lambda: softmax.gradient(d, size, dtype, tangents))
+        return Piece(Spec(softmax.__name__, name, label, 15, lambda: softmax.gradient(d, size, dtype, tangents)))

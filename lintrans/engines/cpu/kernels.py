@@ -20,9 +20,7 @@ from typing import Any
 import numpy as np
 from numba import get_thread_id, njit, prange
 
-from ..laws import FACTOR
-from ..rules import ADAM, GROUPED, NORMALIZED, SIGNUM
-from .arguments import DrawArguments, TokenArguments
+from .arguments import ADAM, FACTOR, GROUPED, NORMALIZED, SIGNUM, DrawArguments, TokenArguments
 from .products import offset
 from .shape_kernels import CHUNK, PITCH, call
 from .vector import INLINE, OPTIONS, view
@@ -140,7 +138,7 @@ def finish_step(r, gradient, runs, rules, factor, limit, step):
     moves = np.isfinite(largest)
     if moves:
         scale = clip_of(largest, relative, rules.clip[r])
-        propose(new, theta, first, second, g, scale, factor * rules.lr[r], rules, r, runs.count[r] + 1)
+        propose(new, theta, first, second, g, scale, factor * rules.lr[r], rules, r, runs.updates[r] + 1)
         finite, moments = True, True
         for i in range(wide):
             finite = finite and np.isfinite(new[0, i])
@@ -148,7 +146,7 @@ def finish_step(r, gradient, runs, rules, factor, limit, step):
         moves = moments or not finite  # infinite moments would stop finite parameters for ever, unseen
     if moves:
         runs.clipped[r] += scale < 1.0
-        runs.count[r] += 1
+        runs.updates[r] += 1
         for i in range(wide):
             theta[i], first[i], second[i] = new[0, i], new[1, i], new[2, i]
     else:

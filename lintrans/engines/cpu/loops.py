@@ -1,11 +1,14 @@
-"""The compiled loops of one model, called with torch tensors: gradients, losses, Hessian-vector products, draws.
+"""What the compiled loops of all models have in common: memory, gradients, Hessian-vector products, torch tensors.
 
-:class:`Loops` needs no training plan; :class:`~.engine.CpuEngine` and the instruments both stand on it.
+Subclasses, one for each form of prompts, say how prompts are packed and drawn and which kernels run on them;
+:mod:`~lintrans.engines.front_ends` says which class takes which model. None needs a training plan:
+:class:`~lintrans.engines.cpu.engine.CpuEngine` and the instruments both stand on them.
 """
 
 from __future__ import annotations
 
 import bisect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,22 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.fitting import check_parameters, check_prompts, check_seeds, check_task, owners
-from ...models.transformer import LinearTransformer
+from ...models.fitting import check_parameters, check_prompts, check_seeds, owners
 from ...random import Stream
-from ...tasks.regression import LinearRegression, Moments, Prompts
-from ..laws import GAUSSIAN, Drawn, moments_of, rows_of
-from ..rules import HYPER
-from . import algebra
-from . import shape_kernels as pieces
-from .arguments import Array, Memory, Pieces, Rules, Seeds, Trained, Wanted
-from .compiling import drawing, kernel, piece
+from ...tasks.regression import LinearRegression
+from ..laws import Drawn
+from .arguments import Array, Wanted
+from .shape_kernels import CHUNK, lanes_of
 
 MEMORY = 2**26
 """Bound in bytes on the partial sums of one call, beyond what a single run or set of prompts needs."""
-
-PROMPTS = 2**22
-"""Prompts that one call of the recording kernel goes through, times runs: well under a second."""
 
 
 def known(drawn: Drawn | None, task: LinearRegression) -> Drawn:
@@ -45,13 +41,6 @@ def known(drawn: Drawn | None, task: LinearRegression) -> Drawn:
     return drawn
 
 
-def seeds_of(seeds: Sequence[int]) -> Seeds:
-    """Which runs have which seed."""
-    distinct, place = np.unique(np.array(seeds, np.uint32), return_inverse=True)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(place))])
-    return Seeds(np.argsort(place, kind="stable").astype(np.int64), starts.astype(np.int64), distinct)
-
-
 def wanted(drawn: Drawn, d: int, stream: int, step: int, batch: int) -> Wanted:
     """What kernels draw."""
     return Wanted(*drawn, d=d, stream=np.uint32(stream), step=step, batch=batch)
@@ -65,253 +54,149 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return raw[start : start + count].view(dtype).reshape(shape)
 
 
-def part_of(parts: Sequence[int], parameter: int) -> int:
-    """Which part of a model a parameter belongs to, given the first parameter of each."""
-    return bisect.bisect_right(parts, parameter) - 1
-
-
-class Loops:
-    """Compiled loops for a model with linear attention, in one dtype, on the CPU.
+class Loops(ABC):
+    """Compiled loops for one model, in one dtype, on the CPU.
 
     Args:
-        model: any depth; one compile for each d, number of heads and form.
+        model: any depth; its other sizes may each need a compile.
         dtype: torch.float32 or torch.float64.
     """
 
-    def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.model, self.dtype = model, dtype
         self.kind: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
-        self.lanes = pieces.lanes_of(self.kind)
-        self.sparse = model.form == "sparse"
-        self.numbers = algebra.data_size(model.block, self.sparse)
+        self.lanes = lanes_of(self.kind)
         self.wide = torch.Size(model.parameter_shape).numel()
+        self._kept: dict[str, Array] = {}
 
-    def piece(self, kind: str, tangents: int = 0) -> int:
-        """Address of one of :data:`~lintrans.engines.cpu.shape_kernels.PIECES` for this model."""
-        return piece(kind, self.model.block, self.model.heads, self.sparse, self.kind, tangents).address
+    @abstractmethod
+    def pack(self, prompts: Any) -> Array:
+        """Prompts as kernels read them; first axis sets, the prompts' leading axis, or one."""
 
-    @property
-    def pieces(self) -> Pieces:
-        """Those of kernels that draw prompts of their own."""
-        return Pieces(drawing(self.kind).address, self.piece("moments"), self.piece("gradient"))
+    @abstractmethod
+    def padded(self, data: Array) -> int:
+        """Prompts in a set of packed ones, in whole SIMD values."""
 
-    def work(self, tangents: int = 0) -> Array:
-        """The algebra's memory, ``[threads, values]``; a page apart, so that threads do not share cache lines."""
-        size = algebra.work_size(self.model.layers, self.model.block, self.model.heads)
+    @abstractmethod
+    def gradients(self, tangents: int, **named: Any) -> None:
+        """Call the kernel of :meth:`differentiate`."""
+
+    @abstractmethod
+    def losses(self, parameters: Tensor, prompts: Any) -> Tensor:
+        """Losses ``[runs]`` on prompts that all runs share."""
+
+    @abstractmethod
+    def drawn_losses(self, parameters: Tensor, task: Any, blocks: int, stream: Stream, batch: int) -> Tensor:
+        """Losses ``[runs, blocks]`` on the batches of seed 0 and steps 0, 1, ... of a stream."""
+
+    @abstractmethod
+    def drawn_gradients(
+        self, parameters: Tensor, task: Any, steps: int, stream: Stream, batch: int,
+        seed: int | Sequence[int] = 0, first: int = 0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
+
+        The prompts are drawn by compiled code: of one seed, shared by all runs, or of one seed a run. Runs of equal
+        seeds share what is drawn; a run's bits do not depend on the others.
+        """
+
+    def memory(self, name: str, *shape: int) -> Array:
+        """Memory for one purpose, with whatever it holds; fresh memory in every call would cost a tenth of its time."""
+        if name not in self._kept or self._kept[name].shape != shape:
+            self._kept[name] = aligned(shape, self.kind)
+        return self._kept[name]
+
+    def per_thread(self, name: str, size: int, tangents: int = 0) -> Array:
+        """Memory of `size` values for each thread, in whole cache lines."""
         padded = (size + 15) // 16 * 16
-        return aligned((numba.config.NUMBA_NUM_THREADS, padded * self.lanes * (1 + tangents)), self.kind)
-
-    def memory(self, drawn: Drawn) -> Memory:
-        """Memory for a kernel that draws prompts."""
-        threads = numba.config.NUMBA_NUM_THREADS
-        return Memory(
-            work=self.work(),
-            data=aligned((threads, pieces.CHUNK // self.lanes, self.numbers, self.lanes), self.kind),
-            tokens=aligned((threads, rows_of(drawn, self.model.d), pieces.PITCH), self.kind),
-            norms=aligned((threads, pieces.CHUNK), self.kind),
-            lengths=aligned((threads, 3, (drawn.n + 2) * pieces.CHUNK + 8), np.dtype(np.float64)),
-        )
+        return self.memory(name, numba.config.NUMBA_NUM_THREADS, padded * self.lanes * (1 + tangents))
 
     def chunks(self, batch: int) -> int:
         """Chunks in a batch."""
-        return -(-batch // pieces.CHUNK)
+        return -(-batch // CHUNK)
 
-    def flat(self, parameters: Tensor) -> Array:
-        """Parameters ``[runs, *model.parameter_shape]``, or vectors of them, as an array ``[runs, parameters]``."""
+    def points(self, parameters: Tensor) -> Array:
+        """Parameters ``[runs, *model.parameter_shape]``, or vectors of them, as kernels read them: ``[runs, G]``."""
         if parameters.ndim > 3 or parameters.shape[-1] != self.wide:
             check_parameters(self.model, parameters)
-        array: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide).contiguous().numpy()
-        return array
+        points: Array = parameters.detach().to("cpu", self.dtype).reshape(-1, self.wide).contiguous().numpy()
+        return points
 
-    def pack(self, prompts: Prompts | Moments) -> Array:
-        """Prompts as kernels read them, ``[sets, blocks, numbers, lanes]``; sets are the prompts' leading axis, or one.
+    def seeds(self, seed: int | Sequence[int], runs: int) -> list[int]:
+        """The seed of each run."""
+        given = check_seeds(seed, runs)
+        return [given] * runs if isinstance(given, int) else given
 
-        Prompts that fill up the last block are zero.
-        """
-        moments = prompts.moments() if isinstance(prompts, Prompts) else prompts
-        xx, xy, yy, query, target = (part.detach().to("cpu", self.dtype) for part in moments)
-        if not self.sparse:  # the moments of (x, y), and the query's token (x, 0)
-            top = torch.cat([xx, xy.unsqueeze(-2)], dim=-2)
-            bottom = torch.cat([xy, yy.unsqueeze(-2)], dim=-2)
-            xx = torch.cat([top, bottom.unsqueeze(-3)], dim=-3)
-            query = torch.cat([query, torch.zeros_like(yy).unsqueeze(-2)], dim=-2)
-        i, j = torch.triu_indices(self.model.block, self.model.block)
-        rows = [xx[..., i, j, :], *([xy] if self.sparse else []), query, target.unsqueeze(-2)]
-        table = torch.cat(rows, dim=-2)
-        batch = table.shape[-1]
-        blocks = -(-batch // self.lanes)
-        full = torch.nn.functional.pad(table, (0, blocks * self.lanes - batch)).reshape(
-            -1, self.numbers, blocks, self.lanes
-        )
-        data = aligned((full.shape[0], blocks, self.numbers, self.lanes), self.kind)
-        data[...] = full.transpose(1, 2).numpy()
-        return data
+    def packed(self, prompts: Any, runs: int) -> tuple[Array, Array]:
+        """Prompts that fit the model, packed, and which set of them each run takes; kernels trust both."""
+        check_prompts(self.model, prompts)
+        chosen: Array = owners(prompts, runs)
+        return self.pack(prompts), chosen
 
     def differentiate(
-        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, back: int = algebra.EVERY
+        self, points: Array, data: Array, chosen: Array, batch: int, tangents: int = 0, back: int | None = None
     ) -> Array:
         """Points [runs, wide, 1 + tangents] on the sets `chosen`: [runs, wide + 1, 1 + tangents].
 
-        That is the mean loss's gradient in the last `back` layers, then the sum of squared errors.
+        That is the mean loss's gradient, then the sum of squared errors. Only the last `back` of the model's parts get
+        gradients (None: all).
         """
-        chunks = self.chunks(data.shape[1] * self.lanes)
+        chunks = self.chunks(self.padded(data))
         each = (self.wide + 1) * (1 + tangents)
         group = max(1, MEMORY // (chunks * each * self.lanes * self.kind.itemsize))
-        work = self.work(tangents)
         result = np.zeros((len(points), each), self.kind)
-        partial = aligned((min(group, len(points)) * chunks, each, self.lanes), self.kind)
+        partial = self.memory("partial", min(group, len(points)) * chunks, each, self.lanes)
         for start in range(0, len(points), group):
             part = slice(start, start + group)
-            kernel("gradients", self.kind)(
-                gradient=self.piece("gradient", tangents),
+            self.gradients(
+                tangents,
                 data=data,
                 chosen=chosen[part],
                 theta=points[part],
                 batch=batch,
-                layers=self.model.layers,
-                back=back,
+                back=len(self.model.parts) if back is None else back,
                 partial=partial,
-                work=work,
                 result=result[part],
             )
         return result.reshape(len(points), self.wide + 1, 1 + tangents)
 
-    def gradient(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
-        points = self.flat(parameters)[..., None]
-        check_prompts(self.model, prompts)
-        chosen, batch = owners(prompts, len(points)), prompts.target.shape[-1]
-        result = torch.from_numpy(self.differentiate(points, self.pack(prompts), chosen, batch)[..., 0])
+    def on(self, parameters: Tensor, data: Array, chosen: Array, batch: int) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs]`` and gradients like the parameters on packed prompts, each run on the set chosen for it."""
+        points = self.points(parameters)[..., None]
+        result = torch.from_numpy(self.differentiate(points, data, chosen, batch)[..., 0])
         return result[:, -1] / batch, result[:, :-1].reshape(parameters.shape)
 
-    def hessian_products(
-        self, parameters: Tensor, directions: Tensor, prompts: Prompts | Moments, start: int = 0
-    ) -> Tensor:
-        """Exact Hessian-vector products, by dual numbers: the derivative of each gradient entry along a direction.
+    def gradient(self, parameters: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
+        """Losses ``[runs]`` and gradients ``[runs, ...]``; prompts shared by all runs, or one batch a run."""
+        data, chosen = self.packed(prompts, len(parameters))
+        return self.on(parameters, data, chosen, prompts.batch)
+
+    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Any, start: int = 0) -> Tensor:
+        """Exact Hessian-vector products by dual numbers, two directions at a time.
+
+        Exact where the loss is smooth: on the kinks of relus the derivative is that of one side, as in torch.
 
         Args:
             parameters: ``[runs, *model.parameter_shape]``.
-            directions: ``[runs, count, *model.parameter_shape]``.
+            directions: ``[runs, count, *model.parameter_shape]``, or flattened from the third axis on.
             prompts: shared by all runs, or with a leading axis of runs.
             start: entries before this parameter are not asked for, and are zero where that spares work.
 
         Returns:
-            ``[runs, count, *model.parameter_shape]``.
+            Products, shaped like the directions.
         """
         runs, count = directions.shape[:2]
         tangents = 2 if count > 1 else 1
         groups = -(-count // tangents)
         along = np.zeros((runs, groups * tangents, self.wide), self.kind)
-        along[:, :count] = self.flat(directions).reshape(runs, count, self.wide)
+        along[:, :count] = self.points(directions).reshape(runs, count, self.wide)
         points = aligned((runs, groups, self.wide, 1 + tangents), self.kind)
-        points[..., 0] = self.flat(parameters)[:, None]
+        points[..., 0] = self.points(parameters)[:, None]
         points[..., 1:] = along.reshape(runs, groups, tangents, self.wide).transpose(0, 1, 3, 2)
-        check_prompts(self.model, prompts)
-        owner, data = owners(prompts, runs), self.pack(prompts)
+        data, chosen = self.packed(prompts, runs)
         flat = points.reshape(runs * groups, self.wide, 1 + tangents)
-        back = self.model.layers - part_of(self.model.parts, start)
-        result = self.differentiate(flat, data, np.repeat(owner, groups), prompts.target.shape[-1], tangents, back)
+        parts = self.model.parts
+        back = len(parts) - (bisect.bisect_right(parts, start) - 1)  # from the part that `start` lies in
+        result = self.differentiate(flat, data, np.repeat(chosen, groups), prompts.batch, tangents, back)
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
         return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
-
-    def drawn_gradients(
-        self,
-        parameters: Tensor,
-        task: LinearRegression,
-        steps: int,
-        stream: Stream,
-        batch: int,
-        seed: int | Sequence[int] = 0,
-        first: int = 0,
-    ) -> tuple[Tensor, Tensor]:
-        """Losses ``[runs, steps]`` and gradients ``[runs, steps, ...]`` on the batches of a stream from `first` on.
-
-        The prompts are drawn in the kernel: of one seed, shared by all runs, or of one seed a run. Runs of equal seeds
-        share what is drawn; a run's bits do not depend on the others.
-        """
-        check_task(self.model, task)
-        drawn = known(moments_of(task), task)
-        theta = np.ascontiguousarray(self.flat(parameters))
-        runs, kind, memory = len(theta), self.kind, self.memory(drawn)
-        rows = numba.config.NUMBA_NUM_THREADS * runs * self.chunks(batch)
-        partial = aligned((rows, self.wide + 1, self.lanes), kind)
-        record = np.zeros((steps, runs, self.wide + 1), kind)
-        nothing, none = np.zeros((runs, self.wide), kind), np.zeros(runs, np.int64)
-        trained = Trained(
-            theta, first=nothing, second=nothing, count=none, skipped=none, clipped=none,
-            diverged=none - 1, new=np.zeros((0, 3, self.wide), kind),
-        )  # fmt: skip
-        group = np.zeros((0, self.wide), np.int64)
-        rules = Rules(np.ones(runs), np.ones(runs), none, np.zeros((0, HYPER)), group, np.ones(group.shape))
-        given = check_seeds(seed, runs)
-        seeds = seeds_of([given] * runs if isinstance(given, int) else given)
-        result = aligned((runs, self.wide + 1), kind)
-        group_size = max(1, PROMPTS // (batch * runs))  # Ctrl-C gets its turn between two calls
-        for start in range(0, steps, group_size):
-            part = record[start : start + group_size]
-            kernel("training", kind)(
-                pieces=self.pieces,
-                runs=trained,
-                rules=rules,
-                seeds=seeds,
-                wanted=wanted(drawn, task.d, stream, first + start, batch),
-                memory=memory,
-                rates=np.ones(len(part)),
-                limit=0.0,
-                record=part,
-                layers=self.model.layers,
-                partial=partial,
-                result=result,
-            )
-        whole = torch.from_numpy(record).transpose(0, 1)
-        return whole[..., -1] / batch, whole[..., :-1].reshape(runs, steps, *self.model.parameter_shape)
-
-    def losses(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
-        """Losses ``[runs]`` on prompts that all runs share."""
-        check_prompts(self.model, prompts)
-        owners(prompts, 1)  # refuses more than one set
-        data, theta = self.pack(prompts), self.flat(parameters)
-        nothing = Drawn(GAUSSIAN, 1.0, 0.0, 1)
-        memory = self.memory(nothing)
-        return self._losses(data, theta, 1, nothing, 0, 0, 0, prompts.target.shape[-1], memory)[:, 0]
-
-    def drawn_losses(
-        self,
-        parameters: Tensor,
-        task: LinearRegression,
-        blocks: int,
-        stream: Stream,
-        batch: int,
-        seed: int = 0,
-        first: int = 0,
-    ) -> Tensor:
-        """Losses ``[runs, blocks]`` on the batches of steps `first`, `first` + 1, ... of a seed and stream."""
-        check_task(self.model, task)
-        drawn = known(moments_of(task), task)
-        data, theta = np.zeros((0, 0, self.numbers, self.lanes), self.kind), self.flat(parameters)
-        group = max(1, MEMORY // (self.chunks(batch) * len(theta) * self.lanes * self.kind.itemsize))
-        memory = self.memory(drawn)
-        parts = []
-        for start in range(0, blocks, group):
-            size = min(group, blocks - start)
-            parts.append(self._losses(data, theta, size, drawn, int(stream), seed, first + start, batch, memory))
-        return torch.cat(parts, dim=1)
-
-    def _losses(
-        self, data: Array, theta: Array, sets: int, drawn: Drawn, stream: int, seed: int, step: int, batch: int,
-        memory: Memory,
-    ) -> Tensor:  # fmt: skip
-        result = np.zeros((sets, len(theta)), self.kind)
-        partial = aligned((sets * self.chunks(batch), len(theta), self.lanes), self.kind)
-        kernel("losses", self.kind)(
-            pieces=self.pieces,
-            wanted=wanted(drawn, self.model.d, stream, step, batch),
-            memory=memory,
-            data=data,
-            theta=theta,
-            seed=np.uint32(seed),
-            layers=self.model.layers,
-            partial=partial,
-            result=result,
-        )
-        return torch.from_numpy(result.T.copy())

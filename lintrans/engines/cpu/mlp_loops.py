@@ -1,4 +1,4 @@
-"""Compiled loops for a Transformer behind a trained network, called with torch tensors; and the engine on them."""
+"""Compiled loops for a Transformer behind a trained network, called with torch tensors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
-import torch
 
-from ...models.embedded import EmbeddedTransformer, FeatureRegression, fixed_network
+from ...models.embedded import FeatureRegression, fixed_network
 from ...random import Stream
-from ..base import Plan
 from . import mlp
 from .arguments import Array
 from .compiling import embedded_piece, embedded_prompts
-from .token_loops import TokenEngine, TokenLoops
+from .token_loops import TokenLoops
 
 
 class EmbeddedLoops(TokenLoops):
@@ -24,10 +22,6 @@ class EmbeddedLoops(TokenLoops):
         model: any depth; one compile for each d and number of hidden units.
         dtype: torch.float32 or torch.float64.
     """
-
-    def __init__(self, model: EmbeddedTransformer, dtype: torch.dtype) -> None:
-        super().__init__(model, model.d, model.layers, dtype)
-        self.model = model
 
     def piece(self, tangents: int = 0) -> int:
         """Address of the piece that differentiates."""
@@ -58,12 +52,3 @@ class EmbeddedLoops(TokenLoops):
             work=work,
         )
         return data
-
-
-class EmbeddedEngine(TokenEngine):
-    """See :class:`~lintrans.engines.cpu.token_loops.TokenEngine`."""
-
-    def __init__(self, plan: Plan) -> None:
-        if not (isinstance(plan.model, EmbeddedTransformer) and isinstance(plan.task, FeatureRegression)):
-            raise TypeError(f"{type(plan.model).__name__} on {type(plan.task).__name__}: use engine='reference'")
-        super().__init__(plan, EmbeddedLoops(plan.model, plan.dtype), drawn=type(plan.task) is FeatureRegression)

@@ -1,4 +1,4 @@
-"""Compiled loops for softmax and ReLU attention, called with torch tensors; and the engine on them."""
+"""Compiled loops for softmax and ReLU attention, called with torch tensors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 from ...models.transformer import LinearTransformer
 from ...random import Stream
 from ...tasks.regression import LinearRegression
-from ..base import Plan
 from ..laws import rows_of, tokens_of
 from . import softmax
 from .arguments import Array, Memory, Pieces
 from .compiling import attending_piece, drawing, kernel
 from .loops import aligned, known, wanted
 from .shape_kernels import CHUNK, PITCH
-from .token_loops import TokenEngine, TokenLoops
+from .token_loops import TokenLoops
 
 
 class AttendingLoops(TokenLoops):
@@ -30,8 +29,7 @@ class AttendingLoops(TokenLoops):
     """
 
     def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
-        super().__init__(model, model.d, model.layers, dtype)
-        self.model = model
+        super().__init__(model, dtype)
         self.shape = (model.heads, softmax.KINDS[model.attention])
 
     def piece(self, tangents: int = 0) -> int:
@@ -61,11 +59,3 @@ class AttendingLoops(TokenLoops):
             steps=np.array(steps, np.uint32),
         )
         return data
-
-
-class AttendingEngine(TokenEngine):
-    """See :class:`~.token_loops.TokenEngine`; laws of covariates of a user's own are drawn by torch."""
-
-    def __init__(self, plan: Plan) -> None:
-        model, task = plan.linear
-        super().__init__(plan, AttendingLoops(model, plan.dtype), drawn=tokens_of(task) is not None)

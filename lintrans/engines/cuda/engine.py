@@ -48,7 +48,7 @@ class CudaEngine(ReferenceEngine):
         super().__init__(plan)
         model, task = plan.linear
         drawn = moments_of(task)
-        assert drawn is not None  # see lintrans.engines.unable
+        assert drawn is not None  # see lintrans.engines.unsupported_kernels
         self.drawn = drawn
         where = plan.device
         dtype = str(plan.dtype).removeprefix("torch.")

@@ -17,8 +17,7 @@ from numba import cuda
 
 from ...random import MULTIPLIERS, ROUNDS, SMALL_SHAPE, TEACHER_ATTEMPT, WEYL
 from ..cpu import algebra
-from ..laws import FACTOR, GAMMA, SPHERE
-from ..rules import ADAM
+from ..cpu.arguments import ADAM, FACTOR, GAMMA, SPHERE
 from .device import device, inline, offset, pointer
 
 THREADS = 64

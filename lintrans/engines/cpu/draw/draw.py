@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from ....random import FRAME_ATTEMPT, TEACHER_ATTEMPT
-from ...laws import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
+from ..arguments import FACTOR, FRAME, GAMMA, GAUSSIAN, SPHERE
 from ..products import offset
 from ..vector import OPTIONS, SHORT
 from .gamma import gamma_lengths
