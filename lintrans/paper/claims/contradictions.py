@@ -70,7 +70,7 @@ class Contradiction:
         return ". ".join(parts) or "no case is decided against it"
 
     def rows(self, found: pd.DataFrame) -> pd.DataFrame:
-        """The rows of :func:`lintrans.paper.second.compare.compare_all` that check it: of its cases, else of the claim."""
+        """The rows that check it, of :func:`lintrans.paper.second.compare.compare_all`: its cases, else the claim."""
         kept = pd.Series(False, index=found.index)
         for keys in self.keys or (NO_KEYS,):
             own = basis(self.claim, keys)
