@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .chapter_parameters import ParameterError
-from .chapters import BookError, Chapter, Outcome, Report, chapters, execute, find_root
+from .chapters import BookError, Chapter, Report, chapters, execute, find_root
+from .executing import Outcome
 from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
 
@@ -35,11 +36,7 @@ class Built:
 def build(
     root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
 ) -> Built:
-    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed.
-
-    Raises:
-        BookError: the halves of a chapter differ, or Jupyter Book found something wrong.
-    """
+    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed."""
     report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
     tell("building the pages")
     return Built(build_site(root, scale, report.failed), report)

@@ -18,13 +18,9 @@ AXES = ("optimizer", "lr", "clip", "seed")
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an ensemble.
+    """One run of an ensemble; its seed names its initial parameters and its stream of prompts.
 
-    Attributes:
-        optimizer: its rule.
-        lr: learning rate.
-        seed: names its initial parameters and its stream of prompts.
-        clip: global gradient-norm clip; infinite for none; None leaves it to :func:`lintrans.train`.
+    `clip` bounds the global norm of its gradients: infinite for none; None leaves it to :func:`lintrans.train`.
     """
 
     optimizer: Optimizer

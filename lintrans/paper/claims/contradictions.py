@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...store.store import Store
 from ..problems import PROBLEMS
-from ..second.compare import STATISTICS
+from ..second.statistics import STATISTICS
 from .common import ARMS, Basis
 from .records import keys_of, verdict_records
 from .rules import NO_KEYS, Keys, State, Word, word_of
