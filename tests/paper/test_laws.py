@@ -120,7 +120,7 @@ def test_a_problem_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     task = lt.LinearRegression(3, 8, Shells())
     own = Setting("own", "My own", task, MODELS["linear"], MappingProxyType({"sgd": 0.05}), 1.0)
     for module in ("scales", "figures.training", "figures.tails"):
-        monkeypatch.setattr(f"lintrans.{module}.PROBLEMS", {**PROBLEMS, "own": own})
+        monkeypatch.setattr(f"lintrans.paper.{module}.PROBLEMS", {**PROBLEMS, "own": own})
     row = scales.frame(["own"]).iloc[0]
     assert row["covariates"] == own.law == r"$\mathrm{Unif}(0.5 S^{d-1} \cup 2 S^{d-1})$"
     assert row[r"$\mathbb{E}\lVert x \rVert^2$"] == "2.125"

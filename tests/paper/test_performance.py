@@ -54,7 +54,9 @@ def test_benchmarks_are_those_of_the_checkout_one_is_in(tmp_path: Path, monkeypa
     (tmp_path / "book").mkdir()
     (tmp_path / performance.STORED).write_text('{"date": "here"}')
     monkeypatch.chdir(tmp_path / "book")
-    monkeypatch.setattr(performance, "__file__", str(tmp_path / "site-packages" / "lintrans" / "performance.py"))
+    monkeypatch.setattr(
+        performance, "__file__", str(tmp_path / "site-packages" / "lintrans" / "paper" / "performance.py")
+    )
     assert performance.load() == {"date": "here"}
     with pytest.raises(FileNotFoundError, match=r"no benchmarks are stored in benchmarks/gpu\.json.*change into"):
         performance.load(performance.STORED_GPU)
