@@ -1,6 +1,8 @@
 """lintrans: linear Transformers on random linear regression, and what training them shows.
 
-The names below are the library; each module opens by saying how its parts compose.
+The names below are the library: a task draws prompts, a model predicts, :func:`train` trains runs together with
+probes, :func:`experiment` keeps the result. :mod:`.paper` and :mod:`.publish`, one paper's claims and the book that
+shows them, use it and are not used by it.
 """
 
 from __future__ import annotations

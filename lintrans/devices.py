@@ -14,10 +14,6 @@ KNOWN = ("auto", "cpu", "cuda", "mps", "xpu")
 def resolve_device(device: str | torch.device = "auto", dtype: torch.dtype | None = None) -> torch.device:
     """The torch device a name stands for; ``"auto"`` is CUDA where there is one and the CPU otherwise.
 
-    Args:
-        device: "auto" or any torch device ("cpu", "cuda", "cuda:1", "mps").
-        dtype: if given, the device must be able to hold it.
-
     Raises:
         ValueError: no such device here, or it cannot hold the dtype.
     """
@@ -54,11 +50,7 @@ def resolve_device(device: str | torch.device = "auto", dtype: torch.dtype | Non
 
 
 def real_dtype(dtype: Any, default: torch.dtype | None = None) -> torch.dtype:
-    """Return a dtype of real numbers, or where it is None the default (torch's where that is None too).
-
-    Raises:
-        ValueError: no torch dtype, or one of integers, truth values or complex numbers.
-    """
+    """Return a dtype of real numbers, or where it is None the default (torch's where that is None too)."""
     if dtype is None:
         return torch.get_default_dtype() if default is None else default
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -67,11 +59,7 @@ def real_dtype(dtype: Any, default: torch.dtype | None = None) -> torch.dtype:
 
 
 def resolve_dtype(dtype: torch.dtype | str | None, default: torch.dtype) -> torch.dtype:
-    """float32 or float64, from a torch dtype, its name or None (the default).
-
-    Raises:
-        ValueError: another dtype.
-    """
+    """float32 or float64, from a torch dtype, its name or None (the default)."""
     if dtype is None:
         return default
     names = {"float32": torch.float32, "float64": torch.float64}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,12 +19,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int:
-    """Return `value` as an int if it is a whole number in [least, most]; bool and float are refused.
-
-    Raises:
-        TypeError: not a whole number.
-        ValueError: outside the range.
-    """
+    """Return `value` as an int in [least, most]; a TypeError for what is no whole number, bool and float included."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r} ({type(value).__name__}) is no whole number: give an int >= {least}")
     number = int(value)
@@ -41,39 +37,20 @@ def seed_number(value: Any, name: str = "seed") -> int:
 def real(
     name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None
 ) -> float:
-    """Return `value` as a finite float inside (above, below) or [least, below).
-
-    Raises:
-        TypeError: not a real number.
-        ValueError: NaN, infinite or outside the interval.
-    """
+    """Return `value` as a finite float inside (above, below) or [least, below); a TypeError for no number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r} ({type(value).__name__}) is no number: give a finite float")
     number = float(value)
-    bounds = []
-    if above is not None:
-        bounds.append(f"> {above:g}")
-    if least is not None:
-        bounds.append(f">= {least:g}")
-    if below is not None:
-        bounds.append(f"< {below:g}")
-    wrong = (
-        not math.isfinite(number)
-        or (above is not None and number <= above)
-        or (least is not None and number < least)
-        or (below is not None and number >= below)
-    )
-    if wrong:
-        raise ValueError(f"{name} = {number:g} is not allowed: give a finite number {' and '.join(bounds)}".rstrip())
+    edges = ((">", above, operator.gt), (">=", least, operator.ge), ("<", below, operator.lt))
+    limits = [(sign, edge, holds) for sign, edge, holds in edges if edge is not None]
+    if not math.isfinite(number) or not all(holds(number, edge) for _, edge, holds in limits):
+        bounds = " and ".join(f"{sign} {edge:g}" for sign, edge, _ in limits)
+        raise ValueError(f"{name} = {number:g} is not allowed: give a finite number {bounds}".rstrip())
     return number
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`, else say which there are and which is nearest.
-
-    Raises:
-        ValueError: not one of them.
-    """
+    """Return `value` if it is one of `allowed`, else say which there are and which is nearest."""
     options = list(allowed)
     if not isinstance(value, str) or value not in options:
         listed = ", ".join(repr(option) for option in options)

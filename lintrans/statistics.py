@@ -20,13 +20,9 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% interval.
+    """An estimate of n observations with its 95% interval.
 
-    Attributes:
-        estimate: NaN if there is no observation.
-        low, high: NaN where one observation alone gives no interval.
-        p: two-sided p-value against the value that means "no difference".
-        n: observations.
+    NaN: the estimate of none, the interval of one alone. p is two-sided, against the value that means "no difference".
     """
 
     estimate: float
@@ -43,14 +39,10 @@ class Interval:
 
 
 def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval:
-    """Student's t interval of a mean of paired differences, against zero.
+    """Student's t interval of a mean of paired differences, one finite number a seed, against zero.
 
-    Args:
-        differences: one per seed, finite. For ratios: differences of logarithms, then :meth:`Interval.exp`.
-
-    Returns:
-        The mean with its 95% interval. One difference has no interval (NaN); equal differences have one of zero
-        width, and p = 0 unless they are zero.
+    For ratios: differences of logarithms, then :meth:`Interval.exp`. One difference has no interval (NaN); equal ones
+    have one of zero width, and p = 0 unless they are zero.
 
     Raises:
         ValueError: a difference is not finite; count diverged runs as the zero predictor before comparing.
@@ -119,11 +111,7 @@ def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile:
 def geometric_ratio(
     above: Sequence[float] | npt.NDArray[np.float64], below: Sequence[float] | npt.NDArray[np.float64]
 ) -> Interval:
-    """Geometric mean of the paired ratios above / below, with the t interval of their logarithms.
-
-    Raises:
-        ValueError: lengths differ, or a value is not positive and finite.
-    """
+    """Geometric mean of the paired ratios above / below, with the t interval of their logarithms."""
     first, second = (np.asarray(values, dtype=np.float64) for values in (above, below))
     if first.shape != second.shape:
         raise ValueError(f"{len(first)} values cannot be paired with {len(second)}: give one of each per seed")

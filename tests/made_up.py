@@ -8,15 +8,43 @@ from typing import Any
 import pandas as pd
 
 import lintrans as lt
+from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, TuningBudget
 from lintrans.paper.claims import State, Unit, Verdict, rule
-from lintrans.paper.protocol import COARSE_LOSS, LOSS
+from lintrans.paper.judged import COARSE_LOSS, LOSS
 from lintrans.statistics import Interval
 
 LR = {"sgd": 0.02, "adam": 0.01}
 
 
+def tuning(**changes: Any) -> TuningBudget:
+    """A tiny search and training of Setting 1."""
+    defaults = {
+        "settings": ("1",), "steps": 20, "seeds": 2, "batch": 20, "blocks": 1, "every": 5, "rates": (0.01, 0.1),
+        "clips": (1.0,), "tuning_seeds": (1000,), "screening": 20, "finalists": 1, "tuning_blocks": 1,
+    }  # fmt: skip
+    return TuningBudget(**{**defaults, **changes})
+
+
+def curvature(**changes: Any) -> CurvatureBudget:
+    """Tiny measurements along such a training, without a grid of rates."""
+    defaults = {"seeds": 2, "probes": (10, 15), "judged": (10, 15), "settled": 5, "every": 5, "spectral": (5, 20, 5)}
+    return CurvatureBudget(**{**defaults, **changes})
+
+
+def noise(**changes: Any) -> NoiseBudget:
+    """A little noise at two initializations of Setting 1."""
+    return NoiseBudget(**{"settings": ("1",), "seeds": 2, "samples": 12, "batch": 5, "reference": 50, **changes})
+
+
 def interval(estimate: float, low: float, high: float, n: int = 6, p: float = 0.001) -> Interval:
     return Interval(estimate, low, high, p, n)
+
+
+def number(given: Unit | Interval | None) -> Interval:
+    """An interval, or that of a unit, which is there."""
+    found = given.interval if isinstance(given, Unit) else given
+    assert found is not None
+    return found
 
 
 def unit(state: State, case: str = "setting 1", statistic: str = "ratio", **more: Any) -> Unit:

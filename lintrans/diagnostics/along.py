@@ -38,10 +38,7 @@ def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH, seed: i
 class Conditions(Scheduled):
     """R_med of every convention and the ends of the spectrum; see :func:`~lintrans.diagnostics.curvature.conditions`.
 
-    Args:
-        every: at 0, every, 2 every, ..., and at the end; None for no regular steps.
-        at: further steps.
-        batch: prompts of the fixed test batch.
+    At 0, every, 2 every, ..., at the end, and at further steps, on `batch` prompts of the fixed test batch.
     """
 
     batch: int = TEST_BATCH
@@ -58,12 +55,8 @@ class Conditions(Scheduled):
 class StepCurvature(Scheduled):
     """Curvature along the realised step k -> k + 1; see :func:`~lintrans.diagnostics.curvature.step_measures`.
 
-    Args:
-        every: at 0, every, 2 every, ..., and at the end of the constant rate where a cooldown follows; None for no
-            regular steps.
-        at: further steps; there is none from the end of the training on, and no row for it.
-        spectral: measure the Hessian's spectral norm too.
-        batch: prompts of the fixed test batch.
+    At 0, every, 2 every, ..., at the end of the constant rate where a cooldown follows, and at further steps before the
+    training's end; with `spectral` the Hessian's spectral norm too. On `batch` prompts of the fixed test batch.
     """
 
     spectral: bool = False

@@ -51,10 +51,6 @@ class BatchLoss(Scheduled):
 
     Metrics ``batch_loss`` and ``batch_gradient``, in the training's own precision, infinite where that cannot hold
     them. Each batch is drawn and differentiated once more, so with ``every=1`` a training takes twice as long.
-
-    Args:
-        every: at 0, every, 2 every, ...; None for no regular steps.
-        at: further steps; there is none at the end of the training, and no row for it.
     """
 
     def times(self, steps: int, total: int) -> set[int]:

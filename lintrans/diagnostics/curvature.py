@@ -153,22 +153,15 @@ def _met(model: Model, flat: Tensor, layout: Layout[Any], dense: Tensor, prompts
 def robust_condition_number(
     model: Model, parameters: P, prompts: Any, *, median: str = "lower", unused: bool = True
 ) -> Tensor:
-    """R_med = max |H_ii| / median |H_ii| of the loss on prompts (Jiang, Malik & Li 2022).
+    """R_med = max |H_ii| / median |H_ii| of the loss on prompts (Jiang, Malik & Li 2022), ``[...]`` in float64.
 
     The value hangs on conventions that are easily left unsaid: with an even number of entries there are two middle
-    ones, and entries that no loss depends on are zeros which pull the median down.
+    ones, and entries that no loss depends on are zeros which pull the median down. Infinite, with a warning, where the
+    median is zero. Parameters are ``[..., *model.parameter_shape]``, or a mapping.
 
-    Args:
-        model: any model.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping.
-        prompts: what the loss is taken on.
-        median: "lower" (the lower of the two middle elements, as ``torch.median``) or "midpoint" (their mean, as
-            ``numpy.median``).
-        unused: whether entries count that can never affect the loss, such as the last layer's P in the sparse form;
-            of a model with named parameters those whose value the loss on these prompts never meets.
-
-    Returns:
-        ``[...]`` in float64. Infinite, with a warning, where the median is zero.
+    `median` is "lower" (the lower of the two middle elements, as ``torch.median``) or "midpoint" (their mean, as
+    ``numpy.median``). `unused` says whether entries count that can never affect the loss, such as the last layer's P in
+    the sparse form; of a model with named parameters those whose value the loss on these prompts never meets.
 
     Raises:
         ValueError: `unused` is False, and no entry affects the loss.
@@ -190,11 +183,6 @@ def robust_condition_number(
     return values.reshape(layout.lead)
 
 
-def _block_conditions(model: TensorModel, diagonal: Tensor) -> Tensor:
-    """R_med per block of diagonals [runs, parameters], over the block's entries that affect the loss."""
-    return torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
-
-
 def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str, Tensor]:
     """All conventions of R_med and the ends of the spectrum, from one Hessian; each ``[...]``, NaN for lost runs.
 
@@ -207,11 +195,12 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str
     diagonal = dense.diagonal(dim1=-2, dim2=-1)
     used = _used(model, layout.size)
     eigenvalues = _eigenvalues(dense[:, used][:, :, used])
+    blocks = torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
     values = {
         "r_lower": _condition(diagonal, "lower"),
         "r_midpoint": _condition(diagonal, "midpoint"),
         "r_used": _condition(diagonal[:, used], "midpoint"),
-        "r_blocks": _block_conditions(model, diagonal).log().mean(-1).exp(),
+        "r_blocks": blocks.log().mean(-1).exp(),
         "r_eigenvalues": _condition(eigenvalues, "midpoint"),
         "eigenvalue_max": eigenvalues[:, -1],
         "eigenvalue_min": eigenvalues[:, 0],
@@ -220,16 +209,10 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any) -> dict[str
 
 
 def directional_smoothness(model: Model, parameters: P, direction: P, prompts: Any) -> Tensor:
-    """V'Hv with v the direction at unit length (Pan & Li 2023); signed: negative curvature stays negative.
+    """V'Hv with v the direction at unit length (Pan & Li 2023), ``[...]`` in float64; NaN where the direction is zero.
 
-    Args:
-        model: any model.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping.
-        direction: shaped like the parameters, e.g. the step an optimizer made from there.
-        prompts: what the loss is taken on.
-
-    Returns:
-        ``[...]`` in float64; NaN where the direction is zero.
+    It is signed: negative curvature stays negative. The direction is shaped like the parameters,
+    ``[..., *model.parameter_shape]`` or a mapping: the step that an optimizer made from there, say.
     """
     flat, layout = _vectors(model, parameters)
     return _along(model, flat, layout, _vectors(model, direction)[0], prompts)[0].reshape(layout.lead)

@@ -136,10 +136,9 @@ def batch_gradients(
         losses, slopes = (part.to(flat.device) for part in found)
     else:
         loss, groups = _loss_of(model, layout, parameters), _groups(model, flat)
-        losses, slopes = _over_steps(
-            lambda step: _slopes(loss, groups, _drawn(model, task, flat, batch, seeds, step, stream)),
-            range(first, first + count),
-        )
+        steps = range(first, first + count)
+        each = [_slopes(loss, groups, _drawn(model, task, flat, batch, seeds, step, stream)) for step in steps]
+        losses, slopes = (torch.stack(parts, dim=1) for parts in zip(*each, strict=True))
     slopes = slopes.reshape(*layout.lead, count, layout.size)
     return losses.reshape(*layout.lead, count), _restored(layout, slopes, parameters)
 
@@ -237,12 +236,6 @@ def _slopes(loss: Loss, groups: Sequence[Tensor], prompts: Sequence[Any]) -> tup
         slopes.append(_gradient(values.sum(), leaf))
         losses.append(values.detach())
     return torch.cat(losses), torch.cat(slopes)
-
-
-def _over_steps(slopes: Callable[[int], tuple[Tensor, Tensor]], steps: range) -> tuple[Tensor, Tensor]:
-    """Losses ``[runs, steps]`` and gradients ``[runs, steps, G]``."""
-    losses, gradients = zip(*map(slopes, steps), strict=True)
-    return torch.stack(losses, dim=1), torch.stack(gradients, dim=1)
 
 
 @torch.enable_grad()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,22 +101,13 @@ def gradient_noise(
 ) -> Tensor:  # fmt: skip
     r"""Norms of the gradient noise, :math:`\lVert g_B - \nabla f \rVert_2`, over fresh minibatches B.
 
-    Args:
-        model: any model.
-        task: where its prompts come from.
-        parameters: ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs.
-            Gradients are computed in their dtype. Noise is a difference of similar vectors, yet float32 is enough for
-            the paper's settings at d = 5, L = 3 at initialization (the norms agree with those in float64 to 1e-6).
-        batch: prompts of a minibatch.
-        samples: minibatches.
-        reference: prompts behind the estimate of grad f.
-        seed: of the prompts, from the streams NOISE and REFERENCE. One: all runs see the same minibatches. A
-            sequence: the seed of each run.
-        engine: as for :func:`lintrans.diagnostics.derivatives.batch_gradients`.
-
-    Returns:
-        ``[..., samples]`` in float64; not finite where a gradient is not. The numbers do not depend on how the
-        minibatches are grouped, nor on the other runs.
+    They are ``[..., samples]`` in float64, not finite where a gradient is not, and depend neither on how the
+    minibatches are grouped nor on the other runs. `reference` prompts are behind the estimate of grad f. One seed: all
+    runs see the same minibatches; a sequence: the seed of each run; from the streams NOISE and REFERENCE. Parameters
+    are ``[..., *model.parameter_shape]``, or a mapping name -> ``[..., *shape]``; leading axes are runs. Gradients are
+    computed in their dtype: noise is a difference of similar vectors, yet float32 is enough for the paper's settings at
+    d = 5, L = 3 at initialization (the norms agree with those in float64 to 1e-6). Engines are those of
+    :func:`lintrans.diagnostics.derivatives.batch_gradients`.
 
     Example:
         >>> import lintrans as lt
@@ -145,7 +136,9 @@ def measure_noise(
     runs, size = flat.shape
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, error = source.mean(reference)
-    second: _Moments = _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
+    second: _Gram | _Covariance = (
+        _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
+    )
     norms = []
     for noise in source.noise(centre, batch, samples):
         norms.append(_norms(noise))
@@ -159,18 +152,8 @@ def measure_noise(
     )
 
 
-class _Moments(Protocol):
-    """Second moments of noise that comes in groups ``[runs, group, G]``."""
-
-    def add(self, noise: Tensor) -> None:
-        """One group."""
-
-    def mean(self, samples: int) -> Tensor:
-        """The matrix of each run, divided by the number of samples."""
-
-
 class _Covariance:
-    """Sums of outer products, ``[runs, G, G]``."""
+    """Sums of outer products ``[runs, G, G]`` of noise that comes in groups ``[runs, group, G]``."""
 
     def __init__(self, runs: int, size: int) -> None:
         self.total = torch.zeros(runs, size, size, dtype=torch.float64)
@@ -330,3 +313,10 @@ def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> 
         float(spectrum.sum() ** 2 / (spectrum**2).sum()), float(noise.error) / median,
     )  # fmt: skip
     return dict(zip(STATISTICS, values, strict=True))
+
+
+def tabulate_noise(
+    model: Model, task: PromptSource, parameters: P, seeds: Sequence[int], keep: int = 0, **how: int
+) -> pd.DataFrame:
+    """:func:`noise_table` of :func:`measure_noise` of some runs, each with prompts of its own seed."""
+    return noise_table(measure_noise(model, task, parameters, seed=seeds, **how), seeds, keep=keep)  # type: ignore[arg-type]

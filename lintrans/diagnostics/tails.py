@@ -47,11 +47,9 @@ def thresholds(count: int, points: int = 60, least: int = 20, share: float = 0.2
 
 @dataclass(frozen=True)
 class TailIndex:
-    """Estimates of gamma = 1 / alpha at several thresholds, with pointwise 95% intervals.
+    """Estimates of gamma = 1 / alpha from k upper order statistics each, with pointwise 95% intervals.
 
-    Attributes:
-        k: upper order statistics used.
-        estimate, low, high: arrays of the same length. The intervals hold at one threshold each, not all together.
+    The intervals hold at one threshold each, not all together.
     """
 
     k: npt.NDArray[np.int64]

@@ -18,12 +18,7 @@ from ..tasks.regression import Moments, Prompts
 
 
 def check_task(model: Any, task: Any) -> None:
-    """Refuse a task of another dimension than the model's.
-
-    Raises:
-        TypeError: an object that draws no prompts.
-        ValueError: another dimension.
-    """
+    """Refuse an object that draws no prompts (TypeError), or a task of another dimension than the model's."""
     if isinstance(task, type) or not callable(getattr(task, "sample", None)):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
     dimensions = [getattr(each, "d", None) for each in (model, task)]
@@ -32,12 +27,7 @@ def check_task(model: Any, task: Any) -> None:
 
 
 def check_parameters(model: Any, parameters: Any) -> None:
-    """Refuse parameters whose shape or dtype is not the model's.
-
-    Raises:
-        TypeError: no floating-point tensor.
-        ValueError: another shape than ``[..., *model.parameter_shape]``.
-    """
+    """Refuse what is no floating-point tensor (TypeError) ``[..., *model.parameter_shape]`` (ValueError)."""
     if not isinstance(parameters, Tensor) or not parameters.is_floating_point():
         raise TypeError(f"parameters are {type(parameters).__name__}: give a floating-point tensor")
     if tuple(parameters.shape[-len(model.parameter_shape) :]) != model.parameter_shape:
@@ -49,12 +39,7 @@ def check_parameters(model: Any, parameters: Any) -> None:
 
 
 def check_prompts(model: Any, prompts: Any) -> None:
-    """Refuse what a model of this library takes for no prompts, or prompts of another dimension.
-
-    Raises:
-        TypeError: no :class:`~lintrans.Prompts` or :class:`~lintrans.Moments`.
-        ValueError: moments for a model that runs on tokens, another dimension, or complex numbers.
-    """
+    """Refuse no prompts (TypeError), moments for a model on tokens, another dimension or complex numbers."""
     linear = getattr(model, "attention", None) == "linear"
     if not isinstance(prompts, Prompts | Moments):
         other = " or lintrans.Moments" if linear else ""
@@ -79,11 +64,7 @@ def check_inputs(model: Any, parameters: Any, prompts: Any) -> None:
 
 
 def owners(prompts: Prompts | Moments, runs: int) -> NDArray[np.int64]:
-    """Which set of prompts each run takes, ``[runs]``: the only one, or its own.
-
-    Raises:
-        ValueError: neither one set nor as many as there are runs.
-    """
+    """Which set of prompts each run takes, ``[runs]``: the only one, or its own."""
     lead = tuple(prompts.target.shape[:-1])
     if isinstance(prompts, Moments) and any(
         part.shape[:-own] != lead for part, own in zip(prompts, (3, 2, 1, 2, 1), strict=True)
@@ -95,11 +76,7 @@ def owners(prompts: Prompts | Moments, runs: int) -> NDArray[np.int64]:
 
 
 def check_seeds(seed: int | Sequence[int], runs: int, lead: Sequence[int] | None = None) -> int | list[int]:
-    """One seed of all runs, or those of each.
-
-    Raises:
-        ValueError: another number of them than of runs.
-    """
+    """One seed of all runs, or those of each; another number of them is refused."""
     if not isinstance(seed, Sequence) or isinstance(seed, str):
         return seed_number(seed)
     if len(seed) != runs:
@@ -111,11 +88,7 @@ def check_seeds(seed: int | Sequence[int], runs: int, lead: Sequence[int] | None
 
 
 def check_state(plan: Any, state: Any) -> None:
-    """Refuse a state that is of another plan: compiled loops write into its tensors.
-
-    Raises:
-        ValueError: another shape, dtype or memory than those of the plan's own states.
-    """
+    """Refuse a state that is of another plan: compiled loops write into its tensors."""
     runs, wide = len(plan.runs), torch.Size(plan.model.parameter_shape).numel()
     for name, tensor in _tensors("state", vars(state)):
         kind, shape = (plan.dtype, (runs, wide)) if tensor.is_floating_point() else (torch.int64, (runs,))

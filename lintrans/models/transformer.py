@@ -297,12 +297,7 @@ def has_tensor(model: object) -> TypeGuard[TensorModel]:
 def groups_of(model: TensorModel, by: str) -> Tensor:
     """The number, from 0 on, of the group of each parameter, ``[G]`` int64.
 
-    Args:
-        model: for "block", "layer" and "kind" one with ``groups``, a mapping from these names to such numbers.
-        by: "coordinate" (each parameter by itself), "all" (all together), or one of the model's own.
-
-    Raises:
-        ValueError: groups that the model does not have.
+    `by` is "coordinate" (each parameter by itself), "all" (all together), or one of the model's own ``groups``.
     """
     size = math.prod(model.parameter_shape)
     own: dict[str, Tensor] = getattr(model, "groups", {})

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 
 from ..errors import whole
@@ -22,25 +21,27 @@ from ..training.optimizers import SGD, Adam, Optimizer
 from ..training.probes import Probe, TestLoss, TypicalLoss
 from ..training.runs import Runs, grid
 from .budgets import Budget, TuningBudget
+from .judged import COARSE_LOSS, LOSS, Choice, Judged, Tuning, end_steps, end_values
 from .problems import PROBLEMS, Setting
 from .scales import SPHERE_RATES
 
 AnyBudget = TypeVar("AnyBudget", bound=Budget)
+Arm = tuple[Optimizer, float, float]
+"""An optimizer, its rate and its clip."""
+
+__all__ = [
+    "COARSE_LOSS", "LOSS", "MARKED_STEP", "OPTIMIZERS", "Choice", "Judged", "Tuning", "best_runs", "end_steps",
+    "end_values", "judge_all", "next_rate", "published_runs", "rates_tried", "train_to_judge", "tune", "tune_all",
+    "with_seeds_and_steps",
+]  # fmt: skip
 
 OPTIMIZERS: tuple[Optimizer, ...] = (SGD(), Adam())
-LOSS = "typical_loss"
-COARSE_LOSS = "typical_loss_20"
 COARSE_BLOCKS = 20
 MARKED_STEP = 1000
 COOLDOWN = 0.2
 """Share of the horizon over which the rate falls to zero afterwards, to find the floor f*."""
 MOST_EXTENSIONS = 12
 """Rates that may be added to the grid before tuning gives up, four decades beyond its edge."""
-
-
-def end_steps(steps: int) -> tuple[int, ...]:
-    """The five snapshots in the last 5% of the horizon whose mean log loss is a run's end value."""
-    return tuple(sorted({round(steps * share) for share in (0.96, 0.97, 0.98, 0.99, 1.0)}))
 
 
 def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, device: str = "auto") -> History:
@@ -58,57 +59,23 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
     ]
     points = range(0, budget.steps, budget.every)
     return experiment(
-        setting.model,
-        setting.task,
-        runs,
-        steps=budget.steps,
-        cooldown=cooldown,
-        batch=budget.batch,
-        clip=setting.clip,
-        probes=probes,
-        snapshots=[*points, *(step + 1 for step in points)],
-        device=device,
-        title=title,
-    )
+        setting.model, setting.task, runs, steps=budget.steps, cooldown=cooldown, batch=budget.batch, clip=setting.clip,
+        probes=probes, snapshots=[*points, *(step + 1 for step in points)], device=device, title=title,
+    )  # fmt: skip
+
+
+def _runs(arms: Iterable[Arm], seeds: Iterable[int]) -> Runs:
+    return sum((grid(optimizer=o, lr=lr, clip=clip, seed=seeds) for o, lr, clip in arms), start=Runs(()))
 
 
 def published_runs(setting: Setting, seeds: Iterable[int]) -> Runs:
     """Both optimizers at the published rates and clip."""
-    arms = (grid(optimizer=o, lr=setting.lr[o.name], clip=setting.clip, seed=seeds) for o in OPTIMIZERS)
-    return sum(arms, start=Runs(()))
+    return _runs([(o, setting.lr[o.name], setting.clip) for o in OPTIMIZERS], seeds)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """An optimizer's best rate and clip.
-
-    Attributes:
-        loss: median over the tuning seeds of its end value.
-        interior: the rate is neither the lowest nor the highest tried at its clip.
-        steps: the horizon it was chosen at.
-    """
-
-    lr: float
-    clip: float
-    loss: float
-    interior: bool
-    steps: int
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """One setting's search for the best rates.
-
-    Attributes:
-        losses: one row per run: optimizer, lr, clip, seed, steps, loss (infinite where diverged).
-        best: the choice per optimizer.
-        complete: whether the search ran to the horizon, so that the tuned reading may be judged.
-    """
-
-    setting: str
-    losses: pd.DataFrame
-    best: dict[str, Choice]
-    complete: bool
+def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
+    """Both optimizers at their best rates and clips."""
+    return _runs([(o, tuning.best[o.name].lr, tuning.best[o.name].clip) for o in OPTIMIZERS], seeds)
 
 
 def next_rate(rate: float, up: bool) -> float:
@@ -118,21 +85,8 @@ def next_rate(rate: float, up: bool) -> float:
     ladder = [1, 2, 5]
     if digit not in ladder:
         raise ValueError(f"rate = {rate:g} is not in the grid's pattern {{1, 2, 5}} x 10^k")
-    place = ladder.index(digit) + (1 if up else -1)
-    decade, index = divmod(place, 3)
+    decade, index = divmod(ladder.index(digit) + (1 if up else -1), 3)
     return float(f"{ladder[index]}e{exponent + decade}")
-
-
-def end_values(history: History) -> pd.DataFrame:
-    """The runs' table with ``loss``: exp of the mean log typical loss over the last snapshots; infinite if diverged."""
-    rows = history.metric(LOSS)
-    rows = rows[rows["step"].isin(end_steps(history.steps))]
-    logs = np.log(rows["value"]).groupby(rows["run"]).mean()
-    return history.runs.assign(loss=np.exp(history.runs["run"].map(logs)))
-
-
-def _rates_and_clips(pairs: list[tuple[Optimizer, float, float]], seeds: tuple[int, ...]) -> Runs:
-    return sum((grid(optimizer=o, lr=lr, clip=clip, seed=seeds) for o, lr, clip in pairs), start=Runs(()))
 
 
 def _medians(losses: pd.DataFrame) -> pd.DataFrame:
@@ -141,13 +95,15 @@ def _medians(losses: pd.DataFrame) -> pd.DataFrame:
     return medians.sort_values(["loss", "lr", "clip"], ignore_index=True)
 
 
-def _choice(name: str, tried: pd.DataFrame, losses: pd.DataFrame, steps: int) -> Choice:
-    """Best of `losses` (one horizon), interior with respect to all rates of `tried` at its clip."""
-    best = _medians(losses[losses["optimizer"] == name]).iloc[0]
-    lr, clip, loss = float(best["lr"]), float(best["clip"]), float(best["loss"])
-    at_clip = tried[(tried["optimizer"] == name) & (tried["clip"] == clip)]["lr"]
-    interior = bool(at_clip.min() < lr < at_clip.max())
-    return Choice(lr, clip, loss, interior, steps)
+def _choices(tried: pd.DataFrame, losses: pd.DataFrame, steps: int) -> dict[str, Choice]:
+    """Best of `losses` (one horizon) by optimizer, interior with respect to all rates of `tried` at its clip."""
+    found = {}
+    for optimizer in OPTIMIZERS:
+        best = _medians(losses[losses["optimizer"] == optimizer.name]).iloc[0]
+        lr, clip, loss = float(best["lr"]), float(best["clip"]), float(best["loss"])
+        at_clip = tried[(tried["optimizer"] == optimizer.name) & (tried["clip"] == clip)]["lr"]
+        found[optimizer.name] = Choice(lr, clip, loss, bool(at_clip.min() < lr < at_clip.max()), steps)
+    return found
 
 
 def rates_tried(name: str, budget: TuningBudget, optimizer: str) -> tuple[float, ...]:
@@ -166,25 +122,18 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     """
     setting = PROBLEMS[name]
 
-    def run(pairs: list[tuple[Optimizer, float, float]], steps: int, what: str) -> pd.DataFrame:
+    def run(arms: list[Arm], steps: int, what: str) -> pd.DataFrame:
         history = experiment(
-            setting.model,
-            setting.task,
-            _rates_and_clips(pairs, budget.tuning_seeds),
-            steps=steps,
-            batch=budget.batch,
-            probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)],
-            device=device,
+            setting.model, setting.task, _runs(arms, budget.tuning_seeds), steps=steps, batch=budget.batch,
+            probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)], device=device,
             title=f"{setting.title}, {what}",
-        )
+        )  # fmt: skip
         return end_values(history).assign(steps=steps)[["optimizer", "lr", "clip", "seed", "steps", "loss"]]
 
-    pairs = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in rates_tried(name, budget, o.name)]
-    losses = run(pairs, budget.screening, "grid of rates")
+    arms = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in rates_tried(name, budget, o.name)]
+    losses = run(arms, budget.screening, "grid of rates")
     if not budget.finalists:
-        best = {o.name: _choice(o.name, losses, losses, budget.screening) for o in OPTIMIZERS}
-        return Tuning(name, losses, best, complete=False)
-
+        return Tuning(name, losses, _choices(losses, losses, budget.screening), complete=False)
     if budget.steps != budget.screening:
         ranked = _medians(losses)
         finals = [
@@ -194,8 +143,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
         ]
         losses = pd.concat([losses, run(finals, budget.steps, "best of the grid")], ignore_index=True)
     for _ in range(MOST_EXTENSIONS):
-        final = losses[losses["steps"] == budget.steps]
-        best = {o.name: _choice(o.name, losses, final, budget.steps) for o in OPTIMIZERS}
+        best = _choices(losses, losses[losses["steps"] == budget.steps], budget.steps)
         wider = []
         for o in OPTIMIZERS:
             choice = best[o.name]
@@ -213,39 +161,8 @@ def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
     return {name: tune(name, budget, device) for name in budget.settings}
 
 
-def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
-    """Both optimizers at their best rates and clips."""
-    arms = (grid(optimizer=o, lr=tuning.best[o.name].lr, clip=tuning.best[o.name].clip, seed=seeds) for o in OPTIMIZERS)
-    return sum(arms, start=Runs(()))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """All that is trained to be judged: histories by reading, then by setting, and the search for the best rates.
-
-    A setting is missing from the published reading where no rate is published, and from the tuned one where no interior
-    best rate was found.
-    """
-
-    histories: dict[str, dict[str, History]]
-    tunings: dict[str, Tuning]
-
-    @property
-    def published(self) -> dict[str, History]:
-        """Histories at the published rates, by setting."""
-        return self.histories["published"]
-
-    @property
-    def tuned(self) -> dict[str, History]:
-        """Histories at the best rates, by setting."""
-        return self.histories["tuned"]
-
-
 def judge_all(
-    budget: TuningBudget,
-    device: str = "auto",
-    readings: Collection[str] = ("published", "tuned"),
-    tuned_at: int = 0,
+    budget: TuningBudget, device: str = "auto", readings: Collection[str] = ("published", "tuned"), tuned_at: int = 0
 ) -> Judged:
     """Find the best rates, then train the readings of every setting; all arms of a seed share its prompts.
 

@@ -72,20 +72,17 @@ class Table(Mapping[str, AnyBudget]):
 
 def frame(names: Iterable[str]) -> pd.DataFrame:
     """Problems as a table for a page: context length, covariates, E||x||^2, published rates and clip."""
-    rows = []
-    for name in names:
-        setting = PROBLEMS[name]
-        rows.append(
-            {
-                "setting": setting.title,
-                "$n$": setting.task.n,
-                "covariates": setting.law,
-                r"$\mathbb{E}\lVert x \rVert^2$": f"{setting.task.zero_loss:g}",
-                **{f"{LABELS[optimizer]} rate": f"{lr:g}" for optimizer, lr in setting.lr.items()},
-                "clip": f"{setting.clip:g}",
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "setting": setting.title,
+            "$n$": setting.task.n,
+            "covariates": setting.law,
+            r"$\mathbb{E}\lVert x \rVert^2$": f"{setting.task.zero_loss:g}",
+            **{f"{LABELS[optimizer]} rate": f"{lr:g}" for optimizer, lr in setting.lr.items()},
+            "clip": f"{setting.clip:g}",
+        }
+        for setting in map(PROBLEMS.__getitem__, names)
+    )
 
 
 # trainings of the paper's settings

@@ -1,7 +1,8 @@
-"""The executable book. A chapter calls :func:`parameters`, :func:`say`, :func:`glue` and :func:`provenance`.
+"""The executable book, from both sides.
 
-The command line calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a
-chapter, ``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
+A chapter calls :func:`parameters`, :func:`say`, :func:`glue`, :func:`table` and :func:`provenance`; the command line
+calls :func:`chapters`, :func:`execute` and :func:`build`. Where things are: ``page.py`` runs inside a chapter,
+``chapter_parameters.py`` has the rules for its parameters, ``notebooks.py`` keeps its two halves the same,
 ``chapters.py`` finds chapters and has each executed (``executing.py``) whose copy no longer holds (``reuse.py``),
 ``site.py`` builds the pages.
 """
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .chapter_parameters import ParameterError
-from .chapters import BookError, Chapter, Outcome, Report, chapters, execute, find_root
+from .chapters import BookError, Chapter, Report, chapters, execute, find_root
+from .executing import Outcome
 from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
 
@@ -34,11 +36,7 @@ class Built:
 def build(
     root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
 ) -> Built:
-    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed.
-
-    Raises:
-        BookError: the halves of a chapter differ, or Jupyter Book found something wrong.
-    """
+    """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed."""
     report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
     tell("building the pages")
     return Built(build_site(root, scale, report.failed), report)

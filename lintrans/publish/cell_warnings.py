@@ -54,11 +54,6 @@ def counts(cells: dict[str, Any], category: type[Warning], filename: str) -> boo
 
     A ``RuntimeWarning`` is what NumPy, SciPy and pandas say of an overflow, of nan or of too few values, from whichever
     file of theirs a cell has called.
-
-    Args:
-        cells: the namespace of the chapter's cells.
-        category: of the warning.
-        filename: where it belongs, as Python says.
     """
     if _own(filename):
         return True

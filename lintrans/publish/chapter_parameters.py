@@ -78,17 +78,13 @@ def is_declaration(source: str) -> bool:
 
 def unknown(name: str, value: str, allowed: list[str], where: str = "") -> ParameterError:
     """Say that no parameter has this name, which there are and which is nearest."""
-    place = f" of {where}" if where else " of this chapter"
+    owner = where or "this chapter"
     listed = ", ".join(allowed) or "none"
-    return ParameterError(f"{name} = {value} is no parameter{place}: there are {listed}{nearest(name, allowed)}")
+    return ParameterError(f"{name} = {value} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}")
 
 
 def check(name: str, value: Any, kind: str) -> Any:
-    """Return `value` if it has the type `kind` and is allowed for this name; an int is taken for a float.
-
-    Raises:
-        ParameterError: wrong type, NaN or infinite, an unknown scale, a negative number of seeds, no such device.
-    """
+    """Return `value` if it has the type `kind` and is allowed for this name; an int is taken for a float."""
     value = _typed(name, value, kind) if kind else value
     try:
         if name == "scale":

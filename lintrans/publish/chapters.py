@@ -63,11 +63,7 @@ class Report:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The book's folder: the nearest one upward that has a ``_toc.yml``, else the checkout this package runs from.
-
-    Raises:
-        BookError: there is none.
-    """
+    """The book's folder: the nearest one upward that has a ``_toc.yml``, else the checkout this package runs from."""
     here = (start or Path.cwd()).resolve()
     for folder in [here, *here.parents, Path(__file__).resolve().parents[2]]:
         if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
@@ -113,11 +109,7 @@ def chapters(root: Path) -> list[Chapter]:
 
 
 def select(root: Path, names: tuple[str, ...]) -> list[Chapter]:
-    """The chapters of these names (all, if none is named), in the order of execution.
-
-    Raises:
-        BookError: a name that no chapter has.
-    """
+    """The chapters of these names (all, if none is named), in the order of execution."""
     known = chapters(root)
     allowed = [chapter.name for chapter in known]
     wanted = {Path(name).stem for name in names}
@@ -127,11 +119,7 @@ def select(root: Path, names: tuple[str, ...]) -> list[Chapter]:
 
 
 def given(chapter: Chapter, texts: dict[str, str]) -> dict[str, Any]:
-    """Parameters typed on the command line, checked against the chapter's parameters cell.
-
-    Raises:
-        ParameterError: an unknown name, a wrong type or a value that is not allowed.
-    """
+    """Parameters typed on the command line, checked against the chapter's parameters cell."""
     cell = chapter.parameters()
     values = {}
     for name, text in texts.items():
@@ -145,17 +133,11 @@ def execute(
     root: Path, scale: str = "paper", names: tuple[str, ...] = (), values: dict[str, str] | None = None,
     force: bool = False, say: Callable[[str], None] = print, jobs: int | None = None,
 ) -> Report:  # fmt: skip
-    """Execute chapters, or use their executed copies again where nothing has changed.
+    """Execute chapters (all, if none is named), or use their executed copies again where nothing has changed.
 
-    Args:
-        root: the book's folder.
-        scale: "paper" or "quick".
-        names: chapters; all if empty.
-        values: other parameters, as text. Such a run never enters the book: it goes to ``build/SCALE/custom``.
-        force: execute even if nothing has changed.
-        say: where the lines about progress go.
-        jobs: chapters at a time; None: two, where there are two processors. What two chapters need, one of them
-            computes while the other waits. Pages that sum up wait for the others; one that times things runs alone.
+    With other parameters (`values`, as text) a run never enters the book: it goes to ``build/SCALE/custom``. Of `jobs`
+    chapters at a time (None: two, where there are two processors) one computes what two of them need, and the other
+    waits. Pages that sum up wait for the others; one that times things runs alone.
 
     Raises:
         BookError: an unknown chapter, or halves of a chapter that differ.

@@ -235,8 +235,8 @@ def resultssize() -> None:
     """Show where the store lies and how large it is."""
     from ..store.store import store
 
-    place = store()
-    click.echo(f"{place.path}: {len(place.entries())} experiments, {size(place.size())}")
+    kept = store()
+    click.echo(f"{kept.path}: {len(kept.entries())} experiments, {size(kept.size())}")
 
 
 @results.command("remove")
@@ -257,8 +257,8 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
     if older_than is not None and not (math.isfinite(older_than) and older_than >= 0):
         raise BookError(f"--older-than {older_than} is not allowed: give a number of days >= 0")
-    place = store()
-    entries = place.entries()
+    kept = store()
+    entries = kept.entries()
     chosen = _chosen(entries, keys) if keys else entries
     if older_than is not None:
         limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
@@ -268,9 +268,9 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
         click.echo("nothing to remove")
         return
     if not yes:
-        click.confirm(f"remove {len(chosen)} of {len(entries)} experiments ({total}) from {place.path}?", abort=True)
+        click.confirm(f"remove {len(chosen)} of {len(entries)} experiments ({total}) from {kept.path}?", abort=True)
     for entry in chosen:
-        place.remove(entry.key)
+        kept.remove(entry.key)
     click.echo(f"removed {len(chosen)} experiments, {total}")
 
 

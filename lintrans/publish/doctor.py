@@ -21,7 +21,7 @@ def findings() -> list[tuple[str, str]]:
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA in this build"
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     auto = f"cuda ({cuda}) where an engine is made for it, else cpu" if cuda else "cpu (no CUDA device)"
-    place = store()
+    kept = store()
     needed = ("jupyter_book", "papermill", "jupytext", "jupyterlab")
     tools = [name for name in needed if importlib.util.find_spec(name) is None]
     return [
@@ -31,7 +31,7 @@ def findings() -> list[tuple[str, str]]:
         *((name, _version(name)) for name in ("numpy", "pandas", "scipy", "matplotlib")),
         ("device", f"auto takes {auto}"),
         *(("engine", line) for line in engines.status().splitlines()),
-        ("store", f"{place.path}: {len(place.entries())} experiments, {size(place.size())}"),
+        ("store", f"{kept.path}: {len(kept.entries())} experiments, {size(kept.size())}"),
         ("book tools", f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else "installed"),
         ("chromium", browser() or "not found: browser tests are skipped"),
     ]

@@ -30,9 +30,6 @@ def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     """Import what chapters import, once; whether kernels may be copies of this process from now on.
 
     Not where it may have threads, and not where it lacks a variable that a new Python would begin with.
-
-    Args:
-        environment: variables that kernels need, and their values.
     """
     complete = all(STARTED_WITH.get(name) == value for name, value in environment)
     if sys.platform != "linux" or not complete or threading.active_count() > 1 or "numba" in sys.modules:
@@ -61,10 +58,10 @@ def manager() -> type[Any]:
         """Starts a kernel as a copy of this process."""
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            place: Any = self.provisioner
-            place.process = Copy(_serve, kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd"))
-            place.pid = place.pgid = place.process.pid
-            self._reconcile_connection_info(place.connection_info)
+            provisioner: Any = self.provisioner
+            provisioner.process = Copy(_serve, kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd"))
+            provisioner.pid = provisioner.pgid = provisioner.process.pid
+            self._reconcile_connection_info(provisioner.connection_info)
 
         _launch_kernel = _async_launch_kernel
 

@@ -84,11 +84,7 @@ def pairs(root: Path) -> list[Pair]:
 
 
 def read(path: Path) -> str:
-    """A text file of the book, without a byte order mark.
-
-    Raises:
-        Unreadable: it is not in UTF-8.
-    """
+    """A text file of the book, without a byte order mark; Unreadable where it is not in UTF-8."""
     try:
         text = path.read_text("utf-8-sig")
         if "\0" not in text:  # UTF-16 without a mark is valid UTF-8, a zero beside each letter
@@ -159,11 +155,7 @@ def notebook_of(text: str, root: Path, name: str, previous: str | None = None) -
 
 
 def state(pair: Pair) -> State:
-    """Compare the halves of a chapter with each other, with HEAD and with what they last agreed on.
-
-    Raises:
-        PairError: a half that cannot be read.
-    """
+    """Compare the halves of a chapter with each other, with HEAD and with what they last agreed on."""
     text, notebook = _content(pair.text), _content(pair.notebook)
     if text is None and notebook is None:
         raise PairError(f"there is no book/{pair.name}.md and no book/{pair.name}.ipynb")
@@ -189,13 +181,8 @@ def state(pair: Pair) -> State:
 def settle(pair: Pair, take: str | None = None, keep_text: bool = False) -> str:
     """Make both halves say what the edited one says; returns a line that says what was done, empty for nothing.
 
-    Args:
-        pair: the chapter.
-        take: "text" or "notebook": the half to believe, whatever was edited.
-        keep_text: leave a text that is right in meaning as it was typed.
-
-    Raises:
-        PairError: both halves were edited and `take` does not say which to believe.
+    `take` ("text" or "notebook") is the half to believe, whatever was edited; `keep_text` leaves a text that is right
+    in meaning as it was typed. Halves that were both edited, without `take`, are a PairError.
     """
     if take is not None:
         source = pair.text if take == "text" else pair.notebook
@@ -225,11 +212,7 @@ def settle(pair: Pair, take: str | None = None, keep_text: bool = False) -> str:
 
 
 def save(pair: Pair, notebook: dict[str, Any]) -> None:
-    """Write both halves of a chapter from a notebook that an editor holds, unless a half was edited elsewhere.
-
-    Raises:
-        PairError: a half on disk holds an edit that this notebook does not.
-    """
+    """Write both halves of a chapter from a notebook that an editor holds; a PairError if one was edited elsewhere."""
     given = json.dumps(notebook)
     if any(cell.get("attachments") for cell in notebook.get("cells", [])):
         raise PairError("a pasted picture cannot be kept in the text half: put it into book/_static and link it")

@@ -72,10 +72,7 @@ def parameters(**values: Any) -> Page:
 
 
 def provenance(seeds: str = "") -> None:
-    """Show how this page was made: scale, seeds, device, versions, date, seconds, and its experiments.
-
-    `seeds` says which were used, in words, where the parameter of that name does not say it all.
-    """
+    """Show how this page was made: scale, seeds (in words, if given), device, versions, date, seconds, experiments."""
     say(provenance_text(seeds))
 
 
@@ -127,11 +124,7 @@ def table(frame: Any) -> None:
 
 
 def glue(**values: Any) -> None:
-    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page.
-
-    Raises:
-        TypeError: neither a string nor a number nor an array or tensor of one element.
-    """
+    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page."""
     plain = {key: _plain(key, value) for key, value in values.items()}
     if not _in_notebook():
         return
@@ -170,13 +163,9 @@ def _kinds(values: dict[str, Any], cell: dict[str, Declared], annotations: dict[
     kinds = {}
     for name in values:
         annotation = annotations.get(name)
-        if name in cell and cell[name].kind:
-            kinds[name] = cell[name].kind
-        elif annotation is None:
-            kinds[name] = ""
-        else:
-            plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
-            kinds[name] = annotation.__name__ if plain else str(annotation)
+        plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
+        written = "" if annotation is None else annotation.__name__ if plain else str(annotation)
+        kinds[name] = (cell[name].kind if name in cell else "") or written
     return kinds
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import write
-from .chapters import BookError, Chapter, Outcome, chapters, executed
+from .chapters import BookError, Chapter, chapters
+from .executing import Outcome, executed
 from .notebooks import SLOW, Unreadable, is_chapter, read
 
 PLAIN = ("*.md", "*.bib")
@@ -57,11 +58,7 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
 
 
 def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
-    """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page.
-
-    Raises:
-        BookError: Jupyter Book is not installed, or found something wrong.
-    """
+    """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page."""
     missing = stage(root, scale, failed)
     folder = root / "build" / scale
     html = folder / "_build" / "html"

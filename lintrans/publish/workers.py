@@ -23,10 +23,7 @@ def default_jobs() -> int:
 
 
 class Workers(Generic[Result]):
-    """Calls under way, by the name of each.
-
-    Used as a context: at its end, whatever the reason, no process is left.
-    """
+    """Calls under way, by the name of each; no process is left at the end of the context, whatever the reason."""
 
     def __init__(self) -> None:
         # a fork has all modules at once; elsewhere than on Linux it is not safe

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from torch import Tensor
 
@@ -283,9 +283,6 @@ def digest_outside(thing: type | FunctionType) -> str:
     """Digest of the source of a class or function from outside, and of its author's others that it uses.
 
     Plain numbers and texts that it takes from its module count as well.
-
-    Raises:
-        ValueError: its source cannot be read.
     """
     texts: dict[str, str] = {}
     ahead: list[Any] = [thing]
@@ -334,7 +331,7 @@ def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
                 yield f"{module}.{name}", value
 
 
-def _is_authors(module: Any) -> bool:
+def _is_authors(module: Any) -> TypeGuard[ModuleType]:
     """Whether a module is neither of this package nor an installed one."""
     if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] == PACKAGE.name:
         return False

@@ -195,21 +195,21 @@ class Store:
         """
         self._experiments.mkdir(parents=True, exist_ok=True)
         made: dict[str, Any] = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-        place = self._experiments / key
+        target = self._experiments / key
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._experiments))
         try:
             write(part)
             made["files"] = {file.name: _checksum(file) for file in sorted(part.iterdir())}
             (part / "record.json").write_text(json.dumps({**record, **made}, indent=1), encoding="utf-8")
-            if place.exists():
-                shutil.rmtree(place)
-            part.rename(place)
+            if target.exists():
+                shutil.rmtree(target)
+            part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
-        """A lock that dies with its process, so that two asking at once compute once; see :func:`~.files.locked`."""
+        """A lock that dies with its process, so that two asking at once compute once."""
         folder = self.path / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f"{key}.lock", waiting) as held:

@@ -35,11 +35,7 @@ class History:
     key: str = ""
 
     def parameters(self, step: int | None = None) -> Tensor:
-        """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot).
-
-        Raises:
-            KeyError: no snapshot was asked for at that step.
-        """
+        """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot)."""
         chosen = max(self.snapshots) if step is None else step
         if chosen not in self.snapshots:
             kept = ", ".join(map(str, sorted(self.snapshots)))
@@ -52,19 +48,17 @@ class History:
         """Some of the runs, in the order given and numbered anew; they share the device and the seconds of all."""
         runs = self.runs.set_index("run").loc[list(chosen)].reset_index(drop=True)
         runs.insert(0, "run", range(len(runs)))
-        place = {old: new for new, old in enumerate(chosen)}
-        frame = self.frame[self.frame["run"].isin(place)]
-        frame = frame.assign(run=frame["run"].map(place)).sort_values(["step", "run"], kind="stable", ignore_index=True)
+        row_of = {old: new for new, old in enumerate(chosen)}
+        frame = self.frame[self.frame["run"].isin(row_of)]
+        frame = frame.assign(run=frame["run"].map(row_of)).sort_values(
+            ["step", "run"], kind="stable", ignore_index=True
+        )
         snapshots = {step: tensor[list(chosen)] for step, tensor in self.snapshots.items()}
         key = self.key and f"{self.key}: runs {', '.join(map(str, chosen))}"
         return replace(self, frame=frame, runs=runs, snapshots=snapshots, key=key)
 
     def metric(self, name: str) -> pd.DataFrame:
-        """Rows of one metric.
-
-        Raises:
-            KeyError: it was not measured.
-        """
+        """Rows of one metric; a KeyError where it was not measured."""
         rows = self.frame[self.frame["metric"] == name]
         if rows.empty:
             raise KeyError(

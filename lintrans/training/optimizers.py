@@ -56,16 +56,11 @@ class Optimizer(Protocol):
         """What is remembered before the first step of runs with parameters ``[runs, G]``; first axis runs."""
 
     def update(self, gradient: Tensor, slots: Slots, count: Tensor, model: TensorModel) -> tuple[Tensor, Slots]:
-        """One step of all runs that use this optimizer; it changes nothing in place.
+        """One step of all runs that use this optimizer, as (direction, slots): parameters move by -lr direction.
 
-        Args:
-            gradient: clipped gradients ``[runs, G]``.
-            slots: what :meth:`init` or the step before returned, same names and shapes.
-            count: ``[runs, 1]``, 1 at a run's first step.
-            model: whose parameters they are, for rules that ask for matrices or groups.
-
-        Returns:
-            (direction, slots): parameters move by -lr direction.
+        Gradients are clipped, ``[runs, G]``; slots have the names and shapes of those that :meth:`init` returned;
+        `count` is ``[runs, 1]``, 1 at a run's first step; the model is there for rules that ask for matrices or groups.
+        Nothing is changed in place.
         """
 
 
@@ -192,7 +187,8 @@ class Adam:
         eps: :math:`\epsilon`.
         name: label in frames and figures.
         second_moment: what shares one v: ``"coordinate"`` (each parameter has its own: Adam), ``"block"`` (each P and
-            each Q), ``"layer"``, ``"kind"`` (all P, all Q) or ``"all"``; see :func:`.transformer.groups_of`.
+            each Q), ``"layer"``, ``"kind"`` (all P, all Q) or ``"all"``; see
+            :func:`lintrans.models.transformer.groups_of`.
     """
 
     betas: tuple[float, float] = (0.9, 0.9)
@@ -247,12 +243,7 @@ BY_NAME: dict[str, type[SGD | Adam | Signum | NormalizedSGD]] = {
 
 
 def resolve(optimizer: Optimizer | str) -> Optimizer:
-    """An optimizer from itself or from its name, one of :data:`BY_NAME`.
-
-    Raises:
-        ValueError: an unknown name.
-        TypeError: something else.
-    """
+    """An optimizer from itself or from its name, one of :data:`BY_NAME`."""
     if isinstance(optimizer, str):
         return BY_NAME[choice("optimizer", optimizer, BY_NAME)]()
     if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):

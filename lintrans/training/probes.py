@@ -75,10 +75,7 @@ class Scheduled:
 class TestLoss(Scheduled):
     """Loss on one fixed batch of prompts, the same for all runs and seeds: the paper's curves. Metric ``test_loss``.
 
-    Args:
-        every: at 0, every, 2 every, ..., and at the end.
-        at: further steps.
-        batch: prompts in the batch.
+    At 0, every, 2 every, ..., at the end, and at further steps.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -99,13 +96,7 @@ class TypicalLoss(Scheduled):
     """Median over fresh blocks of the mean loss over a block's 1000 prompts; the same blocks for all runs.
 
     The mean loss of a deep model is ruled by events no sample contains, so runs are judged by the loss of a typical
-    block instead.
-
-    Args:
-        every: at 0, every, 2 every, ..., and at the end.
-        at: further steps.
-        blocks: how many blocks; those of a smaller number are the first of a larger one.
-        metric: its name in the frame.
+    block instead. The blocks of a smaller number are the first of a larger one. `metric` is its name in the frame.
     """
 
     blocks: int = 1000

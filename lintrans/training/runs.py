@@ -18,13 +18,9 @@ AXES = ("optimizer", "lr", "clip", "seed")
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an ensemble.
+    """One run of an ensemble; its seed names its initial parameters and its stream of prompts.
 
-    Attributes:
-        optimizer: its rule.
-        lr: learning rate.
-        seed: names its initial parameters and its stream of prompts.
-        clip: global gradient-norm clip; infinite for none; None leaves it to :func:`lintrans.train`.
+    `clip` bounds the global norm of its gradients: infinite for none; None leaves it to :func:`lintrans.train`.
     """
 
     optimizer: Optimizer
@@ -105,7 +101,7 @@ def grid(**axes: Any) -> Runs:
         **axes: ``optimizer`` and ``lr`` (required), ``seed`` (0 if left out), ``clip`` (the clip of
             :func:`lintrans.train` if left out; None for no clipping). Each a value or an iterable of values.
             Optimizers are :class:`~lintrans.SGD`, :class:`~lintrans.Adam`, :class:`~lintrans.Signum`,
-            :class:`~.NormalizedSGD`, their names, or a :class:`~.optimizers.Optimizer` of your own.
+            :class:`~lintrans.NormalizedSGD`, their names, or a :class:`~.optimizers.Optimizer` of your own.
 
     Raises:
         TypeError, ValueError: an unknown axis, a missing one, an empty one, or a bad value, which is named.

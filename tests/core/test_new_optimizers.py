@@ -20,7 +20,7 @@ from lintrans.training.optimizers import Looks, Slots, resolve, rule_of
 from lintrans.training.train import plan_training
 
 BETAS, EPS, MOMENTUM, RATE, STEPS = (0.8, 0.95), 1e-6, 0.7, 0.03, 6
-OPTIMIZERS = [
+OPTIMIZERS: list[Any] = [
     lt.Signum(MOMENTUM),
     lt.NormalizedSGD(MOMENTUM),
     *(lt.Adam(BETAS, EPS, name=each, second_moment=each) for each in GROUPINGS),

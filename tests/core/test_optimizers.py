@@ -85,7 +85,7 @@ def test_gradients_that_are_not_finite_are_seen(bad: float) -> None:
         (lambda: lt.Adam(second_moment="row"), "second_moment = 'row' .*'block'"),
         (lambda: lt.Signum(momentum=1.0), "momentum = 1 is not allowed"),
         (lambda: lt.NormalizedSGD(momentum=-1.0), "momentum = -1 is not allowed"),
-        (lambda: resolve(SimpleNamespace(name="old", update=None)), "lacks init"),  # type: ignore[arg-type]
+        (lambda: resolve(SimpleNamespace(name="old", update=None)), "lacks init"),
         (lambda: resolve("adm"), "optimizer = 'adm' .*did you mean 'adam'"),
         (lambda: resolve(lt.Adam), "is no optimizer"),  # type: ignore[arg-type]
     ],

@@ -83,10 +83,8 @@ def test_two_modules_that_change_places_are_noticed(tmp_path: Path) -> None:
     text = "from . import b, c\nx = b.f(1), c.f(1)\n"
     parts = {"b": "def f(n):\n    return n\n", "c": "def f(n):\n    return -n\n"}
     before = small(tmp_path / "before", {"a": text, **parts}).digest("small.a")
-    assert (
-        small(tmp_path / "after", {"a": text.replace("b.f(1), c.f(1)", "c.f(1), b.f(1)"), **parts}).digest("small.a")
-        != before
-    )
+    turned = {"a": text.replace("b.f(1), c.f(1)", "c.f(1), b.f(1)"), **parts}
+    assert small(tmp_path / "after", turned).digest("small.a") != before
 
 
 @pytest.mark.slow
@@ -110,12 +108,8 @@ print(*(name for name in sys.modules if name.split(".")[0] == "lintrans"))
     loaded = {*done.stdout.split()} - {*before.stdout.split()}
     assert len(loaded) >= 8
     closure = code().closure(TRAINING)
-    missing = {
-        name
-        for name in loaded
-        if name not in closure and not sources.neutral(name) and (code().path(name) or Path()).name != "__init__.py"
-    }
-    assert not missing
+    missing = {name for name in loaded.difference(closure) if not sources.neutral(name)}
+    assert not {name for name in missing if (code().path(name) or Path()).name != "__init__.py"}
 
 
 EDITS: dict[str, tuple[str, str]] = {
@@ -131,9 +125,8 @@ def test_an_edit_changes_the_experiments_that_use_it_and_no_other(package: Path,
     module, only = EDITS[name]
     classes = {law: ("LinearRegression", law) for law in ("Gaussian", "GammaScaled")}
     before = {law: code().digest(TRAINING, classes=names) for law, names in classes.items()}
-    edited(
-        package, module, "from __future__ import annotations\n", "from __future__ import annotations\n\nEDITED = 1\n"
-    )
+    first = "from __future__ import annotations\n"
+    edited(package, module, first, f"{first}\nEDITED = 1\n")
     copy = Code(package)
     changed = {law for law, names in classes.items() if copy.digest(TRAINING, classes=names) != before[law]}
     assert changed == ({only} if only else {*classes})
@@ -180,23 +173,16 @@ history = lt.experiment(lt.LinearTransformer(1, 2), lt.LinearRegression(2, 3, La
 """
 
 
+def run(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    places = {"LINTRANS_STORE": str(tmp_path / "store"), "PYTHONPATH": f"{tmp_path}:{PACKAGE.parent}", "PATH": ""}
+    own = {**places, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=False)
+
+
 def asked(tmp_path: Path, law: str) -> str:
     """One process that defines a law in a module and asks for an experiment: "computing" or "reused"."""
     (tmp_path / "mine.py").write_text(law)
-    environment = {
-        "LINTRANS_STORE": str(tmp_path / "store"),
-        "PYTHONPATH": f"{tmp_path}:{PACKAGE.parent}",
-        "HOME": str(tmp_path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PATH": "",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", f"from mine import Law\n{ASK}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(tmp_path, f"from mine import Law\n{ASK}")
     assert done.returncode == 0, done.stderr
     return "reused" if "reused" in done.stdout else done.stdout.strip().splitlines()[0]
 
@@ -216,15 +202,7 @@ def test_a_users_own_code_is_part_of_the_key(tmp_path: Path) -> None:
 
 
 def test_code_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    environment = {
-        "LINTRANS_STORE": str(tmp_path / "store"),
-        "PYTHONPATH": str(PACKAGE.parent),
-        "HOME": str(tmp_path),
-        "PATH": "",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", LAW + ASK], env=environment, capture_output=True, text=True, check=False
-    )
+    done = run(tmp_path, LAW + ASK)
     assert done.returncode == 1
     assert "the source of __main__.Law cannot be read" in done.stderr
 

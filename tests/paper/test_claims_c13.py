@@ -13,6 +13,7 @@ import pytest
 import lintrans as lt
 from lintrans.paper.claims import State, Word, c13
 from lintrans.paper.claims.c16 import FEATURES, Behaviour
+from lintrans.paper.measure import variants
 from lintrans.paper.pages import attention as tables
 from lintrans.paper.problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
 from lintrans.paper.protocol import end_steps
@@ -47,14 +48,12 @@ def test_verdicts() -> None:
         "softmax, visible keys, Adam",
     ]
     assert {unit.state for unit in deciding} == {YES}
-    assert deciding[0].interval is not None
-    assert deciding[0].interval.estimate == pytest.approx(400)
+    assert made_up.number(deciding[0]).estimate == pytest.approx(400)
     assert verdict.ruling.word is Word.REPRODUCED
     assert verdict.deviations == ()
     beside = {unit.case: unit for unit in verdict.units if not unit.decides}
     faster = beside["softmax, SGD, speed"]
-    assert faster.interval is not None
-    assert faster.interval.estimate == pytest.approx(STEPS / 200)
+    assert made_up.number(faster).estimate == pytest.approx(STEPS / 200)
     assert faster.state is YES
     only = c13.judge("paper", histories(ordinary=0.005), ATTENTION_PROTOCOL)
     assert str(only.ruling) == "partly reproduced (softmax, SGD, softmax, Adam)"
@@ -96,10 +95,10 @@ def test_budgets() -> None:
             assert set(training.rates) <= set(PROTOCOL.rates)
         steps = set(range(0, budget.sparse.training.steps + 1, budget.sparse.training.every))
         assert {*budget.sparse.curvature.probes, *budget.sparse.curvature.judged} <= steps
-    longer = c13.changed(ATTENTION("paper"), seeds=3, steps=500)
+    longer = variants.changed_attention(ATTENTION("paper"), seeds=3, steps=500)
     assert {b.seeds for b in (longer.sparse.training, longer.full, longer.sparse.noise)} == {3}
     assert {b.steps for b in (longer.sparse.training, longer.full)} == {500}
-    assert c13.changed(ATTENTION("paper")) == ATTENTION("paper")
+    assert variants.changed_attention(ATTENTION("paper")) == ATTENTION("paper")
 
 
 def test_problems_differ_in_attention_alone() -> None:
@@ -120,8 +119,7 @@ def test_units_of_heads() -> None:
     units = tables.loss_units(cases, histories())
     assert [unit.state for unit in units] == [YES] * 2 + [NULL] * 2 + [REV] * 2
     assert units[0].case == "1 heads, SGD"
-    assert units[0].interval is not None
-    assert units[0].interval.estimate == pytest.approx(2)
+    assert made_up.number(units[0]).estimate == pytest.approx(2)
     assert {unit.state for unit in tables.loss_units(cases, {})} == {MISSING}
 
 
@@ -151,9 +149,9 @@ def test_survival() -> None:
 def test_everything_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick scale, smaller: every kind of attention through every instrument."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    quick = c13.changed(ATTENTION("quick"), seeds=2)
+    quick = variants.changed_attention(ATTENTION("quick"), seeds=2)
     budget = replace(quick, full=replace(quick.full, settings=(FULL_LINEAR, HEADS[1])))
-    measured = c13.measure(budget)
+    measured = variants.attention(budget)
     verdict = c13.judge("quick", measured.histories, budget)
     assert len([unit for unit in verdict.units if unit.decides]) == 4
     table = c13.behaviours(measured, budget)

@@ -7,34 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import lintrans as lt
+from lintrans.diagnostics import noise as measured
 from lintrans.diagnostics.noise import STATISTICS
-from lintrans.paper.budgets import NoiseBudget
 from lintrans.paper.claims import State, Word, c2
+from lintrans.paper.measure import noise
 from lintrans.paper.pages import common
 from lintrans.paper.pages import gradient_noise as page
 from lintrans.paper.scales import NOISE, NOISE_PROTOCOL
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
-TINY = NoiseBudget(
-    settings=("1",),
-    seeds=2,
-    samples=12,
-    batch=5,
-    reference=50,
-    batches=(2, 3),
-    steps=(1, 2),
-    trained_seeds=2,
-    trained_samples=10,
-)
+TINY = made_up.noise(batches=(2, 3), steps=(1, 2), trained_seeds=2, trained_samples=10)
 
 
-def made_up(excess: list[float]) -> pd.DataFrame:
+def table_of(excess: list[float]) -> pd.DataFrame:
     """A table with these values of E, alike in all else."""
     table = pd.DataFrame({"seed": range(len(excess)), **dict.fromkeys(STATISTICS, 1.0)})
     norms = np.abs(np.random.default_rng(0).normal(size=500))
@@ -52,27 +44,26 @@ def test_verdicts() -> None:
         (light, REV, Word.NOT),
         ([0.5, 3.0, 1.5], UNDECIDED, Word.UNMEASURABLE),
     ):
-        verdict = c2.judge("paper", {name: made_up(values) for name in "123"}, NOISE_PROTOCOL)
+        verdict = c2.judge("paper", {name: table_of(values) for name in "123"}, NOISE_PROTOCOL)
         assert [unit.state for unit in verdict.units if unit.decides] == [state] * 3
         assert verdict.ruling.word is word
         assert (verdict.claim, verdict.reading, verdict.deviations) == ("C2", "init", ())
-        estimate = verdict.units[0].interval
-        assert estimate is not None
+        estimate = made_up.number(verdict.units[0])
         assert estimate.estimate == pytest.approx(math.exp(np.log(values).mean()))
-    mixed = c2.judge("paper", {"1": made_up(alike), "2": made_up(little), "3": made_up(heavy)}, NOISE_PROTOCOL)
+    mixed = c2.judge("paper", {"1": table_of(alike), "2": table_of(little), "3": table_of(heavy)}, NOISE_PROTOCOL)
     assert str(mixed.ruling) == "partly reproduced (setting 2, setting 3)"
 
 
 def test_a_missing_setting_or_value_is_not_measurable() -> None:
-    whole = made_up([1.5, 1.6])
-    for tables in ({"1": whole, "2": whole}, {"1": whole, "2": whole, "3": made_up([1.5, math.nan])}):
+    whole = table_of([1.5, 1.6])
+    for tables in ({"1": whole, "2": whole}, {"1": whole, "2": whole, "3": table_of([1.5, math.nan])}):
         verdict = c2.judge("paper", tables, NOISE_PROTOCOL)
         assert verdict.units[2].state is MISSING
         assert verdict.ruling.word is Word.UNMEASURABLE
 
 
 def test_noise_is_not_read_from_an_uncertain_reference() -> None:
-    table = c2.readable(made_up([1.5, 1.6, 0.3]).assign(reference_error=[0.1, math.nan, 0.9]))
+    table = c2.readable(table_of([1.5, 1.6, 0.3]).assign(reference_error=[0.1, math.nan, 0.9]))
     assert table["excess"].isna().tolist() == [False, False, True]
     assert c2.geometric_mean(table["excess"]) is None
     along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
@@ -95,8 +86,8 @@ def test_deviations_are_named() -> None:
 
 
 def test_budgets_can_be_changed() -> None:
-    assert c2.changed(TINY) == TINY
-    assert c2.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
+    assert noise.changed(TINY) == TINY
+    assert noise.changed(TINY, 3, 4, 6) == replace(TINY, seeds=3, samples=4, batch=6)
 
 
 def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,13 +96,13 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     setting = replace(
         lt.settings.SETTINGS["1"], model=lt.LinearTransformer(layers=1, d=2), task=lt.LinearRegression(2, 3)
     )
-    monkeypatch.setattr(c2, "PROBLEMS", {"1": setting})
+    monkeypatch.setattr(noise, "PROBLEMS", {"1": setting})
     monkeypatch.setattr("lintrans.engines.cpu.compiling.unsupported_cpu", lambda: "not in this test")
     found = []
     for _ in range(2):
-        tables = c2.at_initialization(TINY)
-        found.append((tables["1"], c2.by_batch(tables, TINY)["1"], c2.along_training(tables, TINY)["1"]))
-        monkeypatch.setattr(c2, "measure_noise", None)  # a second measurement would fail
+        tables = noise.at_initialization(TINY)
+        found.append((tables["1"], noise.by_batch(tables, TINY)["1"], noise.along_training(tables, TINY)["1"]))
+        monkeypatch.setattr(measured, "measure_noise", None)  # a second measurement would fail
     for first, second in zip(*found, strict=True):
         pd.testing.assert_frame_equal(first, second)
     judged, batches, along = found[0]
@@ -126,8 +117,8 @@ def test_tables_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     start = along[along["step"] == 0]
     assert start["excess"].tolist() == judged["excess"].tolist() * 2
     assert np.isfinite(along["excess"]).all()
-    measured = along[along["step"] == 1].set_index("optimizer")["median"]
-    assert measured["sgd"].tolist() != measured["adam"].tolist()
+    later = along[along["step"] == 1].set_index("optimizer")["median"]
+    assert later["sgd"].tolist() != later["adam"].tolist()
 
 
 def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -138,27 +129,26 @@ def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.Mo
         asked.update(options, parameters=parameters)
         raise RuntimeError("seen")
 
-    monkeypatch.setattr(c2, "measure_noise", watched)
+    monkeypatch.setattr(measured, "measure_noise", watched)
     with pytest.raises(RuntimeError, match="seen"):
-        c2.at_initialization(replace(TINY, seeds=3))
+        noise.at_initialization(replace(TINY, seeds=3))
     assert list(asked["seed"]) == [0, 1, 2]
     assert torch.equal(asked["parameters"], lt.settings.SETTINGS["1"].model.init([0, 1, 2]))
     assert (asked["batch"], asked["samples"], asked["reference"]) == (5, 12, 50)
 
 
 def test_noise_by_batch_and_along_training() -> None:
-    sizes = pd.concat([made_up([2.0, 2.1, 2.0]).assign(batch=10), made_up([1.0, 1.01, 1.02])])
-    same = pd.concat([made_up([1.5, 1.51, 1.52]).assign(batch=size) for size in (10, 1000)])
+    sizes = pd.concat([table_of([2.0, 2.1, 2.0]).assign(batch=10), table_of([1.0, 1.01, 1.02])])
+    same = pd.concat([table_of([1.5, 1.51, 1.52]).assign(batch=size) for size in (10, 1000)])
     tables = {"1": sizes, "2": same}
     larger, alike = page.small_over_large(tables)
     assert (larger.case, larger.statistic, larger.state) == ("Setting 1", "E at B = 10 over E at B = 1,000", YES)
-    assert larger.interval is not None
-    assert larger.interval.estimate == pytest.approx((2.0 * 2.1 * 2.0 / (1.0 * 1.01 * 1.02)) ** (1 / 3))
+    assert made_up.number(larger).estimate == pytest.approx((2.0 * 2.1 * 2.0 / (1.0 * 1.01 * 1.02)) ** (1 / 3))
     assert alike.state is NULL
     shown = page.excess_table(tables, "batch", "B = {:,}")
     assert list(shown.columns) == ["setting", "B = 10", "B = 1,000"]
     assert [str(text).split("] ")[1] for text in shown["B = 10"]] == [page.WORDS[YES]] * 2
-    start, end = made_up([1.0, 1.01, 1.02]), made_up([3.0, 3.2, 3.1])
+    start, end = table_of([1.0, 1.01, 1.02]), table_of([3.0, 3.2, 3.1])
     along = pd.concat(
         [start.assign(optimizer=o, step=0) for o in ("sgd", "adam")]
         + [end.assign(optimizer="sgd", step=5), start.assign(optimizer="adam", step=5)]

@@ -126,8 +126,7 @@ def test_c3_passes_where_sgds_is_larger_under_every_convention() -> None:
     logs = np.log(2.0 * np.array(SPREAD))
     low, high = stats.t.interval(0.95, 3, loc=logs.mean(), scale=stats.sem(logs))
     for unit in decides:
-        assert unit.interval is not None
-        assert (unit.interval.estimate, unit.interval.low, unit.interval.high) == pytest.approx(
+        assert (made_up.number(unit).estimate, made_up.number(unit).low, made_up.number(unit).high) == pytest.approx(
             tuple(np.exp([logs.mean(), low, high]))
         )
     assert len(verdict.units) == 6 + 6 * 3 + 3
@@ -196,8 +195,7 @@ def test_matched_loss_takes_each_optimizers_first_probe_below_the_target() -> No
     matched = c3.at_matched_loss(frame, made_up.history(falling, 4), 5.0)
     assert matched.groupby("optimizer")["step"].unique().apply(list).to_dict() == {"adam": [250], "sgd": [750]}
     unit = c3.ratio_unit(matched, PUBLIC, "case", "statistic")
-    assert unit.interval is not None
-    assert unit.interval.estimate == pytest.approx(0.5 * stats.gmean(SPREAD))
+    assert made_up.number(unit).estimate == pytest.approx(0.5 * stats.gmean(SPREAD))
     assert (unit.state, unit.decides) == (REV, False)
 
 
@@ -259,9 +257,8 @@ def test_along_the_run_averages_logarithms_over_probes() -> None:
     units = c3.along_the_run({"1": measured(PROBES, 4, r_lower=value, r_used=value)}, 250)
     assert [unit.statistic for unit in units] == ["lower median", "no structural zeros"]
     assert not any(unit.decides for unit in units)
-    found = units[0].interval
+    found = made_up.number(units[0])
     logs = np.log([2.0, 2.0, 2.0, 2.0])  # seeds 0, 1: (4 x 1 x 2)^(1/3); seeds 2, 3: (4 x 1)^(1/2)
-    assert found is not None
     assert found.n == 4
     assert found.estimate == pytest.approx(math.exp(logs.mean()))
     assert units[0].state is YES
@@ -341,8 +338,7 @@ def test_shares_are_tested_against_a_half() -> None:
     values = (0.6, 0.8, 0.9, 0.7)
     frame = pd.concat([smoothness(share).query("seed == @seed") for seed, share in enumerate(values)])
     verdict = c4.judge("published", "paper", {"2": frame}, cells(RISING, RISING), CURVATURE_ASKED, SETTLED)
-    found = verdict.units[1].interval
-    assert found is not None
+    found = made_up.number(verdict.units[1])
     expected = stats.ttest_1samp(values, 0.5)
     assert (found.p, found.low) == pytest.approx((expected.pvalue, expected.confidence_interval().low))
 
@@ -460,11 +456,7 @@ def judge5(frames: dict[str, pd.DataFrame]) -> Verdict:
 
 @pytest.mark.parametrize(
     ("kind", "state", "word"),
-    [
-        ("together", YES, Word.REPRODUCED),
-        ("apart", REV, Word.NOT),
-        ("drift", WEAK, Word.PARTLY),
-    ],
+    [("together", YES, Word.REPRODUCED), ("apart", REV, Word.NOT), ("drift", WEAK, Word.PARTLY)],
 )
 def test_c5_on_made_up_norms(kind: str, state: State, word: Word) -> None:
     frame = norms(kind)

@@ -18,6 +18,7 @@ import lintrans as lt
 from lintrans.paper.claims import State, Unit, Word, c9, c10, c11, c12, depth
 from lintrans.paper.claims.c3 import CONVENTIONS, MATCHED, PUBLIC
 from lintrans.paper.figures import depth as figures
+from lintrans.paper.measure import depth as measured
 from lintrans.paper.pages import depth as tables
 from lintrans.paper.protocol import Judged, end_steps
 from lintrans.paper.scales import DEPTH_BUDGETS, DEPTH_PROTOCOL
@@ -217,14 +218,11 @@ def test_c11_compares_the_least_deep_with_the_most_shallow() -> None:
         math.log(min(2.0 * s**1.5, 4.0 * s**2) / max(s**0.5, 1.5 * s)) for s in SPREAD[:4]
     ]  # the seeds that both sides have
     found, ends, width = verdict.units
-    assert found.interval is not None
-    assert ends.interval is not None
-    assert found.interval.n == 4
-    assert found.interval.estimate == pytest.approx(math.exp(np.mean(logs)))
-    assert ends.interval.estimate == pytest.approx(4.0 * stats.gmean(np.array(SPREAD[:4]) ** 1.5))
+    assert made_up.number(found).n == 4
+    assert made_up.number(found).estimate == pytest.approx(math.exp(np.mean(logs)))
+    assert made_up.number(ends).estimate == pytest.approx(4.0 * stats.gmean(np.array(SPREAD[:4]) ** 1.5))
     assert (found.state, ends.state, width.decides) == (YES, YES, False)
-    assert width.interval is not None
-    assert width.interval.estimate == pytest.approx(2.0)
+    assert made_up.number(width).estimate == pytest.approx(2.0)
     assert (verdict.ruling.word, verdict.reading) == (Word.REPRODUCED, "init")
 
 
@@ -245,8 +243,7 @@ def test_c12_compares_every_depth_with_two_layers_under_every_convention() -> No
     assert len(verdict.units) == 3 * 5
     found = by_case(verdict.units)
     for case, ratio, seeds in (("L = 4 against 2", 2.0, 6), ("L = 8 against 2, per block", 8.0, 4)):
-        own = found[case].interval
-        assert own is not None
+        own = made_up.number(found[case])
         assert own.estimate == pytest.approx(ratio)
         assert own.n == seeds
     assert verdict.ruling.word is Word.REPRODUCED
@@ -297,11 +294,11 @@ def test_what_falls_short_of_the_rules_is_said() -> None:
 
 
 def test_a_changed_budget_changes_all_seeds_and_horizons() -> None:
-    budget = depth.changed_budget(DEPTH_BUDGETS["quick"], seeds=2, steps=30)
+    budget = measured.changed(DEPTH_BUDGETS["quick"], seeds=2, steps=30)
     assert {budget.long.steps, budget.short.steps} == {30}
     parts = (budget.long, budget.short, budget.long_curvature, budget.short_curvature, budget.shallow_noise)
     assert {part.seeds for part in (*parts, budget.deep_noise)} == {2}
-    assert depth.changed_budget(DEPTH_PROTOCOL) == DEPTH_PROTOCOL
+    assert measured.changed(DEPTH_PROTOCOL) == DEPTH_PROTOCOL
 
 
 def test_tables_of_the_page() -> None:

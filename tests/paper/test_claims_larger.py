@@ -13,6 +13,7 @@ import torch
 import lintrans as lt
 from lintrans.diagnostics import noise
 from lintrans.paper.claims import State, Verdict, Word, c14
+from lintrans.paper.measure import variants
 from lintrans.paper.problems import LARGER, PROBLEMS
 from lintrans.paper.protocol import end_steps
 from lintrans.paper.scales import LARGER_BUDGETS, LARGER_PROTOCOL
@@ -82,10 +83,10 @@ def test_rates_chosen_early_are_judged_late(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append((budget, device, tuned_at))
         return "judged"
 
-    monkeypatch.setattr(c14, "judge_all", judge_all)
-    monkeypatch.setattr(c14, "at_initialization", lambda budget: {LARGER.name: noise_of(1.0)})
+    monkeypatch.setattr(variants, "judge_all", judge_all)
+    monkeypatch.setattr(variants.noise, "at_initialization", lambda budget: {LARGER.name: noise_of(1.0)})
     budget = LARGER_BUDGETS["quick"]
-    found = c14.measure(budget, "cpu")
+    found = variants.larger(budget, "cpu")
     assert asked == [(budget.training, "cpu", budget.tuning_steps)]
     assert found.noise.equals(noise_of(1.0))
 

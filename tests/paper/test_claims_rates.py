@@ -18,6 +18,7 @@ from lintrans.paper.budgets import TuningBudget
 from lintrans.paper.claims import rates
 from lintrans.paper.claims.rates import FACTOR, SHARES, Searches, basin, basins, choices, speeds
 from lintrans.paper.claims.rules import State, table_of
+from lintrans.paper.measure import rates as measured
 from lintrans.paper.pages import learning_rates as page
 from lintrans.paper.problems import SETTINGS
 from lintrans.paper.protocol import Choice, Judged, Tuning, end_steps
@@ -205,10 +206,10 @@ def test_searches_share_what_the_claims_need(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(("tune", budget.settings, budget.steps))
         return dict.fromkeys(budget.settings, SHORT["1"])
 
-    monkeypatch.setattr(rates, "judge_all", judge)
-    monkeypatch.setattr(rates, "tune_all", tune)
+    monkeypatch.setattr(measured, "judge_all", judge)
+    monkeypatch.setattr(measured, "tune_all", tune)
     budget = lt.settings.scale("quick")
-    found = rates.searches(budget)
+    found = measured.searches(budget)
     assert asked == [
         ("judge", ("1", "2", "3"), budget.steps),
         ("judge", ("sphere",), budget.steps),

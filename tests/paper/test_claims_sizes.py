@@ -6,16 +6,18 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import made_up
 import numpy as np
 import pytest
 from made_up import unit
 from matplotlib import pyplot as plt
 
 from lintrans.paper import figures
-from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, SizeBudget, TuningBudget
+from lintrans.paper.budgets import SizeBudget
 from lintrans.paper.claims import State, Unit, Word, c16
 from lintrans.paper.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.paper.figures.sizes import MARKS
+from lintrans.paper.measure import variants
 from lintrans.paper.pages import smaller as tables
 from lintrans.paper.problems import PROBLEMS, SIZES
 from lintrans.paper.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
@@ -31,7 +33,7 @@ def behaviour(state: State | None) -> Behaviour:
     return Behaviour((unit(state),))
 
 
-def made_up(whole: State | dict[str, State], smaller: State | dict[str, State], **special: Any) -> Table:
+def table_of(whole: State | dict[str, State], smaller: State | dict[str, State], **special: Any) -> Table:
     """The largest size in some states, the others in other ones; single layers lack C3 and C5 by structure."""
 
     def row(states: State | dict[str, State], layers: int) -> dict[str, Behaviour]:
@@ -60,12 +62,12 @@ def ruling(table: Table) -> str:
 
 
 def test_all_of_it_and_nothing_smaller_has_it() -> None:
-    assert ruling(made_up(YES, states(YES, C1=NULL))) == "reproduced"
-    assert ruling(made_up(YES, WEAK)) == "reproduced"  # there in part is less than there
+    assert ruling(table_of(YES, states(YES, C1=NULL))) == "reproduced"
+    assert ruling(table_of(YES, WEAK)) == "reproduced"  # there in part is less than there
 
 
 def test_a_smaller_size_with_all_of_it_refutes() -> None:
-    table = made_up(YES, NULL, **{"L = 2, d = 1": YES})
+    table = table_of(YES, NULL, **{"L = 2, d = 1": YES})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert verdict.ruling.word is Word.NOT
     assert shown(table, "L = 2, d = 1").state is REV
@@ -77,24 +79,24 @@ def test_a_smaller_size_with_all_of_it_refutes() -> None:
 def test_some_of_it() -> None:
     """What the largest has not, or has in part, nobody needs more of."""
     some = states(YES, C2=WEAK, C4=REV)
-    assert ruling(made_up(some, NULL)) == "partly reproduced (C1, C2, C3, C5)"
-    assert ruling(made_up(some, some)) == "not reproduced"
-    assert ruling(made_up(some, states(YES, C4=NULL))) == "not reproduced"
-    assert ruling(made_up(NULL, NULL)) == "not reproduced"
-    assert ruling(made_up(states(NULL, C1=UNDECIDED), NULL)) == "not measurable here (undecided)"
+    assert ruling(table_of(some, NULL)) == "partly reproduced (C1, C2, C3, C5)"
+    assert ruling(table_of(some, some)) == "not reproduced"
+    assert ruling(table_of(some, states(YES, C4=NULL))) == "not reproduced"
+    assert ruling(table_of(NULL, NULL)) == "not reproduced"
+    assert ruling(table_of(states(NULL, C1=UNDECIDED), NULL)) == "not measurable here (undecided)"
 
 
 def test_what_the_seeds_leave_open() -> None:
-    assert ruling(made_up(YES, states(YES, C1=UNDECIDED))) == "not measurable here (undecided)"
-    assert ruling(made_up(YES, states(UNDECIDED, C4=NULL))) == "reproduced"  # it lacks C4 for sure
-    several = made_up(states(YES, C1=UNDECIDED), states(YES, C1=WEAK))
+    assert ruling(table_of(YES, states(YES, C1=UNDECIDED))) == "not measurable here (undecided)"
+    assert ruling(table_of(YES, states(UNDECIDED, C4=NULL))) == "reproduced"  # it lacks C4 for sure
+    several = table_of(states(YES, C1=UNDECIDED), states(YES, C1=WEAK))
     assert ruling(several) == "not measurable here (undecided)"  # as much of C1 as the largest may have?
     assert c16.unsettled((2, 5), several) == ["C1"]
-    assert ruling(made_up(states(YES, C1=UNDECIDED), YES)) == "not reproduced"  # no doubt of that
+    assert ruling(table_of(states(YES, C1=UNDECIDED), YES)) == "not reproduced"  # no doubt of that
 
 
 def test_one_layer_cannot_have_what_needs_a_changing_hessian() -> None:
-    table = made_up(YES, NULL, **{"L = 1, d = 5": YES})
+    table = table_of(YES, NULL, **{"L = 1, d = 5": YES})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert verdict.ruling.word is Word.REPRODUCED
     assert shown(table, "L = 1, d = 5").statistic == "C3 (undefined), C5 (undefined)"
@@ -102,7 +104,7 @@ def test_one_layer_cannot_have_what_needs_a_changing_hessian() -> None:
 
 
 def test_anything_missing_is_not_measurable() -> None:
-    table = made_up(YES, NULL, **{"L = 3, d = 1": states(NULL, C2=MISSING)})
+    table = table_of(YES, NULL, **{"L = 3, d = 1": states(NULL, C2=MISSING)})
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert str(verdict.ruling) == "not measurable here"
     assert shown(table, "L = 3, d = 1").state is MISSING
@@ -110,11 +112,11 @@ def test_anything_missing_is_not_measurable() -> None:
 
 
 def test_the_verdict_keeps_every_case() -> None:
-    verdict = c16.judge("paper", made_up(YES, NULL), SIZE_PROTOCOL)
+    verdict = c16.judge("paper", table_of(YES, NULL), SIZE_PROTOCOL)
     assert [unit.case for unit in verdict.units if unit.decides] == [title(size) for size in SIZES]
     assert sum(not unit.decides for unit in verdict.units) == len(SIZES) * len(FEATURES)
     assert verdict.deviations == (c16.FIRST_HALF,)
-    short = c16.judge("quick", made_up(YES, NULL), SIZE_BUDGETS["quick"]).deviations
+    short = c16.judge("quick", table_of(YES, NULL), SIZE_BUDGETS["quick"]).deviations
     assert "horizon T of 100 steps instead of 2,000" in short
     assert "noise: 100 minibatches instead of 10,000" in short
 
@@ -137,7 +139,7 @@ def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
 
 def test_every_word_has_a_mark() -> None:
     assert set(MARKS) == {*tables.NAMES.values(), tables.UNDEFINED, tables.MISSING}
-    table = made_up(states(YES, C1=WEAK), states(NULL, C2=UNDECIDED), **{"L = 3, d = 1": MISSING})
+    table = table_of(states(YES, C1=WEAK), states(NULL, C2=UNDECIDED), **{"L = 3, d = 1": MISSING})
     figure = figures.size_grid(tables.words(named(table)), FEATURES, title(LARGEST))
     [axes] = figure.axes
     assert len(axes.lines) == len(SIZES) * len(FEATURES)
@@ -146,49 +148,16 @@ def test_every_word_has_a_mark() -> None:
 
 
 TINY = SizeBudget(
-    training=TuningBudget(
-        settings=("L = 1, d = 5", "1"),
-        steps=20,
-        seeds=2,
-        batch=20,
-        blocks=1,
-        every=5,
-        rates=(0.01, 0.2, 5.0),
-        clips=(1.0,),
-        tuning_seeds=(1000,),
-        screening=20,
-        finalists=1,
-        tuning_blocks=1,
-    ),
-    curvature=CurvatureBudget(
-        seeds=2,
-        probes=(10, 15),
-        judged=(10, 15),
-        settled=5,
-        every=5,
-        spectral=(5, 20, 5),
-        rates=(),
-        grid_steps=0,
-        grid_seeds=0,
-    ),
-    noise=NoiseBudget(
-        settings=("L = 1, d = 5", "1"),
-        seeds=2,
-        samples=10,
-        batch=20,
-        reference=100,
-        batches=(),
-        steps=(),
-        trained_seeds=0,
-        trained_samples=0,
-    ),
+    training=made_up.tuning(settings=("L = 1, d = 5", "1"), rates=(0.01, 0.2, 5.0)),
+    curvature=made_up.curvature(),
+    noise=made_up.noise(settings=("L = 1, d = 5", "1"), samples=10, batch=20, reference=100),
 )
 
 
 @pytest.mark.slow
 def test_behaviours_for_real() -> None:
     """Two sizes whose kernels other tests compile too; the others are missing."""
-    measured = c16.measure(TINY)
+    measured = variants.sizes(TINY)
     table = c16.behaviours(measured, TINY)
     complete = [size for size, own in table.items() if not any(found.missing for found in own.values())]
     assert set(complete) <= {(1, 5), (3, 5)}

@@ -20,12 +20,13 @@ from scipy import stats
 import lintrans as lt
 from lintrans.diagnostics import along
 from lintrans.paper import protocol
-from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, TailBudget, TuningBudget
+from lintrans.paper.budgets import TailBudget
 from lintrans.paper.claims import State, Verdict, Word, c6, c7, c8, scorecard, tails
 from lintrans.paper.claims.c3 import CONVENTIONS
 from lintrans.paper.claims.common import CURVATURE_ASKED
 from lintrans.paper.claims.records import record, verdict_records
 from lintrans.paper.claims.tails import Levels, Trend
+from lintrans.paper.measure import tails as measured
 from lintrans.paper.pages import heavy_tails as shown
 from lintrans.paper.problems import PROBLEMS, TAIL_FAMILIES
 from lintrans.paper.protocol import COARSE_LOSS, Choice, Tuning, end_steps
@@ -122,11 +123,9 @@ def test_summary_is_geometric() -> None:
 
 def test_contrasts_use_the_seeds_that_both_have() -> None:
     heavy, light = pd.Series([1.0, 2.0, 9.0], index=[0, 1, 2]), pd.Series([0.5, 1.5, math.inf], index=[0, 1, 2])
-    found = tails.contrast(heavy, light.drop(2))
-    assert found is not None
+    found = made_up.number(tails.contrast(heavy, light.drop(2)))
     assert (found.n, found.estimate) == pytest.approx((2, math.exp(0.5)))
-    infinite = tails.contrast(heavy, light)
-    assert infinite is not None
+    infinite = made_up.number(tails.contrast(heavy, light))
     assert infinite.n == 2
     assert tails.contrast(heavy, None) is None
     assert tails.contrast(heavy, pd.Series([1.0], index=[7])) is None
@@ -150,15 +149,13 @@ def test_c6(factor: float, state: State, word: Word) -> None:
     assert {unit.state for unit in verdict.units} == {state}
     assert verdict.ruling.word is word
     assert (verdict.claim, verdict.reading, verdict.chapter, verdict.deviations) == ("C6", "init", "heavy_tails", ())
-    found = verdict.units[0].interval
-    assert found is not None
+    found = made_up.number(verdict.units[0])
     assert found.estimate == pytest.approx(factor * math.exp(np.log(SPREAD).mean()))
 
 
 def test_c6_pairs_initializations_and_needs_both_settings() -> None:
     tables = {"3": noise_of([2.0, 4.0, 8.0]), "sphere": noise_of([4.0, 2.0], [1, 0])}
-    found = c6.judge("paper", tables, NOISE_PROTOCOL).units[0].interval
-    assert found is not None
+    found = made_up.number(c6.judge("paper", tables, NOISE_PROTOCOL).units[0])
     assert (found.n, found.estimate) == pytest.approx((2, 1.0))
     alone = c6.judge("paper", {"3": tables["3"]}, NOISE_PROTOCOL)
     assert alone.ruling.word is Word.UNMEASURABLE
@@ -239,8 +236,7 @@ def test_c7(heavy: float, state: State, word: Word) -> None:
     assert [unit.case for unit in decides] == [c7.CASE]
     assert decides[0].state is state
     assert verdict.ruling.word is word
-    assert decides[0].interval is not None
-    assert decides[0].interval.estimate == pytest.approx(heavy / 2.0 * math.exp(np.log(SPREAD).mean()))
+    assert made_up.number(decides[0]).estimate == pytest.approx(heavy / 2.0 * math.exp(np.log(SPREAD).mean()))
     assert len(verdict.units) == len(CONVENTIONS) + 1
 
 
@@ -319,8 +315,7 @@ def test_c8_where_runs_never_get_there() -> None:
     assert states(both) == [YES, YES, UNDECIDED]
     assert {unit.case: unit.state for unit in both.units}[c8.GROWTH] is UNDECIDED
     one = judge8(never, 400, 200, 100)
-    found = one.units[0].interval
-    assert found is not None
+    found = made_up.number(one.units[0])
     assert found.estimate == pytest.approx(STEPS / 200)
     histories = {"3": history_of(fast(never), fast(400)), "sphere": PLAIN["sphere"]}
     table = shown.steps(histories)
@@ -394,12 +389,10 @@ def test_the_gaps_p_is_that_of_equivalence() -> None:
         "sphere": history_of(lambda seed: 1000 if seed % 2 else 950, fast(100), seeds=8),
     }
     decides, growth = c8.gap_units(histories)
-    assert decides.interval is not None
-    assert growth.interval is not None
-    assert growth.interval.p == pytest.approx(1.0)
-    assert decides.interval.p < 0.001
+    assert made_up.number(growth).p == pytest.approx(1.0)
+    assert made_up.number(decides).p < 0.001
     assert decides.state is YES
-    assert decides.interval.estimate == growth.interval.estimate == pytest.approx(1.0)
+    assert made_up.number(decides).estimate == made_up.number(growth).estimate == pytest.approx(1.0)
 
 
 def test_verdicts_are_kept_with_the_unit_that_c17_reads(tmp_path: Path) -> None:
@@ -496,11 +489,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         for name, law in (("3", lt.GammaScaled(0.1, 10.0)), ("tail 10", lt.GammaScaled(10.0, 0.1)))
     }
     family = {10.0: "tail 10", 0.1: "3"}
-    for module in ("claims.tails", "claims.c2", "protocol", "measure.curvature"):
+    for module in ("claims.tails", "measure.tails", "measure.noise", "protocol", "measure.curvature"):
         monkeypatch.setattr(f"lintrans.paper.{module}.PROBLEMS", problems)
-    monkeypatch.setattr(tails, "SETTINGS", {"3": problems["3"]})
+    monkeypatch.setattr(measured, "SETTINGS", {"3": problems["3"]})
     monkeypatch.setattr(tails, "TAIL_FAMILIES", {"moment": family})
-    monkeypatch.setattr(tails, "problems_of", lambda: tuple(family.values()))
+    for module in (tails, measured):
+        monkeypatch.setattr(module, "problems_of", lambda: tuple(family.values()))
     monkeypatch.setattr("lintrans.engines.cpu.compiling.unsupported_cpu", lambda: "not in this test")
     monkeypatch.setattr(along, "fixed_batch", functools.partial(along.fixed_batch, batch=20))
     best = {name: Choice(0.1, 1.0, 0.1, True, 20) for name in ("sgd", "adam")}
@@ -513,36 +507,11 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def test_levels_are_measured(small: None) -> None:
     """Every level by every statistic; a level that a claim judges keeps that claim's noise, others have less."""
-    training = TuningBudget(
-        settings=(),
-        steps=20,
-        seeds=2,
-        batch=10,
-        blocks=1,
-        every=10,
-        rates=RATES,
-        clips=(1.0,),
-        tuning_seeds=(1000,),
-        screening=20,
-        finalists=1,
-        tuning_blocks=1,
-    )
+    training = made_up.tuning(settings=(), batch=10, every=10, rates=RATES)
     budget = TailBudget(training=training, probes=(10, 20), noise_seeds=2, noise_samples=8)
-    curvature = CurvatureBudget(
-        seeds=3, probes=(0,), judged=(), settled=10, every=10, spectral=(0, 0, 1), rates=(), grid_steps=0, grid_seeds=0
-    )
-    noise = NoiseBudget(
-        settings=(),
-        seeds=3,
-        samples=12,
-        batch=5,
-        reference=50,
-        batches=(),
-        steps=(),
-        trained_seeds=0,
-        trained_samples=0,
-    )
-    levels = tails.measure(budget, curvature, noise)
+    curvature = made_up.curvature(seeds=3, probes=(0,), judged=(), settled=10, every=10, spectral=(0, 0, 1))
+    noise = made_up.noise(settings=(), seeds=3)
+    levels = measured.levels(budget, curvature, noise)
     assert {name: len(table) for name, table in levels.noise.items()} == {"tail 10": 2, "3": 3}
     assert set(levels.tunings) == set(levels.histories) == {"tail 10", "3"}
     for name, history in levels.histories.items():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,22 +19,14 @@ import lintrans as lt
 from lintrans.diagnostics import along
 from lintrans.diagnostics.curvature import conditions
 from lintrans.paper import protocol
-from lintrans.paper.budgets import Budget, CurvatureBudget, TuningBudget
+from lintrans.paper.budgets import Budget
 from lintrans.paper.measure import curvature
 from lintrans.paper.measure.curvature import condition_numbers, first_seeds, rate_grids, step_curvatures
 from lintrans.paper.problems import SETTINGS
 
 TINY = Budget(settings=("1",), steps=20, seeds=3, batch=20, blocks=1, every=5)
-PROBES = CurvatureBudget(
-    seeds=2,
-    probes=(0, 10, 20, 999),
-    judged=(10,),
-    settled=5,
-    every=5,
-    spectral=(5, 15, 5),
-    rates=(0.01, 0.02),
-    grid_steps=10,
-    grid_seeds=1,
+PROBES = made_up.curvature(
+    probes=(0, 10, 20, 999), judged=(10,), spectral=(5, 15, 5), rates=(0.01, 0.02), grid_steps=10, grid_seeds=1
 )
 STEP_METRICS = {"directional_smoothness", "hessian_step_norm", "gradient_norm", "slope", "step_length"}
 
@@ -150,20 +143,7 @@ def test_a_training_that_ends_before_the_window_has_no_norms() -> None:
 
 def test_grids_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both optimizers at every rate and the published clip, for the grid's own horizon and seeds."""
-    budget = TuningBudget(
-        settings=("1",),
-        steps=20,
-        seeds=3,
-        batch=20,
-        blocks=1,
-        every=5,
-        rates=(0.5,),
-        clips=(math.inf,),
-        tuning_seeds=(1000,),
-        screening=5,
-        finalists=1,
-        tuning_blocks=1,
-    )
+    budget = made_up.tuning(seeds=3, rates=(0.5,), clips=(math.inf,), screening=5)
     history, frame = rate_grids(budget, PROBES)["1"]
     assert history.steps == 10
     assert set(zip(history.runs["optimizer"], history.runs["lr"], strict=True)) == {

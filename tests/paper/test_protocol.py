@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import made_up
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -14,27 +15,14 @@ from hypothesis import strategies as st
 
 import lintrans as lt
 from lintrans.paper import protocol
-from lintrans.paper.budgets import Budget, TuningBudget
+from lintrans.paper.budgets import Budget
 from lintrans.paper.problems import SETTINGS
 from lintrans.paper.protocol import LOSS, Choice, Tuning, end_steps, end_values, next_rate
 from lintrans.paper.scales import RATES
 
 TINY = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
 INF = math.inf
-SEARCH = TuningBudget(
-    settings=("1",),
-    steps=8,
-    seeds=2,
-    batch=10,
-    blocks=1,
-    every=4,
-    rates=(0.01, 0.1),
-    clips=(1.0, INF),
-    tuning_seeds=(1000,),
-    screening=4,
-    finalists=2,
-    tuning_blocks=1,
-)
+SEARCH = made_up.tuning(steps=8, batch=10, every=4, clips=(1.0, INF), screening=4, finalists=2)
 
 
 def test_judged_trainings_have_pairs_of_seeds_at_published_rates_and_keep_steps() -> None:

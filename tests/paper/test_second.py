@@ -199,10 +199,7 @@ SMALL = {
 def both(name: str, group: ComparisonBudget = TINY) -> pd.DataFrame:
     setting = SMALL[name]
     runs = compare.runs_of(setting, group, RATES)
-    fast, other = (
-        compare.by_the_book(setting, runs, group, "cpu"),
-        compare.independently(setting, runs, group),
-    )
+    fast, other = (compare.by_the_book(setting, runs, group, "cpu"), compare.independently(setting, runs, group))
     return compare.compared(name, fast, other, group.seeds)
 
 
@@ -323,12 +320,7 @@ def test_budgets_hold_problems_once(name: str) -> None:
 def test_all_that_verdicts_rest_on_is_computed_twice() -> None:
     """At the paper's scale, problem by problem and statistic by statistic."""
     compared = {
-        problem: {
-            "loss_ratio",
-            "sgd",
-            "adam",
-            *(name for each in group.measures for name in compare.MEASURES[each]),
-        }
+        problem: {"loss_ratio", "sgd", "adam", *(name for each in group.measures for name in compare.MEASURES[each])}
         for group in settings.double_check("paper").groups
         for problem in group.problems
     }

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 import lintrans as lt
 from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record
 from lintrans.publish import cli, listing
+from lintrans.publish.book import Built, Outcome, Report, chapters
 from lintrans.statistics import Interval
 
 
@@ -150,8 +151,6 @@ def test_pairs(here: Path) -> None:
 
 
 def test_build_settles_pairs_first_if_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lintrans.publish.book import Built, Report
-
     def built(root: Path, scale: str, **options: Any) -> Built:
         assert (scale, options["run"]) == ("quick", True)
         assert "Edited." in (root / "book" / "first.ipynb").read_text()
@@ -186,12 +185,7 @@ def test_pairs_in_conflict_exit_with_one_and_go_on_with_the_others(here: Path) -
 
 @pytest.mark.parametrize("half", ["md", "ipynb"])
 def test_a_chapter_in_another_encoding_stops_no_other(here: Path, half: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lintrans.publish import chapters
-
-    def done(chapter: Any, target: Path, *_: Any) -> Any:
-        return chapters.Outcome(chapter, target)
-
-    monkeypatch.setattr(chapters, "execute_one", done)
+    monkeypatch.setattr("lintrans.publish.chapters.execute_one", lambda chapter, target, *_: Outcome(chapter, target))
     path = here / "book" / f"first.{half}"
     path.write_bytes(path.read_text().encode("utf-16"))
     second = here / "book" / "second.md"
@@ -209,8 +203,6 @@ def test_a_chapter_in_another_encoding_stops_no_other(here: Path, half: str, mon
 
 
 def test_a_failed_chapter_ends_with_its_name_and_cell(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lintrans.publish.book import Outcome, Report, chapters
-
     bad = Outcome(chapters(here)[0], None, "ValueError: no", "cell 3 ('x')")
     monkeypatch.setattr("lintrans.publish.book.execute", lambda *arguments, **more: Report([bad]))
     result = call("execute", "first")

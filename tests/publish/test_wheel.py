@@ -39,7 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PACKAGE, source / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):  # built in a copy, where setuptools may leave what it likes
         shutil.copy(ROOT / name, source)
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", built, source]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(built), str(source)]
     subprocess.run(build, check=True, timeout=300)
     [wheel] = built.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", site, wheel], check=True, timeout=300)

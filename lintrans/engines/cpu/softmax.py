@@ -1,7 +1,7 @@
 r"""Compiled gradients of a Transformer with softmax or ReLU attention, with tangents for Hessian-vector products.
 
 Prompts are tokens here, z_i = (x_i, y_i), the query's y hidden. With scores s_ij = z_i . m_j, m_j = Q z_j, and weights
-a_ij of the keys (see :mod:`.attention`; c is 1/n, or 1 where the weights are a mean by themselves) a layer is
+a_ij of the keys (:mod:`lintrans.models.attention`; c is 1/n, or 1 where they are a mean by themselves) a layer is
 
     u_j = c sum_i a_ij z_i      z'_j = z_j + sum_h P u_j          last layer: the last entry of the query's z' alone
 

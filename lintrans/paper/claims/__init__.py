@@ -1,7 +1,8 @@
 """A claim, its statistic, its verdict.
 
-:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` finds the claims and sums up; one module per claim
-judges, and what a page shows of it is in :mod:`.pages`. A new claim is found by the name of its module, c18.
+:mod:`.rules` says when a claim holds, one module a claim judges it, :mod:`.records` keeps the verdict, and
+:mod:`.scorecard` sums up. None trains or measures: what they judge comes as arguments, from
+:mod:`lintrans.paper.protocol` and :mod:`lintrans.paper.measure`. A new claim is found by its module's name, c18.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from ...training.history import History
 from ..budgets import TuningBudget
 from ..problems import PROBLEMS
 from ..scales import PROTOCOL
-from .common import CASES, READINGS, Basis, arms, deviations, floor, judged_losses, rules_digest, steps_to
+from .common import CASES, READINGS, Basis, arms, by_setting, deviations, floor, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_unit, rule
 
 CLAIM = "C1"
 SENTENCE = "Adam beats SGD in Settings 1 to 3, to different extents."
@@ -62,34 +62,20 @@ def gap_units(case: str, found: Comparison, keys: Keys) -> tuple[Unit, Unit]:
     """The ratio of end losses, which decides, and that of steps to the target, beside it."""
     ratio = geometric_ratio(*arms(found.losses, "loss"))
     speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in arms(found.steps, "steps")))
-    state = ratio_state(speed, found.censored)
+    words, part = f"{case}, steps to target", keys._replace(part="steps")
     return (
-        Unit(case, LOSS_RATIO, ratio, ratio_state(ratio), keys=keys),
-        Unit(f"{case}, steps to target", STEP_RATIO, speed, state, False, keys._replace(part="steps")),
+        ratio_unit(case, LOSS_RATIO, ratio, keys=keys),
+        ratio_unit(words, STEP_RATIO, speed, False, part, found.censored),
     )
 
 
 def judge(reading: str, scale: str, histories: Mapping[str, History], budget: TuningBudget) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        histories: the judging runs by setting; a setting left out was not measured.
-        budget: what they were run with.
-    """
-    units: list[Unit] = []
-    beside: list[Unit] = []
-    for name in CASES:
-        case, keys = f"setting {name}", Keys((name,))
-        if name not in histories:
-            units.append(Unit(case, LOSS_RATIO, None, State.MISSING, keys=keys))
-            continue
-        loss, steps = gap_units(case, compare(name, histories[name]), keys)
-        units.append(loss)
-        beside.append(steps)
+    """The verdict of one reading."""
+    units = by_setting(
+        histories, LOSS_RATIO, lambda case, name, keys: [*gap_units(case, compare(name, histories[name]), keys)]
+    )
     short = deviations(budget, PROTOCOL, tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def extents(histories: Mapping[str, History]) -> MeansTest:

@@ -10,7 +10,7 @@ from ..scales import LABELS
 from .common import ARMS, Basis, judged_losses, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict
-from .rules import Keys, Unit, ratio_state, rule
+from .rules import Keys, ratio_unit, rule
 from .tails import contrast
 
 CLAIM = "C10"
@@ -35,29 +35,22 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
         tables = [losses(depths, layers, shallow, deep) for layers in (shallow, deep)]
         for optimizer, label in LABELS.items():
             above, below = (None if table is None else losses_of(table, optimizer) for table in tables)
-            ratio = contrast(above, below)
-            case, keys = (
-                f"{label} from {contrast_case(shallow, deep)}",
-                Keys((NAMES[shallow], NAMES[deep]), None, optimizer),
-            )
-            units.append(Unit(case, STATISTIC, ratio, ratio_state(ratio), keys=keys))
-    return Verdict(
-        CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), training_deviations(budget),
-        rules_digest(__name__),
-    )  # fmt: skip
+            case = f"{label} from {contrast_case(shallow, deep)}"
+            keys = Keys((NAMES[shallow], NAMES[deep]), None, optimizer)
+            units.append(ratio_unit(case, STATISTIC, contrast(above, below), keys=keys))
+    short = training_deviations(budget)
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def log_losses(depths: Depths) -> pd.DataFrame:
     """For a figure, at the short horizon: columns layers, optimizer, seed, value (log of the end loss)."""
-    rows = []
-    for layers, name in NAMES.items():
-        if name not in depths.short.histories:
-            continue
-        table = judged_losses(depths.short.histories[name], PROBLEMS[name].task.zero_loss)
-        for optimizer in LABELS:
-            for seed, value in losses_of(table, optimizer).items():
-                rows.append({"layers": layers, "optimizer": optimizer, "seed": seed, "value": value})
+    histories = depths.short.histories
+    rows = [
+        (layers, optimizer, seed, value)
+        for layers, name in NAMES.items()
+        if name in histories
+        for table in [judged_losses(histories[name], PROBLEMS[name].task.zero_loss)]
+        for optimizer in LABELS
+        for seed, value in losses_of(table, optimizer).items()
+    ]
     return pd.DataFrame(rows, columns=["layers", "optimizer", "seed", "value"])
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

@@ -13,11 +13,10 @@ import pandas as pd
 
 from ..budgets import DepthBudget
 from ..problems import DEPTHS
-from .c2 import at_initialization
 from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, init_deviations
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, ratio_unit, rule
 from .tails import contrast
 
 CLAIM = "C11"
@@ -31,14 +30,6 @@ ALL, ENDS = "L = 6, 8 against 2, 4", "L = 8 against 2"
 STATISTICS = {ALL: "min(E6, E8) / max(E2, E4)", ENDS: "E8 / E2"}
 
 
-def measure(budget: DepthBudget) -> dict[str, pd.DataFrame]:
-    """Tables of the noise at initialization, by problem; see :func:`lintrans.paper.claims.c2.at_initialization`.
-
-    Only what the figures show is measured beside: no further batch sizes, no trainings.
-    """
-    return {**at_initialization(budget.shallow_noise), **at_initialization(budget.deep_noise)}
-
-
 def log_tails(tables: Mapping[str, pd.DataFrame], column: str = "excess") -> pd.DataFrame:
     """Logs of E, or of another column, by seed (rows) and number of layers (columns), where it could be read."""
     columns = {
@@ -50,35 +41,23 @@ def log_tails(tables: Mapping[str, pd.DataFrame], column: str = "excess") -> pd.
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: DepthBudget) -> Verdict:
-    """The verdict, reading "init".
-
-    Args:
-        scale: the scale's name.
-        tables: from :func:`measure`; a depth left out was not measured.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "init"."""
     logs = log_tails(tables)
     units = []
     for case, statistic in STATISTICS.items():
         deep, shallow = (DEEP, SHALLOW) if case == ALL else (DEEP[-1:], SHALLOW[:1])
         keys = Keys(tuple(NAMES[layers] for layers in (*shallow, *deep)))
         if not {*deep, *shallow} <= set(logs.columns):
-            units.append(Unit(case, statistic, None, State.MISSING, keys=keys))
+            units.append(ratio_unit(case, statistic, None, keys=keys))
             continue
         least = logs[list(deep)].min(axis=1, skipna=False)
         most = logs[list(shallow)].max(axis=1, skipna=False)
-        ratio = contrast(least, most)
-        units.append(Unit(case, statistic, ratio, ratio_state(ratio), keys=keys))
+        units.append(ratio_unit(case, statistic, contrast(least, most), keys=keys))
     widths = log_tails(tables, "median")
     if {DEPTHS[0], DEPTHS[-1]} <= set(widths.columns):
         wide = contrast(widths[DEPTHS[-1]], widths[DEPTHS[0]])
         case, keys = f"{ENDS}, width", Keys((NAMES[DEPTHS[0]], NAMES[DEPTHS[-1]]), part="width")
         what = "median norm of the noise at L = 8 over L = 2"
-        units.append(Unit(case, what, wide, ratio_state(wide), False, keys))
-    return Verdict(
-        CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), init_deviations(budget),
-        rules_digest(__name__),
-    )  # fmt: skip
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge", "measure"]
+        units.append(ratio_unit(case, what, wide, False, keys))
+    short = init_deviations(budget)
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))

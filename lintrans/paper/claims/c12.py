@@ -13,7 +13,7 @@ from .c7 import matched_log_ratios
 from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, Depths, curvature_deviations, training_deviations
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_unit, rule
 from .tails import contrast
 
 CLAIM = "C12"
@@ -36,7 +36,7 @@ def units_of(depths: Depths, layers: int) -> list[Unit]:
         case = f"L = {layers} against {DEPTHS[0]}" + ("" if decides else f", {words}")
         keys = Keys((shallow, deep), convention=metric)
         if not measured:
-            units.append(Unit(case, f"{STATISTIC}, {words}", None, State.MISSING, decides, keys))
+            units.append(ratio_unit(case, f"{STATISTIC}, {words}", None, decides, keys))
             continue
         high, low = (
             matched_log_ratios(name, found.conditions[name], found.histories[name])
@@ -44,8 +44,7 @@ def units_of(depths: Depths, layers: int) -> list[Unit]:
             else log_ratios_along(found.conditions[name], metric, found.curvature.settled)
             for name in (deep, shallow)
         )
-        ratio = contrast(high, low)
-        units.append(Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides, keys))
+        units.append(ratio_unit(case, f"{STATISTIC}, {words}", contrast(high, low), decides, keys))
     return units
 
 
@@ -53,13 +52,9 @@ def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     """The verdict, reading "tuned"."""
     units = [unit for layers in DEPTHS[1:] for unit in units_of(depths, layers)]
     short = (*training_deviations(budget), *curvature_deviations(budget))
-    digest = rules_digest(__name__)
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), short, digest)
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def robust(verdict: Verdict) -> bool:
     """Whether every convention, and the comparison at matched loss, says YES as the units that decide."""
     return all(unit.state is State.YES for unit in verdict.units)
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge", "robust"]

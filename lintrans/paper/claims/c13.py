@@ -7,7 +7,7 @@ own best rate, for the softmax of the paper's public code and for the ordinary o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,14 @@ import pandas as pd
 from ...statistics import Interval, geometric_ratio
 from ...training.history import History
 from ..budgets import AttentionBudget
+from ..judged import Judged
 from ..problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, PROBLEMS
-from ..protocol import Judged, judge_all, with_seeds_and_steps
 from ..scales import ATTENTION_PROTOCOL, LABELS
 from . import c2, c16
 from .c16 import FEATURES, Behaviour
 from .common import ARMS, Basis, curvature_deviations, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import Keys, Unit, ratio_state, rule
+from .rules import Keys, Unit, ratio_unit, rule
 
 CLAIM = "C13"
 SENTENCE = "At three layers linear attention reaches a far lower loss, faster, than softmax attention."
@@ -54,19 +54,6 @@ class Measured:
     def histories(self) -> dict[str, History]:
         """Trainings at the best rates, by problem; one without an interior best rate is missing."""
         return {**self.sparse.histories, **self.full.tuned}
-
-
-def changed(budget: AttentionBudget, seeds: int = 0, steps: int = 0) -> AttentionBudget:
-    """A budget with other judging seeds and initializations, or another horizon; 0 keeps the scale's own."""
-    own = budget.sparse
-    training, full = (with_seeds_and_steps(each, seeds, steps) for each in (own.training, budget.full))
-    return replace(budget, sparse=replace(own, training=training, noise=c2.changed(own.noise, seeds)), full=full)
-
-
-def measure(budget: AttentionBudget, device: str = "auto") -> Measured:
-    """Tune, train and measure every kind of attention."""
-    full = judge_all(budget.full, device, readings=("tuned",), tuned_at=budget.tuning_steps)
-    return Measured(c16.measure(budget.sparse, device), full)
 
 
 def end_losses(name: str, history: History, optimizer: str) -> pd.Series:
@@ -113,21 +100,14 @@ def units_of(name: str, histories: Mapping[str, History], decides: bool) -> list
         other = COMPARED[name]
         keys = Keys((name, other), None, optimizer)
         ratio, found = loss_ratio(name, other, histories, optimizer), speed(name, other, histories, optimizer)
-        units.append(Unit(case, LOSSES, ratio, ratio_state(ratio), decides, keys))
+        units.append(ratio_unit(case, LOSSES, ratio, decides, keys))
         faster, censored = found if found else (None, False)
-        state = ratio_state(faster, censored)
-        units.append(Unit(f"{case}, speed", SPEED, faster, state, False, keys._replace(part="speed")))
+        units.append(ratio_unit(f"{case}, speed", SPEED, faster, False, keys._replace(part="speed"), censored))
     return units
 
 
 def judge(scale: str, histories: Mapping[str, History], budget: AttentionBudget) -> Verdict:
-    """The verdict, reading "tuned".
-
-    Args:
-        scale: the scale's name.
-        histories: the judging runs by problem; one left out was not measured.
-        budget: what they were run with.
-    """
+    """The verdict, reading "tuned"."""
     units = [unit for name in DEFINITIONS for unit in units_of(name, histories, True)]
     beside = [unit for name in BESIDE for unit in units_of(name, histories, False)]
     short = deviations(budget.sparse.training, ATTENTION_PROTOCOL.sparse.training)
@@ -153,4 +133,4 @@ def behaviour_deviations(budget: AttentionBudget) -> tuple[str, ...]:
     )
 
 
-__all__ = ["CHAPTER", "CLAIM", "FEATURES", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge", "measure"]
+__all__ = ["CHAPTER", "CLAIM", "FEATURES", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge"]

@@ -13,12 +13,12 @@ import pandas as pd
 
 from ...training.history import History
 from ..budgets import LargerBudget
+from ..judged import Judged
 from ..problems import LARGER
-from ..protocol import Judged, judge_all
 from ..scales import LARGER_PROTOCOL
 from .c1 import LOSS_RATIO, compare, gap_units
-from .c2 import STATISTIC, at_initialization, noise_units
 from .c2 import deviations as noise_deviations
+from .c2 import noise_units
 from .common import Basis, deviations, rules_digest
 from .depth import tuning_deviations
 from .records import Verdict
@@ -47,21 +47,8 @@ class Larger:
         return self.judged.tuned.get(LARGER.name)
 
 
-def measure(budget: LargerBudget, device: str = "auto") -> Larger:
-    """Tune, train, and measure the noise."""
-    judged = judge_all(budget.training, device, tuned_at=budget.tuning_steps)
-    return Larger(judged, at_initialization(budget.noise)[LARGER.name])
-
-
 def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, budget: LargerBudget) -> Verdict:
-    """The verdict, reading "tuned"; its noise half is the same under any.
-
-    Args:
-        scale: the scale's name.
-        histories: the judging runs by problem; empty where they were not run.
-        noise: table of the noise at initialization.
-        budget: what was computed.
-    """
+    """The verdict, reading "tuned"; its noise half is the same under any."""
     asked, training = LARGER_PROTOCOL, budget.training
     tuning, tuning_asked = (replace(each.training, steps=each.tuning_steps) for each in (budget, asked))
     by_gap, by_noise = (Keys((LARGER.name,), claim=claim) for claim in ("C1", "C2"))
@@ -82,6 +69,3 @@ def judge(scale: str, histories: Mapping[str, History], noise: pd.DataFrame, bud
         *noise_deviations(budget.noise, asked.noise),
     )
     return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "STATISTIC", "judge", "measure"]

@@ -14,9 +14,8 @@ import pandas as pd
 
 from ...training.history import History
 from ..budgets import SizeBudget
-from ..measure.curvature import condition_numbers, step_curvatures
+from ..judged import COARSE_LOSS
 from ..problems import NONLINEAR
-from ..protocol import COARSE_LOSS, published_runs, train_to_judge
 from ..scales import NONLINEAR_PROTOCOL
 from . import c1, c2, c4, c5
 from .c9 import ORDER
@@ -48,20 +47,6 @@ class Measured:
     conditions: pd.DataFrame
     steps: pd.DataFrame
     norms: pd.DataFrame
-
-
-def measure(budget: SizeBudget, device: str = "auto") -> Measured:
-    """Train at the published rates and measure all five behaviours, everything on the task that is trained."""
-    runs = published_runs(NONLINEAR, range(budget.training.seeds))
-    history = train_to_judge(NONLINEAR, runs, budget.training, f"{NONLINEAR.title}, published rates", device)
-    adam = history.select([int(run) for run in history.runs[history.runs["optimizer"] == "adam"]["run"]])
-    return Measured(
-        history,
-        c2.at_initialization(budget.noise)[NAME],
-        condition_numbers({NAME: history}, budget.curvature, "published")[NAME],
-        step_curvatures({NAME: history}, budget.curvature, "published")[NAME],
-        step_curvatures({NAME: adam}, budget.curvature, "published", spectral=True)[NAME],
-    )
 
 
 def behaviours(measured: Measured, budget: SizeBudget) -> dict[str, Behaviour]:
@@ -99,13 +84,7 @@ def _parts(behaviour: Behaviour) -> list[Unit]:
 
 
 def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Verdict:
-    """The verdict, reading "published": reproduced if the first four units say YES.
-
-    Args:
-        scale: the scale's name.
-        found: from :func:`behaviours`; one left out was not measured.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "published": reproduced if the first four units say YES."""
     units = [unit_of(claim, found.get(claim, Behaviour(()))) for claim in FEATURES]
     beside = [replace(unit, decides=False) for behaviour in found.values() for unit in _parts(behaviour)]
     asked = NONLINEAR_PROTOCOL
@@ -117,6 +96,3 @@ def judge(scale: str, found: Mapping[str, Behaviour], budget: SizeBudget) -> Ver
     )
     digest = rules_digest(__name__)
     return Verdict(CLAIM, "published", scale, CHAPTER, (*units, *beside), rule(units), short, digest)
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge", "measure"]

@@ -13,9 +13,8 @@ import pandas as pd
 
 from ...training.history import History
 from ..budgets import SizeBudget
-from ..measure.curvature import condition_numbers, step_curvatures
+from ..judged import Tuning
 from ..problems import PROBLEMS, SIZES
-from ..protocol import Tuning, judge_all
 from ..scales import SIZE_PROTOCOL
 from . import c1, c2, c3, c4, c5
 from .common import Basis, curvature_deviations, deviations, rules_digest
@@ -100,29 +99,10 @@ class Measured:
     norms: dict[str, pd.DataFrame]
 
 
-def measure(budget: SizeBudget, device: str = "auto") -> Measured:
-    """Tune, train and measure every size; what other chapters have is found in the store."""
-    judged = judge_all(budget.training, device, readings=("tuned",))
-    histories = judged.tuned
-    curved = {name: own for name, own in histories.items() if not constant_hessian(name)}
-    return Measured(
-        histories,
-        judged.tunings,
-        c2.at_initialization(budget.noise),
-        condition_numbers(curved, budget.curvature, "best"),
-        step_curvatures(histories, budget.curvature, "best"),
-        step_curvatures({name: _adam(own) for name, own in curved.items()}, budget.curvature, "best", spectral=True),
-    )
-
-
 def constant_hessian(name: str) -> bool:
     """Whether the loss is quadratic: one sparse layer predicts s'Qx, and its P has no effect."""
     model = PROBLEMS[name].model
     return model.parameter_shape[0] == 1
-
-
-def _adam(history: History) -> History:
-    return history.select([int(run) for run in history.runs[history.runs["optimizer"] == "adam"]["run"]])
 
 
 def behaviours(measured: Measured, budget: SizeBudget) -> dict[Size, dict[str, Behaviour]]:
@@ -224,13 +204,7 @@ def ruling_of(units: Sequence[Unit], table: Table) -> Ruling:
 
 
 def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
-    """The verdict, reading "tuned".
-
-    Args:
-        scale: the scale's name.
-        table: from :func:`behaviours`.
-        budget: what they were measured with.
-    """
+    """The verdict, reading "tuned"."""
     units = [size_unit(size, table) for size in SIZES]
     beside = [
         replace(unit, case=f"{claim}: {unit.case}", decides=False)
@@ -247,6 +221,3 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
     )
     digest = rules_digest(__name__)
     return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling_of(units, table), short, digest)
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "behaviours", "judge", "measure"]

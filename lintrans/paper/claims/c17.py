@@ -34,11 +34,7 @@ INPUTS = {
 BASIS = Basis(claims=(*INPUTS, c8.CLAIM))
 GAP = "D of C8"
 STATISTIC = "verdict on {}"
-STATES = {
-    Word.REPRODUCED: State.YES,
-    Word.PARTLY: State.WEAK,
-    Word.NOT: State.NULL,
-}
+STATES = {Word.REPRODUCED: State.YES, Word.PARTLY: State.WEAK, Word.NOT: State.NULL}
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -99,13 +95,7 @@ def ruling_of(claims: Sequence[Unit], gap: Unit) -> Ruling:
 
 
 def judge(reading: str, scale: str, records: Records) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        records: from :func:`.records.verdict_records` of that scale.
-    """
+    """The verdict of one reading."""
     claims = [input_unit(records, claim, reading) for claim in INPUTS]
     gap = gap_unit(records, reading)
     short = [name for name in (*INPUTS, c8.CLAIM) if _kept(records, name, reading).get("deviations")]

@@ -17,9 +17,10 @@ import pandas as pd
 from ...statistics import geometric_ratio, paired_t
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
+from ..judged import COARSE_LOSS
 from ..problems import PROBLEMS
-from ..protocol import COARSE_LOSS
 from ..scales import PAPER_SEEDS
+from . import rules
 from .common import (
     CASES,
     CURVATURE_ASKED,
@@ -32,7 +33,7 @@ from .common import (
     rules_digest,
 )
 from .records import Verdict
-from .rules import NO_KEYS, Keys, State, Unit, ratio_state, rule
+from .rules import NO_KEYS, Keys, State, Unit, rule
 
 CLAIM = "C3"
 SENTENCE = "The robust condition number R_med of Adam is lower than SGD's along the trajectory."
@@ -49,6 +50,8 @@ CONVENTIONS = {
     "r_blocks": "per block",
 }
 MATCHED = "at matched loss"
+NOTHING = pd.DataFrame(columns=["step", "metric", "seed", "optimizer", "value"])
+"""Of a setting that was not measured."""
 PAPER = {
     ("1", 750): (1.76, 0.40),
     ("1", 1250): (1.58, 0.41),
@@ -65,10 +68,7 @@ def ratio_unit(
 ) -> Unit:
     """The geometric mean ratio of one metric over the rows of one step, SGD over Adam."""
     sgd, adam = paired(frame[frame["metric"] == metric])
-    if not len(sgd):
-        return Unit(case, statistic, None, State.MISSING, decides, keys)
-    ratio = geometric_ratio(sgd, adam)
-    return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
+    return rules.ratio_unit(case, statistic, geometric_ratio(sgd, adam) if len(sgd) else None, decides, keys)
 
 
 def at_matched_loss(frame: pd.DataFrame, history: History, zero_loss: float) -> pd.DataFrame:
@@ -89,35 +89,23 @@ def judge(
     budget: TuningBudget,
     curvature: CurvatureBudget,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`.curvature.condition_numbers`, by setting; a setting left out was not measured.
-        histories: the trainings they were measured on.
-        budget: what was trained.
-        curvature: where it was measured.
-    """
+    """The verdict of one reading."""
     units: list[Unit] = []
     beside: list[Unit] = []
     for name in CASES:
         for step in curvature.judged:
             case = f"setting {name}, step {step:,}"
-            frame = frames.get(name, pd.DataFrame(columns=["step", "metric", "seed", "optimizer", "value"]))
-            rows = frame[frame["step"] == step]
+            rows = (own := frames.get(name, NOTHING))[own["step"] == step]
             for metric, words in CONVENTIONS.items():
                 keys, statistic = Keys((name,), step, convention=metric), f"{RATIO}, {words}"
                 if metric == PUBLIC:
                     units.append(ratio_unit(rows, metric, case, statistic, True, keys))
                 else:
                     beside.append(ratio_unit(rows, metric, f"{case}, {words}", statistic, keys=keys))
+        if (matched := frames.get(name, NOTHING)) is not NOTHING:
+            matched = at_matched_loss(matched, histories[name], PROBLEMS[name].task.zero_loss)
         case, keys = f"setting {name}, {MATCHED}", Keys((name,), convention=MATCHED)
-        if name in frames:
-            matched = at_matched_loss(frames[name], histories[name], PROBLEMS[name].task.zero_loss)
-            beside.append(ratio_unit(matched, PUBLIC, case, f"{RATIO}, {MATCHED}", keys=keys))
-        else:
-            beside.append(Unit(case, f"{RATIO}, {MATCHED}", None, State.MISSING, False, keys))
+        beside.append(ratio_unit(matched, PUBLIC, case, f"{RATIO}, {MATCHED}", keys=keys))
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "judged"))
     return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
@@ -191,7 +179,7 @@ def along_the_run(frames: Mapping[str, pd.DataFrame], settled: int) -> list[Unit
             logs = log_ratios_along(frame, metric, settled)
             ratio = paired_t(logs.to_numpy(np.float64)).exp() if len(logs) else None
             keys = Keys((name,), convention=metric)
-            units.append(Unit(f"setting {name}", words, ratio, ratio_state(ratio), False, keys))
+            units.append(rules.ratio_unit(f"setting {name}", words, ratio, False, keys))
     return units
 
 

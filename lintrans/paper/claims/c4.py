@@ -97,16 +97,7 @@ def judge(
     budget: TuningBudget,
     curvature: CurvatureBudget,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`.curvature.step_curvatures`, by setting; a setting left out was not measured.
-        table: :func:`cells` of the grid of rates, which has no reading.
-        budget: what was trained.
-        curvature: where it was measured.
-    """
+    """The verdict of one reading."""
     units = []
     for name in CASES:
         units.append(share_unit(f"setting {name}", frames.get(name), curvature.settled, Keys((name,))))

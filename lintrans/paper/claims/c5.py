@@ -15,7 +15,7 @@ import pandas as pd
 from ...statistics import Interval, mean_interval, rank_correlation, upper_line
 from ..budgets import CurvatureBudget, TuningBudget
 from ..problems import PROBLEMS
-from .common import CASES, CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
+from .common import CASES, CURVATURE_ASKED, READINGS, Basis, by_setting, curvature_deviations, deviations, rules_digest
 from .records import Verdict
 from .rules import Keys, State, Unit, correlation_state, rule
 
@@ -71,34 +71,13 @@ def norm_units(case: str, frame: pd.DataFrame, keys: Keys) -> tuple[Unit, Unit]:
 
 
 def judge(
-    reading: str,
-    scale: str,
-    frames: Mapping[str, pd.DataFrame],
-    budget: TuningBudget,
-    curvature: CurvatureBudget,
+    reading: str, scale: str, frames: Mapping[str, pd.DataFrame], budget: TuningBudget, curvature: CurvatureBudget
 ) -> Verdict:
-    """The verdict of one reading, on Adam's runs.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`lintrans.paper.measure.curvature.step_curvatures` with spectral norms, by setting.
-        budget: what was trained.
-        curvature: where it was measured.
-    """
-    units: list[Unit] = []
-    beside: list[Unit] = []
-    for name in CASES:
-        case, keys = f"setting {name}", Keys((name,))
-        if name not in frames:
-            units.append(Unit(case, LEVELS, None, State.MISSING, keys=keys))
-            continue
-        levels, differences = norm_units(case, frames[name], keys)
-        units.append(levels)
-        beside.append(differences)
+    """The verdict of one reading, on Adam's runs."""
+    units = by_setting(frames, LEVELS, lambda case, name, keys: [*norm_units(case, frames[name], keys)])
     asked = deviations(budget, CURVATURE_ASKED, tuned=reading == "tuned")
     short = (*asked, *curvature_deviations(curvature, "spectral"))
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*units, *beside), rule(units), short, rules_digest(__name__))
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
 
 
 def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:

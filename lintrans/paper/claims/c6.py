@@ -17,7 +17,7 @@ from ..scales import NOISE_PROTOCOL
 from .c2 import deviations, geometric_mean
 from .common import Basis, rules_digest
 from .records import Verdict
-from .rules import Keys, State, Unit, correlation_state, ratio_state, rule
+from .rules import Keys, State, Unit, correlation_state, ratio_unit, rule
 from .tails import PAIR, Trend
 
 CLAIM = "C6"
@@ -38,21 +38,14 @@ def contrast(tables: Mapping[str, pd.DataFrame], column: str, statistic: str, ca
     keys = Keys(PAIR, part=None if decides else column)
     heavy, light = (tables[name].set_index("seed")[column] if name in tables else None for name in PAIR)
     if heavy is None or light is None:
-        return Unit(case, statistic, None, State.MISSING, decides, keys)
+        return ratio_unit(case, statistic, None, decides, keys)
     seeds = heavy.index.intersection(light.index)
     ratio = geometric_mean((heavy[seeds] / light[seeds]).to_numpy(np.float64))
-    return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
+    return ratio_unit(case, statistic, ratio, decides, keys)
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, trend: Trend | None = None) -> Verdict:
-    """The verdict, reading "init".
-
-    Args:
-        scale: the scale's name.
-        tables: from :func:`.c2.at_initialization`, by setting; one left out was not measured.
-        budget: what they were measured with.
-        trend: of E along levels of tail, shown beside.
-    """
+    """The verdict, reading "init"."""
     units = [
         contrast(tables, "excess", STATISTIC, CASE, decides=True),
         contrast(tables, "excess_999", STATISTIC_999, f"{CASE}, q99.9", decides=False),
@@ -63,6 +56,3 @@ def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, t
     measured = replace(budget, settings=tuple(name for name in PAIR if name in tables))
     short = deviations(measured, replace(NOISE_PROTOCOL, settings=PAIR))
     return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge"]

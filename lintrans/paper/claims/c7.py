@@ -18,7 +18,7 @@ from ..scales import CURVATURE_PROTOCOL
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along
 from .common import CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
 from .records import Verdict
-from .rules import Keys, State, Unit, ratio_state, rule
+from .rules import Keys, State, Unit, ratio_unit, rule
 from .tails import PAIR, Levels, contrast, log_ratio
 
 CLAIM = "C7"
@@ -35,10 +35,7 @@ LEVELS = ("3", "tail sphere")
 
 
 def _unit(pair: Sequence[pd.Series | None], case: str, words: str, keys: Keys) -> Unit:
-    heavy, light = pair
-    decides = keys == Keys(PAIR, convention=PUBLIC)
-    ratio = contrast(heavy, light)
-    return Unit(case, f"{STATISTIC}, {words}", ratio, ratio_state(ratio), decides, keys)
+    return ratio_unit(case, f"{STATISTIC}, {words}", contrast(*pair), keys == Keys(PAIR, convention=PUBLIC), keys)
 
 
 def _along(
@@ -64,18 +61,7 @@ def judge(
     levels: Levels | None = None,
     first: int = 0,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        frames: from :func:`.curvature.condition_numbers`, by setting; one left out was not measured.
-        histories: the trainings they were measured on.
-        budget: what was trained.
-        curvature: where it was measured.
-        levels: shorter trainings at equal clip, shown beside.
-        first: the first of their probes that counts as along the run.
-    """
+    """The verdict of one reading."""
     units = []
     for metric, words in CONVENTIONS.items():
         case = CASE if metric == PUBLIC else f"{CASE}, {words}"

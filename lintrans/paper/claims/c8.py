@@ -21,7 +21,7 @@ from ..problems import PROBLEMS
 from ..scales import LABELS, PROTOCOL
 from .common import ARMS, READINGS, Basis, deviations, judged_losses, rules_digest, steps_to
 from .records import Verdict
-from .rules import MARGIN, Keys, State, Unit, ratio_state, rule
+from .rules import MARGIN, Keys, State, Unit, ratio_unit, rule
 from .tails import PAIR, contrast, log_ratio, step_ratio, target_of
 
 CLAIM = "C8"
@@ -49,10 +49,9 @@ def _speed(histories: Mapping[str, History], optimizer: str) -> Unit:
     """Unit of one optimizer: how many times the steps in Setting 3."""
     case, keys = LABELS[optimizer], Keys(PAIR, optimizer=optimizer)
     if not all(name in histories for name in PAIR):
-        return Unit(case, STEPS, None, State.MISSING, keys=keys)
+        return ratio_unit(case, STEPS, None, keys=keys)
     (heavy, heavy_lost), (light, light_lost) = (steps_of(histories[name], name, optimizer) for name in PAIR)
-    ratio = contrast(heavy, light)
-    return Unit(case, STEPS, ratio, ratio_state(ratio, min(heavy_lost, light_lost) > 0.5), keys=keys)
+    return ratio_unit(case, STEPS, contrast(heavy, light), keys=keys, censored=min(heavy_lost, light_lost) > 0.5)
 
 
 def gap_state(gap: Interval | None, censored: bool = False) -> State:
@@ -98,7 +97,7 @@ def gap_units(histories: Mapping[str, History]) -> tuple[Unit, Unit]:
     inside = replace(ratio, p=equivalence_p(logs.to_numpy(np.float64)))
     return (
         Unit(GAP_CASE, GAP, inside, gap_state(ratio, censored), keys=own),
-        Unit(GROWTH, GAP, ratio, ratio_state(ratio, censored), False, growth),
+        ratio_unit(GROWTH, GAP, ratio, False, growth, censored),
     )
 
 
@@ -110,10 +109,9 @@ def _beside(histories: Mapping[str, History], names: tuple[str, str], case: str)
         log_ratio(judged_losses(histories[name], PROBLEMS[name].task.zero_loss), "loss") if name in histories else None
         for name in names
     ]
-    ends = contrast(*found)
     return [
-        Unit(f"{case}, steps", GAP, ratio, ratio_state(ratio, censored), False, Keys(names, part="steps")),
-        Unit(f"{case}, end loss", LOSS_GAP, ends, ratio_state(ends), False, Keys(names, part="loss")),
+        ratio_unit(f"{case}, steps", GAP, ratio, False, Keys(names, part="steps"), censored),
+        ratio_unit(f"{case}, end loss", LOSS_GAP, contrast(*found), False, Keys(names, part="loss")),
     ]
 
 
@@ -124,15 +122,7 @@ def judge(
     budget: TuningBudget,
     levels: Mapping[str, History] | None = None,
 ) -> Verdict:
-    """The verdict of one reading.
-
-    Args:
-        reading: "published" or "tuned".
-        scale: the scale's name.
-        histories: the judging runs by setting; one left out was not measured.
-        budget: what they were run with.
-        levels: shorter trainings of the levels of tail at equal clip, shown beside.
-    """
+    """The verdict of one reading."""
     decides, growth = gap_units(histories)
     units = [*(_speed(histories, optimizer) for optimizer in LABELS), decides, growth]
     units += _beside(histories, PAIR, GAP_CASE)[1:]

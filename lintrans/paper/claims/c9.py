@@ -20,7 +20,7 @@ from .c1 import compare
 from .common import Basis, rules_digest
 from .depth import CHAPTER, NAMES, STEPS, Depths, contrast_case, losses_of, training_deviations
 from .records import Verdict
-from .rules import NO_KEYS, Keys, State, Unit, ratio_state, rule
+from .rules import NO_KEYS, Keys, State, Unit, ratio_unit, rule
 from .tails import contrast, log_ratio
 
 CLAIM = "C9"
@@ -96,32 +96,29 @@ def units_of(depths: Depths, shallow: int, deep: int) -> tuple[Unit, Unit, Unit]
     )
     if not all(name in histories for name in names):
         return (
-            Unit(case, LOWER, None, State.MISSING, keys=keys),
-            Unit(by_loss_case, LOSS, None, State.MISSING, False, by_loss_keys),
-            Unit(by_steps_case, SPEED, None, State.MISSING, False, by_steps_keys),
+            ratio_unit(case, LOWER, None, keys=keys),
+            ratio_unit(by_loss_case, LOSS, None, False, by_loss_keys),
+            ratio_unit(by_steps_case, SPEED, None, False, by_steps_keys),
         )
     high, low = (gap(name, histories[name]) for name in names)
-    by_loss, by_steps = contrast(high.loss, low.loss), contrast(high.steps, low.steps)
-    loss = Unit(by_loss_case, LOSS, by_loss, ratio_state(by_loss), False, by_loss_keys)
-    state = ratio_state(by_steps, high.censored or low.censored)
-    steps = Unit(by_steps_case, SPEED, by_steps, state, False, by_steps_keys)
+    loss = ratio_unit(by_loss_case, LOSS, contrast(high.loss, low.loss), False, by_loss_keys)
+    by_steps, censored = contrast(high.steps, low.steps), high.censored or low.censored
+    steps = ratio_unit(by_steps_case, SPEED, by_steps, False, by_steps_keys, censored)
     return lower(case, loss, steps, high.saturated or low.saturated, keys), loss, steps
 
 
 def judge(scale: str, depths: Depths, budget: DepthBudget) -> Verdict:
     """The verdict, reading "tuned"."""
     found = [units_of(depths, *pair) for pair in STEPS]
-    decide, beside = [first for first, _, _ in found], [unit for _, *rest in found for unit in rest]
-    return Verdict(
-        CLAIM, "tuned", scale, CHAPTER, (*decide, *beside), rule(decide), training_deviations(budget),
-        rules_digest(__name__),
-    )  # fmt: skip
+    units = (*(first for first, _, _ in found), *(unit for _, *rest in found for unit in rest))
+    short = training_deviations(budget)
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, units, rule(units), short, rules_digest(__name__))
 
 
 def gaps(depths: Depths) -> dict[int, Gap]:
     """The gap at every depth that was trained, at the short horizon, which all have."""
-    return {layers: gap(name, depths.short.histories[name]) for layers, name in NAMES.items()
-            if name in depths.short.histories}  # fmt: skip
+    histories = depths.short.histories
+    return {layers: gap(name, histories[name]) for layers, name in NAMES.items() if name in histories}
 
 
 def log_gaps(found: dict[int, Gap]) -> pd.DataFrame:
@@ -133,6 +130,3 @@ def log_gaps(found: dict[int, Gap]) -> pd.DataFrame:
         for seed, value in series[np.isfinite(series)].items()
     ]
     return pd.DataFrame(rows, columns=["layers", "metric", "seed", "value"])
-
-
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap", "judge", "lower"]

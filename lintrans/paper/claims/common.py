@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
-from ..protocol import COARSE_LOSS, LOSS, end_values
+from ..judged import COARSE_LOSS, LOSS, end_values
 from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
+from .rules import Keys, State, Unit
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
@@ -74,14 +76,23 @@ def paired(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.n
     return sgd[good], adam[good]
 
 
-def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) -> tuple[str, ...]:
-    """Where a budget of trainings falls short of what the rules ask for, in words.
+def by_setting(
+    measured: Collection[str], statistic: str, units_of: Callable[[str, str, Keys], list[Unit]]
+) -> list[Unit]:
+    """Units of Settings 1 to 3, those that decide first; missing where a setting was not measured.
 
-    Args:
-        budget: what was computed.
-        asked: what the rules ask for.
-        tuned: whether the search for the best rates counts.
+    `units_of` is called with a case, the setting's name and the keys; the first of its units decides.
     """
+    found = []
+    for name in CASES:
+        case, keys = f"setting {name}", Keys((name,))
+        missing = [Unit(case, statistic, None, State.MISSING, keys=keys)]
+        found.append(units_of(case, name, keys) if name in measured else missing)
+    return [*(own[0] for own in found), *(unit for own in found for unit in own[1:])]
+
+
+def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) -> tuple[str, ...]:
+    """Where a budget of trainings falls short of what the rules ask for, in words."""
     texts = []
     if missing := [name for name in asked.settings if name not in budget.settings]:
         texts.append(f"settings not run: {', '.join(missing)}")
@@ -111,13 +122,7 @@ def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) ->
 def curvature_deviations(
     budget: CurvatureBudget, *fields: str, asked: CurvatureBudget = CURVATURE_PROTOCOL
 ) -> tuple[str, ...]:
-    """Where a budget of curvature measurements falls short of what the rules ask for, in words.
-
-    Args:
-        budget: what was computed.
-        fields: what the claim stands on: "judged", "spectral", "grid".
-        asked: what the rules ask for.
-    """
+    """Where a budget of curvature measurements falls short of what the rules ask for, in words."""
     texts = []
     if "judged" in fields and budget.judged != asked.judged:
         texts.append(f"condition numbers judged at steps {_list(budget.judged)} instead of {_list(asked.judged)}")

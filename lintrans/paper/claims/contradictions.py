@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...store.store import Store
 from ..problems import PROBLEMS
-from ..second.compare import STATISTICS
+from ..second.statistics import STATISTICS
 from .common import ARMS, Basis
 from .records import keys_of, verdict_records
 from .rules import NO_KEYS, Keys, State, Word, word_of
@@ -70,7 +70,7 @@ class Contradiction:
         return ". ".join(parts) or "no case is decided against it"
 
     def rows(self, found: pd.DataFrame) -> pd.DataFrame:
-        """The rows of :func:`.compare.compare_all` that check it: of its cases, else of the claim."""
+        """The rows of :func:`.compare.compare_all` that check its cases, else the claim."""
         kept = pd.Series(False, index=found.index)
         for keys in self.keys or (NO_KEYS,):
             own = basis(self.claim, keys)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...training.history import History
 from ..budgets import CurvatureBudget, DepthBudget, TuningBudget
-from ..measure.curvature import condition_numbers
+from ..judged import Judged
 from ..problems import DEPTHS, PROBLEMS
-from ..protocol import Judged, judge_all, with_seeds_and_steps
 from ..scales import DEPTH_PROTOCOL
-from .c2 import changed
 from .c2 import deviations as noise_deviations
 from .common import deviations
 
@@ -61,28 +59,6 @@ class Depths:
         """The trainings at the longest horizon that all these depths have."""
         both = all(NAMES[each] in self.long.budget.settings for each in layers)
         return self.long if both else self.short
-
-
-def changed_budget(budget: DepthBudget, seeds: int = 0, steps: int = 0) -> DepthBudget:
-    """A budget with other seeds, of trainings and of initializations, or another horizon; 0 keeps the scale's own."""
-    long, short = (with_seeds_and_steps(each, seeds, steps) for each in (budget.long, budget.short))
-    curvatures = (budget.long_curvature, budget.short_curvature)
-    long_curvature, short_curvature = (replace(each, seeds=seeds or each.seeds) for each in curvatures)
-    shallow, deep = (changed(each, seeds) for each in (budget.shallow_noise, budget.deep_noise))
-    return replace(
-        budget, long=long, short=short, long_curvature=long_curvature, short_curvature=short_curvature,
-        shallow_noise=shallow, deep_noise=deep,
-    )  # fmt: skip
-
-
-def measure(budget: DepthBudget, device: str = "auto") -> Depths:
-    """Tune and train all depths at both horizons and measure R_med along the trainings."""
-
-    def trained(training: TuningBudget, curvature: CurvatureBudget) -> Trained:
-        judged = judge_all(training, device)
-        return Trained(judged, condition_numbers(judged.tuned, curvature, "best"), training, curvature)
-
-    return Depths(trained(budget.long, budget.long_curvature), trained(budget.short, budget.short_curvature))
 
 
 def training_deviations(budget: DepthBudget) -> tuple[str, ...]:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ...statistics import Interval, geometric_ratio, sign_flip
-from ..budgets import TuningBudget
-from ..problems import PROBLEMS, SETTINGS
-from ..protocol import Judged, Tuning, judge_all, tune_all
+from ..judged import Judged, Tuning
+from ..problems import PROBLEMS
 from .common import judged_losses, steps_to
 
 FACTOR = 2.0
@@ -38,18 +37,6 @@ class Searches:
 
     short: dict[str, Tuning]
     judged: Judged
-
-
-def searches(budget: TuningBudget, device: str = "auto") -> Searches:
-    """Search and train every setting of the paper; what other chapters have is found in the store."""
-    every = tuple(SETTINGS)
-    rest = tuple(name for name in every if name not in budget.settings)
-    parts = [judge_all(budget, device), judge_all(replace(budget, settings=rest), device)]
-    histories = {
-        reading: parts[0].histories[reading] | parts[1].histories[reading] for reading in ("published", "tuned")
-    }
-    judged = Judged(histories, parts[0].tunings | parts[1].tunings)
-    return Searches(tune_all(replace(budget, settings=every, steps=budget.screening), device), judged)
 
 
 @dataclass(frozen=True)

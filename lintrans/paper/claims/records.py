@@ -20,7 +20,7 @@ import pandas as pd
 from ...files import write
 from ...statistics import Interval
 from ...store.store import Store
-from .rules import Keys, Ruling, Unit
+from .rules import NO_INTERVAL, Keys, Ruling, Unit
 
 DERIVED = ("C17",)
 """Claims judged from the kept verdicts of others."""
@@ -52,33 +52,19 @@ class Verdict:
     def rows(self) -> list[dict[str, Any]]:
         """A row per case, then case "all", which carries the verdict; numbers finite or None."""
         common = {"claim": self.claim, "reading": self.reading, "scale": self.scale}
-        rows = []
+        last = {"verdict": None, "chapter": self.chapter}
+        rows: list[dict[str, Any]] = []
         for unit in self.units:
-            interval = unit.interval or Interval(math.nan, math.nan, math.nan, math.nan, 0)
-            rows.append(
-                {
-                    **common,
-                    "case": unit.case,
-                    "statistic": unit.statistic,
-                    **{name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")},
-                    "state": str(unit.state),
-                    "verdict": None,
-                    "chapter": self.chapter,
-                }
-            )
-        nothing = dict.fromkeys(("estimate", "low", "high", "state"))
+            interval = unit.interval or NO_INTERVAL
+            numbers = {name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")}
+            own = {"case": unit.case, "statistic": unit.statistic, **numbers, "state": str(unit.state)}
+            rows.append({**common, **own, **last})
         statistic = next((unit.statistic for unit in self.units if unit.decides), None)
-        rows.append(
-            {
-                **common,
-                "case": "all",
-                "statistic": statistic,
-                **nothing,
-                "verdict": str(self.ruling),
-                "chapter": self.chapter,
-            }
-        )
-        return rows
+        nothing = dict.fromkeys(("estimate", "low", "high", "state"))
+        return [
+            *rows,
+            {**common, "case": "all", "statistic": statistic, **nothing, **last, "verdict": str(self.ruling)},
+        ]
 
     def table(self, decides: bool = False) -> pd.DataFrame:
         """The cases for a page; with `decides`, only those that decide."""

@@ -18,6 +18,7 @@ from ...statistics import Interval, equivalent, holm
 MARGIN = 1.25
 """A ratio that matters; its inverse bounds the equivalence interval, 0.8 to 1.25."""
 LEVEL = 0.05
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 
 
 class State(StrEnum):
@@ -56,12 +57,7 @@ def rules_in_words() -> str:
 
 
 def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
-    """State of a unit whose statistic is a ratio.
-
-    Args:
-        ratio: None where it was not measured.
-        censored: more than half of both arms never reached the target, which leaves the unit undecided.
-    """
+    """State of a unit whose statistic is a ratio."""
     if ratio is None or math.isnan(ratio.estimate):
         return State.MISSING
     if censored or math.isnan(ratio.low):
@@ -89,12 +85,7 @@ def share_state(share: Interval | None) -> State:
 
 
 def correlation_state(correlation: Interval | None, margin: float = 0.0) -> State:
-    """State of a unit whose statistic is a rank correlation that the claim says is positive.
-
-    Args:
-        correlation: None where it was not measured.
-        margin: what the mean must reach for YES; WEAK below.
-    """
+    """State of a unit whose statistic is a rank correlation that the claim says is positive."""
     if correlation is None or math.isnan(correlation.estimate):
         return State.MISSING
     if math.isnan(correlation.low):
@@ -154,6 +145,18 @@ class Unit:
     keys: Keys = NO_KEYS
 
 
+def ratio_unit(
+    case: str,
+    statistic: str,
+    ratio: Interval | None,
+    decides: bool = True,
+    keys: Keys = NO_KEYS,
+    censored: bool = False,
+) -> Unit:
+    """A unit whose statistic is a ratio, with the state that this says; missing where it is None."""
+    return Unit(case, statistic, ratio, ratio_state(ratio, censored), decides, keys)
+
+
 @dataclass(frozen=True)
 class Ruling:
     """A verdict and, for *partly*, the cases it holds in."""
@@ -198,10 +201,6 @@ def rule(units: Sequence[Unit]) -> Ruling:
 
 def table_of(units: Iterable[Unit]) -> pd.DataFrame:
     """Units as rows: case, statistic, estimate, low, high, state; NaN where there is no number."""
-    nothing = Interval(math.nan, math.nan, math.nan, math.nan, 0)
-    rows = []
-    for unit in units:
-        interval = unit.interval or nothing
-        numbers = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
-        rows.append({"case": unit.case, "statistic": unit.statistic, **numbers, "state": str(unit.state)})
+    found = ((unit, unit.interval or NO_INTERVAL) for unit in units)
+    rows = [(unit.case, unit.statistic, own.estimate, own.low, own.high, str(unit.state)) for unit, own in found]
     return pd.DataFrame(rows, columns=["case", "statistic", "estimate", "low", "high", "state"])

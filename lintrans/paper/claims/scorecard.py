@@ -42,12 +42,7 @@ def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def overview(scale: str, group: str = "") -> pd.DataFrame:
-    """The verdicts of a scale in short, a row a claim: claim in a sentence, verdict of each reading, chapter.
-
-    Args:
-        scale: whose verdicts.
-        group: one of GROUPS; all claims if empty.
-    """
+    """The verdicts of a scale in short, a row a claim: claim in a sentence, verdict of each reading, chapter."""
     now, before = _verdicts(verdict_frame(scale)), _verdicts(earlier_verdicts(scale))
     rows = []
     for name, claim in members(group).items():

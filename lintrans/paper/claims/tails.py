@@ -1,14 +1,14 @@
 """What every level of tail is measured for: the gap in loss and in steps, the tail of the noise, the gap in R_med.
 
-Levels are Gamma shapes k of ||x||^2, in two families (:data:`.problems.TAIL_FAMILIES`). Each level is tuned
-and trained for itself at its own clip; all have one horizon, so that their gaps can be compared.
+Levels are Gamma shapes k of ||x||^2, in two families (:data:`lintrans.paper.problems.TAIL_FAMILIES`). Each level is
+tuned and trained for itself at its own clip; all have one horizon, so that their gaps can be compared.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,8 @@ from scipy import stats
 
 from ...statistics import ROUNDING, Interval, mean_interval, paired_t
 from ...training.history import History
-from ..budgets import CurvatureBudget, NoiseBudget, TailBudget
-from ..measure.curvature import condition_numbers
-from ..problems import PROBLEMS, SETTINGS, TAIL_FAMILIES
-from ..protocol import Tuning, judge_all
-from .c2 import at_initialization
+from ..judged import Tuning
+from ..problems import PROBLEMS, TAIL_FAMILIES
 from .c3 import CONVENTIONS, log_ratios_along
 from .common import arms, floor, judged_losses, steps_to
 
@@ -62,25 +59,6 @@ class Levels:
     conditions: dict[str, pd.DataFrame]
     tunings: dict[str, Tuning]
     noise: dict[str, pd.DataFrame]
-
-
-def measure(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, device: str = "auto") -> Levels:
-    """Train and measure every level; what other chapters have measured is found in the store."""
-    histories: dict[str, History] = {}
-    tunings: dict[str, Tuning] = {}
-    tables: dict[str, pd.DataFrame] = {}
-    known = [(setting.task, setting.model) for setting in SETTINGS.values()]
-    for name in problems_of():
-        setting = PROBLEMS[name]
-        judged = judge_all(replace(budget.training, settings=(name,), clips=(setting.clip,)), device, ("tuned",))
-        histories |= judged.tuned
-        tunings |= judged.tunings
-        own = replace(noise, settings=(name,))
-        if (setting.task, setting.model) not in known:
-            own = replace(own, seeds=min(noise.seeds, budget.noise_seeds), samples=budget.noise_samples)
-        tables |= at_initialization(own)
-    probes = replace(curvature, seeds=budget.training.seeds, probes=budget.probes)
-    return Levels(histories, condition_numbers(histories, probes, "best"), tunings, tables)
 
 
 def target_of(name: str, history: History) -> float:

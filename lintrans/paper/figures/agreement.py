@@ -28,8 +28,8 @@ def agreement(found: pd.DataFrame, words: Mapping[str, str]) -> Figure:
     """Fast against independent numbers with the identity, and their relative differences, a row a statistic.
 
     Args:
-        found: from :func:`.compare.compare_all`; what is not positive on both sides has no point on the
-            left.
+        found: from :func:`lintrans.paper.second.compare.compare_all`; what is not positive on both sides has no point
+            on the left.
         words: statistics and what they are, from the top.
     """
     names = [name for name in words if (found["statistic"] == name).any()]

@@ -96,7 +96,7 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
     """E of every initialization as dots, its geometric mean with the 95% interval beside them, a column a setting.
 
     Args:
-        tables: from :func:`lintrans.paper.claims.c2.at_initialization`.
+        tables: from :func:`lintrans.paper.measure.noise.at_initialization`.
         margin: the ratio from which E counts as clearly heavier, drawn dotted; 1 is drawn solid.
     """
     figure, (axes,) = panels(1, 3.4)
@@ -168,7 +168,7 @@ def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """E against the batch size, both logarithmic, a line a setting with 95% intervals over initializations.
 
     Args:
-        tables: from :func:`lintrans.paper.claims.c2.by_batch`.
+        tables: from :func:`lintrans.paper.measure.noise.by_batch`.
     """
     figure, (axes,) = panels(1, 3.2)
     axes.axhline(1.0, color=GREY, linewidth=1.0)
@@ -191,7 +191,7 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """E against training step, a panel a setting: single seeds as thin lines, their geometric mean as a thick one.
 
     Args:
-        tables: from :func:`lintrans.paper.claims.c2.along_training`.
+        tables: from :func:`lintrans.paper.measure.noise.along_training`.
     """
     figure, shown = panels(len(tables), 3.2)
     for axes, (name, table) in zip(shown, tables.items(), strict=True):

@@ -1,1 +1,4 @@
-"""What is measured on trained problems, each through the store."""
+"""Measurements on trained problems, each kept in the store.
+
+What a module here imports is part of the key of its tables.
+"""

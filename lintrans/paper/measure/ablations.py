@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...statistics import Interval, geometric_ratio
+from ...statistics import geometric_ratio
 from ...store.results import experiment
 from ...training.history import History
 from ...training.optimizers import SGD, Adam
 from ...training.probes import TypicalLoss
 from ...training.runs import Runs, grid
 from ..budgets import ControlBudget
+from ..claims.rules import NO_INTERVAL
 from ..problems import PROBLEMS, Setting
 from ..protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
 from ..scales import LABELS
@@ -74,12 +75,6 @@ def _losses(history: History) -> dict[str, tuple[str, pd.Series]]:
     return found
 
 
-def _ratio(above: pd.Series, below: pd.Series) -> Interval | None:
-    """Geometric mean ratio over the seeds at which both are finite."""
-    good = np.isfinite(above) & np.isfinite(below)
-    return geometric_ratio(above[good].to_numpy(), below[good].to_numpy()) if good.any() else None
-
-
 def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
     """End loss of each arm over that of the published arm of its optimizer.
 
@@ -89,26 +84,17 @@ def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
     """
     rows = []
     for name, own in found.items():
-        losses = _losses(own.history)
-        double = _losses(own.double)
+        losses, double = _losses(own.history), _losses(own.double)
         arms = {arm: losses[arm] for arm in sorted(losses) if arm not in LABELS}
         arms |= {f"{arm}, float64": double[arm] for arm in sorted(double)}
         for arm, (optimizer, values) in arms.items():
             base = losses[optimizer][1]
-            ratio = _ratio(values, base) or Interval(math.nan, math.nan, math.nan, math.nan, 0)
-            rows.append(
-                {
-                    "setting": name,
-                    "arm": arm,
-                    "label": LABELS[optimizer] + arm[len(optimizer) :],
-                    "estimate": ratio.estimate,
-                    "low": ratio.low,
-                    "high": ratio.high,
-                    "lost": int((~np.isfinite(values)).sum()),
-                    "lost_base": int((~np.isfinite(base)).sum()),
-                    "seeds": len(values),
-                }
-            )
+            good = np.isfinite(values) & np.isfinite(base)
+            ratio = geometric_ratio(values[good].to_numpy(), base[good].to_numpy()) if good.any() else NO_INTERVAL
+            numbers = {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high, "seeds": len(values)}
+            lost = {"lost": int((~np.isfinite(values)).sum()), "lost_base": int((~np.isfinite(base)).sum())}
+            label = LABELS[optimizer] + arm[len(optimizer) :]
+            rows.append({"setting": name, "arm": arm, "label": label, **numbers, **lost})
     return pd.DataFrame(rows)
 
 

@@ -26,14 +26,6 @@ def measure(
 ) -> pd.DataFrame:
     """The claims' measures on one batch.
 
-    Args:
-        history: with the parameters of all steps named, and of the steps after those of `along`.
-        setting: what was trained.
-        judged: steps of R_med.
-        along: steps of v'Hv, along the step that follows.
-        prompts: of the batch; 0: as many as the loss curves have.
-        batch: its number; 0 is the fixed batch.
-
     Returns:
         The rows of ``conditions_along`` and of ``steps_along``.
     """
@@ -57,12 +49,6 @@ def measure_all(
     histories: Mapping[str, History], curvature: CurvatureBudget, batches: int, every: int
 ) -> dict[str, list[pd.DataFrame]]:
     """:func:`measure` for the paper's seeds of every setting, on the fixed batch and on `batches` others, kept.
-
-    Args:
-        histories: the judged trainings, from the store, by setting.
-        curvature: where claims C3 and C4 are judged.
-        batches: other batches.
-        every: v'Hv is measured at multiples of it.
 
     Raises:
         ValueError: a history that is not from the store.

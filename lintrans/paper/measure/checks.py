@@ -46,16 +46,8 @@ def token_against_moment(
                 token, moment = model.predict(leaf, prompts), model.predict(leaf, moments)
                 (by_token,) = torch.autograd.grad(model.loss(leaf, prompts), leaf)
                 (by_moment,) = torch.autograd.grad(model.loss(leaf, moments), leaf)
-                rows.append(
-                    {
-                        "form": form,
-                        "layers": depth,
-                        "seed": seed,
-                        "prediction": _difference(token, moment),
-                        "gradient": _difference(by_token, by_moment),
-                    }
-                )
-    return pd.DataFrame(rows)
+                rows.append((form, depth, seed, _difference(token, moment), _difference(by_token, by_moment)))
+    return pd.DataFrame(rows, columns=["form", "layers", "seed", "prediction", "gradient"])
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
@@ -174,20 +166,13 @@ def covariate_scale(
             changed = parameters.clone()
             changed[..., 1, :, :] /= c**2
             new_loss, new_p, new_q = _slopes(model, changed, scaled)
-            rows.append(
-                {
-                    "factor": c,
-                    "seed": seed,
-                    "loss": _difference(new_loss, c**2 * loss),
-                    "gradient_p": _difference(new_p, c**2 * p),
-                    "gradient_q": _difference(new_q, c**4 * q),
-                    **{
-                        optimizer.name: c**2 * _balance(optimizer, new_p, new_q) / _balance(optimizer, p, q)
-                        for optimizer in (SGD(), Adam(eps=1e-30))  # eps has units: with it the ratio is not exact
-                    },
-                }
-            )
-    return pd.DataFrame(rows)
+            balances = [
+                c**2 * _balance(optimizer, new_p, new_q) / _balance(optimizer, p, q)
+                for optimizer in (SGD(), Adam(eps=1e-30))  # eps has units: with it the ratio is not exact
+            ]
+            pairs = ((new_loss, c**2 * loss), (new_p, c**2 * p), (new_q, c**4 * q))
+            rows.append((c, seed, *(_difference(*pair) for pair in pairs), *balances))
+    return pd.DataFrame(rows, columns=["factor", "seed", "loss", "gradient_p", "gradient_q", "sgd", "adam"])
 
 
 def _slopes(model: LinearTransformer, parameters: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:

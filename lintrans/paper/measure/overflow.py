@@ -47,14 +47,7 @@ def linear(setting: Setting) -> tuple[LinearTransformer, LinearRegression]:
 
 
 def batches_met(histories: Mapping[str, History], batch: int, every: int, stride: int) -> dict[str, pd.DataFrame]:
-    """Losses of the training batches met at points of the curves, by problem; see :class:`BatchLoss`.
-
-    Args:
-        histories: trainings that kept their parameters at every `every` steps.
-        batch: prompts a step.
-        every: steps between two points of the curves.
-        stride: points from one look to the next.
-    """
+    """Losses of the training batches met at points of the curves, by problem; see :class:`BatchLoss`."""
     found = {}
     for name, history in histories.items():
         setting = PROBLEMS[name]
@@ -95,17 +88,10 @@ def _means(history: History, setting: Setting, blocks: int) -> pd.DataFrame:
     for size in sizes:
         mean = relative[:, :size].mean(-1) * scale[:, 0]
         for run, (_, row) in enumerate(history.runs.iterrows()):
-            rows.append(
-                {
-                    "optimizer": row["optimizer"],
-                    "seed": int(row["seed"]),
-                    "prompts": size * BLOCK,
-                    "mean": float(mean[run]),
-                    "typical": float(losses[run].quantile(0.5)) if losses[run].isfinite().any() else np.inf,
-                    "share": float(shares[run]),
-                }
-            )
-    return pd.DataFrame(rows)
+            typical = float(losses[run].quantile(0.5)) if losses[run].isfinite().any() else np.inf
+            numbers = size * BLOCK, float(mean[run]), typical, float(shares[run])
+            rows.append((row["optimizer"], int(row["seed"]), *numbers))
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "prompts", "mean", "typical", "share"])
 
 
 def ladder(most: int) -> list[int]:
@@ -181,11 +167,6 @@ def basins(history: History) -> npt.NDArray[np.int64]:
 def log_share(p: Array, q: Array, eigenvalues: Array) -> Array:
     """Log10 of the squared share of the answer that layers with P_l = p_l I and Q_l = q_l I leave unexplained.
 
-    Args:
-        p: one scale a layer.
-        q: one scale a layer.
-        eigenvalues: of the context's second moments, positive, any shape.
-
     Returns:
         Log10 of prod_l (1 + q_l s_l)^2; in logarithms throughout, since its degree is 3^L - 1.
     """
@@ -211,12 +192,6 @@ def _log_abs_one_plus(factor: float, logs: Array) -> Array:
 
 def lengthened(setting: Setting, parameters: Tensor, factors: Array, prompts: int = 1000) -> tuple[Array, Array]:
     """What happens to the loss of prompts whose covariates are all made longer by a factor.
-
-    Args:
-        setting: model and task.
-        parameters: of one run.
-        factors: of the length.
-        prompts: fresh ones, the same for all factors.
 
     Returns:
         Log10 of the squared error over that of the zero predictor on the same prompts, at each factor: the median and

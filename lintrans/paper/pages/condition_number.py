@@ -39,7 +39,7 @@ def ratio_table(rows: Sequence[Row], conventions: Sequence[str] = tuple(NAMES)) 
     """The paper's table, ours beside it: mean (standard deviation) over seeds of the ratio of R_med, SGD over Adam.
 
     Args:
-        rows: from :func:`.c3.ratios`.
+        rows: from :func:`lintrans.paper.claims.c3.ratios`.
         conventions: which to show.
     """
     lines = []

@@ -1,9 +1,9 @@
 """Every problem computed twice: as the book computes it, and by the second implementation; then compared.
 
 One side is what the chapters use: the engine and dtype that "auto" and the model choose, and the instruments of
-:mod:`.diagnostics`. The other is :mod:`.plain`: tokens, autograd, ``torch.optim``, float64. Both
-start from the same seeds and see the same prompts, each side measures the parameters that it arrived at itself, and
-what is compared are the numbers that the claims judge. Only the Gaussian null of gradient noise is the same function on
+:mod:`lintrans.diagnostics`. The other is :mod:`.plain`: tokens, autograd, ``torch.optim``, float64. Both start from the
+same seeds and see the same prompts, each side measures the parameters that it arrived at itself, and what is compared
+are the numbers that the claims judge. Only the Gaussian null of gradient noise is the same function on
 both sides: a few lines of NumPy in float64, given each side's own covariance.
 """
 
@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -33,48 +32,14 @@ from ..budgets import ComparisonBudget, DoubleCheckBudget
 from ..problems import PROBLEMS, Setting
 from ..protocol import OPTIMIZERS
 from . import plain
+from .statistics import MEASURES as MEASURES
+from .statistics import STATISTICS as STATISTICS
 
 LOSS = "typical_loss"
 ROUNDING = 1e-12
 """Relative difference below which two float64 numbers lie on neither side of each other."""
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """A number that is compared.
-
-    Attributes:
-        words: what it is.
-        claims: whose rules read it, or the numbers it is a part of.
-        sided: whether it matters on which side of 1 it lies.
-    """
-
-    words: str
-    claims: tuple[str, ...]
-    sided: bool
-
-
-STATISTICS: MappingProxyType[str, Statistic] = MappingProxyType(
-    {
-        "loss_ratio": Statistic("end loss, SGD over Adam", ("C1", "C9", "C14", "C15", "C16"), True),
-        "sgd": Statistic("end loss, SGD", ("C8", "C10", "C13"), False),
-        "adam": Statistic("end loss, Adam", ("C8", "C10", "C13"), False),
-        "noise": Statistic("noise ratio E", ("C2", "C6", "C11", "C14", "C15", "C16"), True),
-        "condition": Statistic("R_med, SGD over Adam", ("C3", "C7", "C12", "C15", "C16"), True),
-        "smoothness": Statistic("v'Hv, SGD over Adam", ("C4", "C15", "C16"), True),
-        "hessian": Statistic("norm of H, Adam", ("C5", "C15", "C16"), False),
-        "gradient": Statistic("norm of g, Adam", ("C5", "C15", "C16"), False),
-    }
-)
-"""What is compared, by name. Losses are typical ones; curvature is that met by the last step."""
-
-MEASURES: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "noise": ("noise",),
-        "curvature": ("condition", "smoothness", "hessian", "gradient"),
-    }
-)
-"""Statistics beside the losses, by what has to be measured for them."""
 COLUMNS = ("problem", "statistic", "seed", "fast", "independent", "difference", "flips")
 
 Values = Mapping[str, Tensor]
@@ -91,12 +56,6 @@ def runs_of(setting: Setting, group: ComparisonBudget, lr: Mapping[str, float]) 
 
 def by_the_book(setting: Setting, runs: Runs, group: ComparisonBudget, device: str = "auto") -> Values:
     """Train and measure as the chapters do.
-
-    Args:
-        setting: what is trained.
-        runs: from :func:`runs_of`.
-        group: how much.
-        device: of the training.
 
     Returns:
         loss, and as `group.measures` says r_lower, directional_smoothness, spectral_norm, gradient_norm ``[runs]``,
@@ -187,12 +146,6 @@ def _side(above: Tensor, below: Tensor) -> Tensor:
 
 def compared(problem: str, fast: Values, other: Values, seeds: int) -> pd.DataFrame:
     """Both sides beside each other.
-
-    Args:
-        problem: its name.
-        fast: from :func:`by_the_book`.
-        other: from :func:`independently`.
-        seeds: how many.
 
     Returns:
         A row a statistic and seed: problem, statistic, seed, fast, independent, difference (relative to the independent

@@ -53,11 +53,6 @@ def known(model: TensorModel) -> Known:
 def predict(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Tensor:
     """TF_L of every prompt, by the paper's formula.
 
-    Args:
-        model: a LinearTransformer of any attention, or an EmbeddedTransformer.
-        parameters: ``[runs, *model.parameter_shape]``.
-        prompts: covariates ``[batch, n + 1, d]`` that all runs share, or ``[runs, batch, n + 1, d]``.
-
     Returns:
         ``[runs, batch]`` in the dtype of both; differentiable.
     """
@@ -137,13 +132,6 @@ class Trained:
 
 def train(model: TensorModel, task: Task, runs: Sequence[Run], steps: int, batch: int) -> Trained:
     """Train with torch's own optimizers on the prompts that :func:`lintrans.train` would draw.
-
-    Args:
-        model: see :func:`predict`.
-        task: where its prompts come from.
-        runs: each with a clip of its own.
-        steps: updates, at least 1.
-        batch: fresh prompts a step.
 
     Raises:
         TypeError: an optimizer that is neither SGD nor Adam, or a run without a clip.
@@ -233,17 +221,7 @@ def test_prompts(task: Task, batch: int) -> Prompts:
 def noise(
     model: TensorModel, task: Task, parameters: Tensor, seed: int, batch: int, samples: int, reference: int
 ) -> Tensor:
-    """Gradient noise of one run, a row for each minibatch: ``[samples, G]`` in float64.
-
-    Args:
-        model: see :func:`predict`.
-        task: where its prompts come from.
-        parameters: ``[*model.parameter_shape]``.
-        seed: of the prompts, those of :func:`lintrans.gradient_noise`.
-        batch: prompts of a minibatch.
-        samples: minibatches.
-        reference: prompts behind the gradient that noise is measured from.
-    """
+    """Gradient noise of one run, a row for each minibatch: ``[samples, G]`` in float64."""
 
     def gradients(stream: Stream, size: int, numbers: range) -> Tensor:
         group = max(1, NUMBERS // (size * (task.n + 1) ** 2))
