@@ -16,12 +16,7 @@ from .token_loops import TokenLoops
 
 
 class EmbeddedLoops(TokenLoops):
-    """Compiled loops for one model, in one dtype, on the CPU.
-
-    Args:
-        model: any depth; one compile for each d and number of hidden units.
-        dtype: torch.float32 or torch.float64.
-    """
+    """Compiled loops behind a network; one compile for each d and number of hidden units."""
 
     def piece(self, tangents: int = 0) -> int:
         """Address of the piece that differentiates."""

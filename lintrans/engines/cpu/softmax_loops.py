@@ -21,12 +21,7 @@ from .token_loops import TokenLoops
 
 
 class AttendingLoops(TokenLoops):
-    """Compiled loops for one model whose attention is not linear, in one dtype, on the CPU.
-
-    Args:
-        model: any depth, heads and kind of attention; one compile for each d and form.
-        dtype: torch.float32 or torch.float64.
-    """
+    """Compiled loops for attention that is not linear; one compile for each d and form."""
 
     def __init__(self, model: LinearTransformer, dtype: torch.dtype) -> None:
         super().__init__(model, dtype)
