@@ -176,7 +176,9 @@ def test_nothing_reads_the_text_of_a_case() -> None:
     """Keys of a unit are for code, its texts for people."""
     for text in ('case.partition(",")', 'unit.case.endswith("x")', '"along" not in unit.case', "re.search(x, case)"):
         assert any(parses(node) for node in ast.walk(ast.parse(text))), text
-    sources = [path for folder in ("claims", "figures") for path in (ROOT / "lintrans" / "paper" / folder).glob("*.py")]
+    sources = [
+        path for folder in ("claims", "pages", "figures") for path in (ROOT / "lintrans/paper" / folder).glob("*.py")
+    ]
     assert len(sources) > 30
     found = [
         f"{path.name}:{node.lineno}"

@@ -1,8 +1,7 @@
 """A claim, its statistic, its verdict.
 
-:mod:`.rules` says when a claim holds, one module a claim judges it, :mod:`.records` keeps the verdict, and
-:mod:`.scorecard` sums up. The numbers come from :mod:`lintrans.paper.protocol` and
-:mod:`lintrans.paper.measure`. A new claim is found by its module's name, c18.
+:mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` finds the claims and sums up; one module per claim
+judges what :mod:`lintrans.paper.measure` trained and measured. A new claim is found by the name of its module, c18.
 """
 
 from __future__ import annotations
@@ -14,23 +13,9 @@ from .records import Verdict, earlier_verdicts, record, verdict_frame, verdict_r
 from .rules import RULES, Keys, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
 
 __all__ = [
-    "RULES",
-    "Keys",
-    "Ruling",
-    "State",
-    "Unit",
-    "Verdict",
-    "Word",
-    "claim_names",
-    "earlier_verdicts",
-    "ratio_state",
-    "record",
-    "rule",
-    "rules_in_words",
-    "verdict_frame",
-    "verdict_records",
-    "verdicts_digest",
-]
+    "RULES", "Keys", "Ruling", "State", "Unit", "Verdict", "Word", "claim_names", "earlier_verdicts", "ratio_state",
+    "record", "rule", "rules_in_words", "verdict_frame", "verdict_records", "verdicts_digest",
+]  # fmt: skip
 
 
 def claim_names() -> list[str]:

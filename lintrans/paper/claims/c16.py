@@ -165,18 +165,21 @@ def size_unit(size: Size, table: Table) -> Unit:
     return Unit(title(size), words, None, State.YES if lacking(size, table) else otherwise, keys=keys)
 
 
+def _strengths(size: Size, table: Table) -> dict[str, tuple[int | None, int | None]]:
+    return {claim: (table[size][claim].strength, table[LARGEST][claim].strength) for claim in FEATURES}
+
+
 def lacking(size: Size, table: Table) -> list[str]:
     """Behaviours that a size has less of than the largest, beyond doubt."""
-    pairs = {claim: (table[size][claim].strength, table[LARGEST][claim].strength) for claim in FEATURES}
+    pairs = _strengths(size, table)
     return [claim for claim, (own, least) in pairs.items() if own is not None and least is not None and own < least]
 
 
 def unsettled(size: Size, table: Table) -> list[str]:
     """Behaviours of which it is open whether a size has as much as the largest."""
-    pairs = {claim: (table[size][claim].strength, table[LARGEST][claim].strength) for claim in FEATURES}
     return [
         claim
-        for claim, (own, least) in pairs.items()
+        for claim, (own, least) in _strengths(size, table).items()
         if (own is None and least != 0) or (least is None and own is not None and own < max(STRENGTH.values()))
     ]
 
@@ -219,5 +222,5 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
         *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
         FIRST_HALF,
     )
-    digest = rules_digest(__name__)
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling_of(units, table), short, digest)
+    ruling = ruling_of(units, table)
+    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling, short, rules_digest(__name__))

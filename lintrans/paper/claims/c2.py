@@ -15,7 +15,7 @@ import pandas as pd
 from ...statistics import Interval, paired_t
 from ..budgets import NoiseBudget
 from ..scales import NOISE_PROTOCOL
-from .common import CASES, Basis, by_setting, rules_digest
+from .common import CASES, Basis, by_setting, fewer, rules_digest
 from .records import Verdict
 from .rules import Keys, Unit, ratio_unit, rule
 
@@ -67,13 +67,11 @@ def deviations(budget: NoiseBudget, asked: NoiseBudget) -> tuple[str, ...]:
     texts = []
     if missing := [name for name in asked.settings if name not in budget.settings]:
         texts.append(f"settings not measured: {', '.join(missing)}")
-    for what, have, want in (
+    texts += fewer(
         ("{} initializations instead of {}", budget.seeds, asked.seeds),
         ("{} minibatches instead of {}", budget.samples, asked.samples),
         ("the gradient estimated on {} prompts instead of {}", budget.reference, asked.reference),
-    ):
-        if have < want:
-            texts.append(what.format(f"{have:,}", f"{want:,}"))
+    )
     if budget.batch != asked.batch:  # a larger batch is no better: it makes the noise more Gaussian
         texts.append(f"minibatches of {budget.batch:,} prompts instead of {asked.batch:,}")
     return tuple(texts)

@@ -16,7 +16,7 @@ from ..budgets import CurvatureBudget, TuningBudget
 from ..problems import PROBLEMS
 from ..scales import CURVATURE_PROTOCOL
 from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along
-from .common import CURVATURE_ASKED, READINGS, Basis, curvature_deviations, deviations, rules_digest
+from .common import CURVATURE_ASKED, READINGS, Basis, averaged_over, curvature_deviations, deviations, rules_digest
 from .records import Verdict
 from .rules import Keys, State, Unit, ratio_unit, rule
 from .tails import PAIR, Levels, contrast, log_ratio
@@ -78,20 +78,9 @@ def judge(
     asked = deviations(
         replace(budget, settings=pair), replace(CURVATURE_ASKED, settings=PAIR), tuned=reading == "tuned"
     )
-    short = (*asked, *probe_deviations(curvature, budget.steps), *curvature_deviations(curvature))
+    along = averaged_over(curvature, budget.steps, CURVATURE_PROTOCOL, CURVATURE_ASKED.steps)
+    short = (*asked, *along, *curvature_deviations(curvature))
     return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
-
-
-def probe_deviations(curvature: CurvatureBudget, steps: int) -> tuple[str, ...]:
-    """Where the probes along the run are not those that the rules ask for, in words."""
-    have, want = (
-        [step for step in each.probes if each.settled <= step <= least]
-        for each, least in ((curvature, steps), (CURVATURE_PROTOCOL, CURVATURE_ASKED.steps))
-    )
-    if have == want:
-        return ()
-    words = (", ".join(f"{step:,}" for step in each) for each in (have, want))
-    return ("condition numbers averaged over steps {} instead of {}".format(*words),)
 
 
 def robust(verdict: Verdict) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,29 +91,37 @@ def by_setting(
     return [*(own[0] for own in found), *(unit for own in found for unit in own[1:])]
 
 
+def fewer(*rows: tuple[str, int, int]) -> list[str]:
+    """What is less than the rules ask for: words with room for both numbers, what there is, what is asked."""
+    return [words.format(f"{have:,}", f"{want:,}") for words, have, want in rows if have < want]
+
+
+def averaged_over(have: CurvatureBudget, steps: int, want: CurvatureBudget, asked: int) -> list[str]:
+    """Whether R_med is averaged along runs of so many steps over other probes than the rules ask for, in words."""
+    both = ((have, steps), (want, asked))
+    probes = [[step for step in own.probes if own.settled <= step <= last] for own, last in both]
+    words = "condition numbers averaged over steps {} instead of {}"
+    return [] if probes[0] == probes[1] else [words.format(*map(_list, probes))]
+
+
 def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) -> tuple[str, ...]:
     """Where a budget of trainings falls short of what the rules ask for, in words."""
     texts = []
     if missing := [name for name in asked.settings if name not in budget.settings]:
         texts.append(f"settings not run: {', '.join(missing)}")
-    for what, have, want in (
+    texts += fewer(
         ("horizon T of {} steps instead of {}", budget.steps, asked.steps),
         ("{} judging seeds instead of {}", budget.seeds, asked.seeds),
         ("batches of {} prompts instead of {}", budget.batch, asked.batch),
         ("typical losses from {} blocks instead of {}", budget.blocks, asked.blocks),
-    ):
-        if have < want:
-            texts.append(what.format(f"{have:,}", f"{want:,}"))
+    )
     if not tuned:
         return tuple(texts)
-    for field, text in (
-        ("rates", "{} learning rates instead of {}"),
-        ("clips", "{} choice of clip instead of {}"),
-        ("tuning_seeds", "{} tuning seeds instead of {}"),
-    ):
-        have_list, want_list = getattr(budget, field), getattr(asked, field)
-        if len(have_list) < len(want_list):
-            texts.append(text.format(len(have_list), len(want_list)))
+    texts += fewer(
+        ("{} learning rates instead of {}", len(budget.rates), len(asked.rates)),
+        ("{} choice of clip instead of {}", len(budget.clips), len(asked.clips)),
+        ("{} tuning seeds instead of {}", len(budget.tuning_seeds), len(asked.tuning_seeds)),
+    )
     if asked.finalists and not budget.finalists:
         texts.append("the grid alone: no rate is run to the horizon, and none is judged")
     return tuple(texts)
@@ -134,14 +142,13 @@ def curvature_deviations(
             f"grid of rates: {budget.grid_steps:,} steps and {budget.grid_seeds} seeds instead of "
             f"{asked.grid_steps:,} and {asked.grid_seeds}"
         )
-    if budget.seeds < asked.seeds:
-        texts.append(f"curvature of {budget.seeds} seeds instead of {asked.seeds}")
+    texts += fewer(("curvature of {} seeds instead of {}", budget.seeds, asked.seeds))
     if budget.batch:
         texts.append(f"curvature on {budget.batch:,} prompts instead of those of the loss curves")
     return tuple(texts)
 
 
-def _list(steps: tuple[int, ...]) -> str:
+def _list(steps: Iterable[int]) -> str:
     return ", ".join(f"{step:,}" for step in steps)
 
 

@@ -19,7 +19,7 @@ from ..judged import Judged
 from ..problems import DEPTHS, PROBLEMS
 from ..scales import DEPTH_PROTOCOL
 from .c2 import deviations as noise_deviations
-from .common import deviations
+from .common import averaged_over, deviations, fewer
 
 CHAPTER = "depth"
 NAMES = {layers: f"depth {layers}" for layers in DEPTHS}
@@ -75,11 +75,10 @@ def tuning_deviations(have: TuningBudget, asked: TuningBudget) -> tuple[str, ...
     texts = []
     if min(have.screening, have.steps) < min(asked.screening, asked.steps):
         texts.append(f"grid of rates run for {have.screening:,} steps instead of {asked.screening:,}")
-    if have.steps > have.screening and have.finalists < asked.finalists:
-        texts.append(f"{have.finalists} pairs of rate and clip taken to the horizon instead of {asked.finalists}")
-    if have.tuning_blocks < asked.tuning_blocks:
-        texts.append(f"rates compared on {have.tuning_blocks} blocks instead of {asked.tuning_blocks}")
-    return tuple(texts)
+    if have.steps > have.screening:
+        words = "{} pairs of rate and clip taken to the horizon instead of {}"
+        texts += fewer((words, have.finalists, asked.finalists))
+    return (*texts, *fewer(("rates compared on {} blocks instead of {}", have.tuning_blocks, asked.tuning_blocks)))
 
 
 def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
@@ -89,16 +88,9 @@ def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
         [(each.long, each.long_curvature), (each.short, each.short_curvature)] for each in (budget, DEPTH_PROTOCOL)
     ]
     for (training, have), (training_asked, asked) in zip(*pairs, strict=True):
-        where = _trainings(training_asked)
-        probes, wanted = (
-            [step for step in each.probes if each.settled <= step <= steps]
-            for each, steps in ((have, training.steps), (asked, training_asked.steps))
-        )
-        if probes != wanted:
-            steps_have, steps_asked = (", ".join(f"{step:,}" for step in each) for each in (probes, wanted))
-            texts.append(f"{where}: condition numbers averaged over steps {steps_have} instead of {steps_asked}")
-        if have.seeds < asked.seeds:
-            texts.append(f"{where}: condition numbers of {have.seeds} seeds instead of {asked.seeds}")
+        words = averaged_over(have, training.steps, asked, training_asked.steps)
+        words += fewer(("condition numbers of {} seeds instead of {}", have.seeds, asked.seeds))
+        texts += [f"{_trainings(training_asked)}: {text}" for text in words]
     return tuple(texts)
 
 

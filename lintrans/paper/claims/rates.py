@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -100,11 +100,10 @@ def basins(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
             )
             table = table.dropna().sort_index()
             curves = {None: table.median(axis=1)} | {seed: table[seed] for seed in table.columns}
+            where = {"setting": name, "optimizer": optimizer, "clip": clip}
             for seed, curve in curves.items():
                 found = basin(curve.index.to_numpy(np.float64), curve.to_numpy(np.float64))
-                numbers = {field: getattr(found, field) for field in Basin.__dataclass_fields__}
-                where = {"setting": name, "optimizer": optimizer, "clip": clip, "seed": seed}
-                rows.append({**where, **numbers, "decades": found.decades})
+                rows.append({**where, "seed": seed, **asdict(found), "decades": found.decades})
     frame = pd.DataFrame(rows)
     return frame.assign(seed=frame["seed"].astype("Int64"))
 

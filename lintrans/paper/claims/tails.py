@@ -104,7 +104,7 @@ def values(levels: Levels, settled: int) -> pd.DataFrame:
         for metric in CONVENTIONS:
             own[metric] = log_ratios_along(levels.conditions[name], metric, settled)
     rows = [
-        {"family": family, "shape": shape, "statistic": statistic, "seed": seed, "value": value}
+        (family, shape, statistic, seed, value)
         for family, problems in TAIL_FAMILIES.items()
         for shape, name in problems.items()
         for statistic, series in found[name].items()
@@ -116,10 +116,9 @@ def values(levels: Levels, settled: int) -> pd.DataFrame:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Geometric means over seeds with 95% intervals: family, shape, statistic, estimate, low, high, n."""
     rows = []
-    for (family, shape, statistic), own in table.groupby(["family", "shape", "statistic"], sort=False):
+    for case, own in table.groupby(["family", "shape", "statistic"], sort=False):
         found = paired_t(own["value"].to_numpy(np.float64)).exp()
-        numbers = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-        rows.append({"family": family, "shape": shape, "statistic": statistic, **numbers})
+        rows.append((*case, found.estimate, found.low, found.high, found.n))
     return pd.DataFrame(rows, columns=["family", "shape", "statistic", "estimate", "low", "high", "n"])
 
 

@@ -29,13 +29,13 @@ from ...training.probes import TypicalLoss
 from ...training.runs import Runs, grid
 from ...training.train import train
 from ..budgets import ComparisonBudget, DoubleCheckBudget
+from ..judged import LOSS
 from ..problems import PROBLEMS, Setting
 from ..protocol import OPTIMIZERS
 from . import plain
 from .statistics import MEASURES as MEASURES
 from .statistics import STATISTICS as STATISTICS
 
-LOSS = "typical_loss"
 ROUNDING = 1e-12
 """Relative difference below which two float64 numbers lie on neither side of each other."""
 
