@@ -58,7 +58,8 @@ def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
         bars = axes.collections[0].get_segments()  # type: ignore[attr-defined]
         np.testing.assert_allclose(bars[0][:, 1], [0.9, 1.2])
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["sphere", "10", "2.5", "0.5", "0.1", "0.05"]
-    assert {line.get_marker() for line in figure.axes[0].lines[1:]} == {each[1] for each in FAMILY_STYLES.values()}
+    markers = {line.get_marker() for line in figure.axes[0].lines[1:]}
+    assert markers == {style["marker"] for style in FAMILY_STYLES.values()}
     assert svg(figure) == svg(figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES))
 
 
