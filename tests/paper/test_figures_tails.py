@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from drawn import svg, texts
 from scipy import stats
 
 from lintrans.paper import figures
@@ -34,16 +32,6 @@ SUMMARY = pd.DataFrame(
 @pytest.fixture(autouse=True)
 def style() -> None:
     figures.use()
-
-
-def svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def texts(figure: Figure) -> set[str]:
-    return {str(text.get_text()) for text in figure.findobj(Text)}
 
 
 def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
