@@ -7,12 +7,10 @@ knows a number that is not in that file or measured now.
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -25,7 +23,8 @@ from ..tasks.regression import LinearRegression
 from ..training.optimizers import SGD, Adam
 from ..training.runs import grid
 from ..training.train import plan_training
-from .figures.style import WIDTH
+from .figures.parts import subplots
+from .figures.style import COLOURS, WIDTH
 
 STORED = Path("benchmarks") / "results.json"
 STORED_GPU = STORED.with_name("gpu.json")
@@ -45,25 +44,20 @@ AXES = {
     "runs": "runs",
     "threads": "threads",
 }
-SIZES = {"Setting 1": 5, "L = 8": 5, "C14": 20}  # d of the roofline's shapes, all in the sparse form
+DIMENSIONS = {"Setting 1": 5, "L = 8": 5, "C14": 20}  # of the roofline's shapes, all in the sparse form
 MARKERS = {"plain": "o", "vmap": "s", "reference": "D", "cpu": "^", "jax": "v"}
 
 
 def stored(path: Path = STORED) -> Path | None:
     """Where a checkout keeps its benchmarks: the nearest above this folder, else the one this package runs from."""
     here = Path.cwd()
-    found = (folder / path for folder in (here, *here.parents, Path(__file__).resolve().parents[2]))
-    return next((each for each in found if each.is_file()), None)
+    files = (folder / path for folder in (here, *here.parents, Path(__file__).resolve().parents[2]))
+    return next((file for file in files if file.is_file()), None)
 
 
 def load(path: Path = STORED) -> dict[str, Any]:
-    """The stored benchmarks, of a file or of the checkout.
-
-    Raises:
-        FileNotFoundError: there are none, in words.
-    """
-    file = stored(path)
-    if file is None:
+    """The stored benchmarks, of a file or of the checkout; a FileNotFoundError says where there are none."""
+    if (file := stored(path)) is None:
         raise FileNotFoundError(
             f"no benchmarks are stored in {path}, here or in a folder above: change into a checkout of the project, "
             f"which has them, and make some there with `make bench`"
@@ -75,40 +69,30 @@ def load(path: Path = STORED) -> dict[str, Any]:
 def compared(record: dict[str, Any], shape: str | None = None, runs: int | None = None) -> pd.DataFrame:
     """Rows of the comparison: shape, runs, candidate, ms (per run and step), ratio (to plain, median over rounds)."""
     frame = pd.DataFrame(record["compare"])
-    if shape is not None:
-        frame = frame[frame["shape"] == shape]
-    if runs is not None:
-        frame = frame[frame["runs"] == runs]
+    for column, value in (("shape", shape), ("runs", runs)):
+        frame = frame if value is None else frame[frame[column] == value]
     return frame.reset_index(drop=True)
 
 
 def ratio_table(record: dict[str, Any]) -> pd.DataFrame:
     """Milliseconds per run and step in Setting 1, and the ratio to plain code in brackets."""
     rows = []
-    frame = compared(record, "Setting 1")
-    for candidate in frame["candidate"].unique():
-        row = {"": NAMES[candidate]}
-        for runs, part in frame[frame["candidate"] == candidate].groupby("runs"):
-            number = part.iloc[0]
-            row[f"{runs} run{'s' if runs > 1 else ''}"] = f"{number['ms']:.3g} ({number['ratio']:.3g}x)"
-        rows.append(row)
+    for candidate, timings in compared(record, "Setting 1").groupby("candidate", sort=False):
+        cells = {
+            f"{row['runs']} run{'s' if row['runs'] > 1 else ''}": f"{row['ms']:.3g} ({row['ratio']:.3g}x)"
+            for row in timings.sort_values("runs", kind="stable").to_dict("records")
+        }
+        rows.append({"": NAMES[str(candidate)], **cells})
     return pd.DataFrame(rows).fillna("")
 
 
 def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
     """The gradient alone on one core: multiplications a prompt, rate, and share of the measured peak."""
-    rows = [
-        {
-            "shape": row["shape"],
-            "dtype": row["dtype"],
-            "multiplications a prompt": f"{row['multiplications']:,}",
-            "10^9 a second": f"{row['rate'] / 1e9:.1f}",
-            "peak": f"{row['peak'] / 1e9:.1f}",
-            "share": f"{row['share']:.0%}",
-        }
-        for row in record["roofline"]
-    ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(record["roofline"])[["shape", "dtype", "multiplications", "rate", "peak", "share"]]
+    billions = frame[["rate", "peak"]].div(1e9).map("{:.1f}".format)
+    forms = {"multiplications": "{:,}".format, "share": "{:.0%}".format}
+    table = frame.assign(**billions, **{column: frame[column].map(form) for column, form in forms.items()})
+    return table.rename(columns={"multiplications": "multiplications a prompt", "rate": "10^9 a second"})
 
 
 def gpu_table(record: dict[str, Any]) -> pd.DataFrame:
@@ -120,36 +104,37 @@ def gpu_table(record: dict[str, Any]) -> pd.DataFrame:
     return shown.rename(columns={name: f"{NAMES[name]}, {place}" for name, place in where.items()})
 
 
-def describe_gpu(record: dict[str, Any]) -> str:
+def _versions(machine: dict[str, Any]) -> str:
+    known = ((name, number) for name, number in machine["versions"].items() if number != "not installed")
+    return ", ".join(f"{name} {number}" for name, number in known)
+
+
+def gpu_words(record: dict[str, Any]) -> str:
     """The GPU, its host and the date in a sentence, and how much the CUDA engine gains with many runs."""
     rows = pd.DataFrame(record["rows"]).set_index(["shape", "runs", "engine"])["ms"]
     runs = max(n for shape, n, engine in rows.index if shape == "Setting 1" and engine == "cuda")
     gain = rows["Setting 1", runs, "cpu"] / rows["Setting 1", runs, "cuda"]
     slowest = max(row.get("first", 0.0) for row in record["rows"] if row["engine"] == "cuda")
-    versions = ", ".join(f"{name} {number}" for name, number in record["host"]["versions"].items())
+    host = record["host"]
     return (
-        f"{record['gpu']}, a host with {record['host']['cores']} cores, {record['date']}; Python "
-        f"{record['host']['python']}, {versions}. {record.get('note', '')} With {runs:,} runs of Setting 1 the GPU "
+        f"{record['gpu']}, a host with {host['cores']} cores, {record['date']}; Python {host['python']}, "
+        f"{_versions(host)}. {record.get('note', '')} With {runs:,} runs of Setting 1 the GPU "
         f"takes a step {gain:.0f} times faster than its host's cores. Its kernels are compiled anew in each process, "
         f"for each depth, shape and precision: that took up to {slowest:.0f} s."
     )
 
 
-def describe_machine(record: dict[str, Any]) -> str:
+def machine_words(record: dict[str, Any]) -> str:
     """Machine, versions and date in a sentence."""
     machine = record["machine"]
-    versions = ", ".join(
-        f"{name} {number}" for name, number in machine["versions"].items() if number != "not installed"
-    )
-    busy = machine["load"] > 0.5
-    load = f" The machine was busy with other work (load {machine['load']})." if busy else ""
+    load = f" The machine was busy with other work (load {machine['load']})." if machine["load"] > 0.5 else ""
     return (
         f"Stored benchmarks: {machine['processor']}, {machine['cores']} cores, {machine['system']}, {record['date']}; "
-        f"Python {machine['python']}, {versions}; {record['threads']} threads.{load}"
+        f"Python {machine['python']}, {_versions(machine)}; {record['threads']} threads.{load}"
     )
 
 
-def describe_bounds(record: dict[str, Any]) -> str:
+def bound_words(record: dict[str, Any]) -> str:
     """What bounds a step, read off the sweep over runs and the roofline."""
     sweep = pd.DataFrame(record["sweeps"])
     by_runs = sweep[sweep["axis"] == "runs"].set_index("value")["ms"]
@@ -165,7 +150,7 @@ def describe_bounds(record: dict[str, Any]) -> str:
     )
 
 
-def describe_contexts(record: dict[str, Any]) -> str:
+def context_words(record: dict[str, Any]) -> str:
     """What context length costs, read off steps at two of them, where benchmarks have them."""
     if "contexts" not in record:
         return "These benchmarks have no steps at two context lengths; `make bench` adds them."
@@ -181,21 +166,24 @@ def describe_contexts(record: dict[str, Any]) -> str:
 
 def ratios(record: dict[str, Any]) -> Figure:
     """Ratio to plain code: left by number of runs in Setting 1, right by shape at 12 runs."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharey=True, layout="constrained")
-    plt.close(figure)
+    figure, (left, right) = subplots(1, 2, 3.6, sharey=True)
     frame = compared(record, "Setting 1")
     for candidate, part in frame.groupby("candidate", sort=False):
-        left.plot(
-            part["runs"], part["ratio"], marker=MARKERS[str(candidate)], label=NAMES[str(candidate)], linewidth=1.2
-        )
+        style: dict[str, Any] = {"marker": MARKERS[str(candidate)], "linewidth": 1.2}
+        left.plot(part["runs"], part["ratio"], label=NAMES[str(candidate)], **style)
     left.set(xscale="log", yscale="log", xlabel="runs", ylabel="times faster than plain code", title="Setting 1")
-    left.set_xticks(sorted(frame["runs"].unique()), [str(value) for value in sorted(frame["runs"].unique())])
+    numbers = sorted(frame["runs"].unique())
+    left.set_xticks(numbers, [str(runs) for runs in numbers])
     left.minorticks_off()
     shapes = compared(record, runs=12)
     names = list(shapes["shape"].unique())
     for candidate, part in shapes.groupby("candidate", sort=False):
-        places = [names.index(name) for name in part["shape"]]
-        right.plot(places, part["ratio"], linestyle="none", marker=MARKERS[str(candidate)])
+        right.plot(
+            [names.index(name) for name in part["shape"]],
+            part["ratio"],
+            linestyle="none",
+            marker=MARKERS[str(candidate)],
+        )
     right.set_xticks(range(len(names)), names, rotation=40, ha="right")
     right.set(title="12 runs")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
@@ -207,13 +195,12 @@ def sweeps(record: dict[str, Any]) -> Figure:
     frame = pd.DataFrame(record["sweeps"])
     axes = [axis for axis in AXES if axis in set(frame["axis"])]
     rows = -(-len(axes) // 3)
-    figure, panels = plt.subplots(rows, 3, figsize=(WIDTH, 2.3 * rows), squeeze=False, layout="constrained")
-    plt.close(figure)
+    figure, panels = subplots(rows, 3, 2.3 * rows, squeeze=False)
     for panel in panels.flat[len(axes) :]:
         panel.set_visible(False)
     for panel, axis in zip(panels.flat, axes, strict=False):
         part = frame[frame["axis"] == axis]
-        panel.plot(part["value"], part["ms"], marker="^", color="#0072b2", linewidth=1.2)
+        panel.plot(part["value"], part["ms"], marker="^", color=COLOURS["adam"], linewidth=1.2)
         if axis in ("batch", "d", "layers", "n"):
             panel.set(xscale="log", yscale="log")
         panel.set(xlabel=AXES[axis])
@@ -226,19 +213,17 @@ def sweeps(record: dict[str, Any]) -> Figure:
 
 def roofline(record: dict[str, Any]) -> Figure:
     """Rate of the gradient against multiplications per byte of prompt read, under the measured peaks of one core."""
-    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 3.4), layout="constrained")
-    plt.close(figure)
-    colours = {"float32": "#0072b2", "float64": "#d55e00"}
-    for dtype, colour in colours.items():
+    figure, axes = subplots(1, 1, 3.4, 0.7 * WIDTH)
+    for dtype, colour in (("float32", COLOURS["adam"]), ("float64", COLOURS["sgd"])):
         part = [row for row in record["roofline"] if row["dtype"] == dtype]
-        size = np.dtype(dtype).itemsize
-        x = [row["multiplications"] / (data_size(SIZES[row["shape"]], True) * size) for row in part]
-        axes.plot(x, [row["rate"] / 1e9 for row in part], "o", color=colour, label=f"gradient, {dtype}")
-        axes.axhline(part[0]["peak"] / 1e9, color=colour, linewidth=1.2, linestyle="--")
-        axes.annotate(f"measured peak, {dtype}", (min(x), part[0]["peak"] / 1e9), va="bottom", fontsize="x-small")
-        for place, row in zip(x, part, strict=True):
-            spot = (place, row["rate"] / 1e9)
-            axes.annotate(row["shape"], spot, xytext=(4, -9), textcoords="offset points", fontsize="x-small")
+        bytes_of = {shape: data_size(d, True) * np.dtype(dtype).itemsize for shape, d in DIMENSIONS.items()}
+        x, y = ([row["multiplications"] / bytes_of[row["shape"]] for row in part], [row["rate"] / 1e9 for row in part])
+        peak = part[0]["peak"] / 1e9
+        axes.plot(x, y, "o", color=colour, label=f"gradient, {dtype}")
+        axes.axhline(peak, color=colour, linewidth=1.2, linestyle="--")
+        axes.annotate(f"measured peak, {dtype}", (min(x), peak), va="bottom", fontsize="x-small")
+        for point, row in zip(zip(x, y, strict=True), part, strict=True):
+            axes.annotate(row["shape"], point, xytext=(4, -9), textcoords="offset points", fontsize="x-small")
     axes.set(xscale="log", yscale="log", xlabel="multiplications per byte of prompts read")
     axes.set_ylabel(r"$10^9$ multiply-adds a second")
     axes.legend(fontsize="small")
@@ -261,14 +246,6 @@ def live(steps: int, rounds: int = 3) -> pd.DataFrame:
             began = time.perf_counter()
             engine.advance(states[name], count)
             times[name].append((time.perf_counter() - began) / count / len(runs) * 1e3)
-    against = times["reference"]
-    return pd.DataFrame(
-        [
-            {
-                "engine": engines[name].name,
-                "ms": min(values),
-                "ratio": statistics.median(slow / fast for slow, fast in zip(against, values, strict=True)),
-            }
-            for name, values in times.items()
-        ]
-    )
+    frame = pd.DataFrame(times)
+    ratio = frame.rdiv(frame["reference"], axis=0).median()
+    return pd.DataFrame({"engine": [e.name for e in engines.values()], "ms": [*frame.min()], "ratio": [*ratio]})

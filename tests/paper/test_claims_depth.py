@@ -311,7 +311,7 @@ def test_tables_of_the_page() -> None:
     assert table["largest batch loss met"].unique().tolist() == ["1.0e+40"]
     assert table["beyond float32"].unique().tolist() == ["2 of 4 looked at"]
     assert tables.decades(met)["L = 2"] == pytest.approx(40 - math.log10(2))
-    assert tables.basins(histories)["basin"].tolist() == ["A", "B"] * 4
+    assert tables.basin_table(histories)["basin"].tolist() == ["A", "B"] * 4
     assert all((counts.sum(axis=1) == 4).all() for counts in tables.basin_counts(histories).values())
     assert (tables.isotropy(histories)["L = 2"] == 1.0).all()
     assert list(tables.noise(noise_of(GROWING)).columns[1:]) == ["L = 2", "L = 4", "L = 6", "L = 8"]

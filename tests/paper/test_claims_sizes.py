@@ -18,6 +18,7 @@ from lintrans.paper.claims import State, Unit, Word, c16
 from lintrans.paper.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.paper.figures.sizes import MARKS
 from lintrans.paper.measure import variants
+from lintrans.paper.pages import behaviours
 from lintrans.paper.pages import smaller as tables
 from lintrans.paper.problems import PROBLEMS, SIZES
 from lintrans.paper.scales import SCALES, SIZE_BUDGETS, SIZE_PROTOCOL
@@ -108,7 +109,7 @@ def test_anything_missing_is_not_measurable() -> None:
     verdict = c16.judge("paper", table, SIZE_PROTOCOL)
     assert str(verdict.ruling) == "not measurable here"
     assert shown(table, "L = 3, d = 1").state is MISSING
-    assert tables.words(named(table)).loc["L = 3, d = 1", "C2"] == "not measured"
+    assert behaviours.words(named(table)).loc["L = 3, d = 1", "C2"] == "not measured"
 
 
 def test_the_verdict_keeps_every_case() -> None:
@@ -138,9 +139,9 @@ def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
 
 
 def test_every_word_has_a_mark() -> None:
-    assert set(MARKS) == {*tables.NAMES.values(), tables.UNDEFINED, tables.MISSING}
+    assert set(MARKS) == {*behaviours.NAMES.values(), behaviours.UNDEFINED, behaviours.MISSING}
     table = table_of(states(YES, C1=WEAK), states(NULL, C2=UNDECIDED), **{"L = 3, d = 1": MISSING})
-    figure = figures.size_grid(tables.words(named(table)), FEATURES, title(LARGEST))
+    figure = figures.size_grid(behaviours.words(named(table)), FEATURES, title(LARGEST))
     [axes] = figure.axes
     assert len(axes.lines) == len(SIZES) * len(FEATURES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(MARKS)
@@ -176,7 +177,7 @@ def test_behaviours_for_real() -> None:
     assert str(verdict.ruling) == "not measurable here"
     assert tables.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
     assert len(tables.above_least(measured)) <= 1
-    rows = tables.details(named(table), "size")
+    rows = behaviours.details(named(table), "size")
     assert len(rows) == len(SIZES) * len(FEATURES) + (len(TINY.curvature.judged) - 1) * ("1" in measured.conditions)
 
 

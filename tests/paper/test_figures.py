@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import svg, texts
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 
 import lintrans as lt
 from lintrans.paper import figures, protocol
@@ -24,12 +23,6 @@ from lintrans.paper.scales import PAPER_SEEDS
 from lintrans.statistics import geometric_ratio
 
 BUDGET = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
-
-
-def svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def trained(budget: Budget) -> dict[str, lt.History]:
@@ -154,7 +147,7 @@ CELLS = pd.DataFrame(
 
 
 @pytest.mark.parametrize(
-    ("draw", "texts"),
+    ("draw", "labels"),
     [
         (lambda: figures.condition_curves(CONDITIONS, (5,)),
          ["robust condition number R_med", "step", "Setting 1", "Setting 3", "SGD", "Adam", "judged steps",
@@ -170,11 +163,10 @@ CELLS = pd.DataFrame(
          ["spectral norm of the Hessian", "gradient norm", "Setting 1", "L0 + L1 · gradient norm (95% quantile)"]),
     ],
 )  # fmt: skip
-def test_figures_of_curvature(draw: Callable[[], Figure], texts: list[str]) -> None:
+def test_figures_of_curvature(draw: Callable[[], Figure], labels: list[str]) -> None:
     """Every label is there, and the same numbers give the same bytes."""
     figure = draw()
-    shown = {text.get_text() for text in figure.findobj(Text)}
-    assert set(texts) <= shown
+    assert set(labels) <= texts(figure)
     assert svg(figure) == svg(draw())
 
 

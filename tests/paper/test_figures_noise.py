@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import svg
 from matplotlib.figure import Figure
 
 from lintrans.paper import figures
@@ -17,12 +17,6 @@ from lintrans.paper.figures import noise, style
 RNG = np.random.default_rng(0)
 NORMS = {name: np.abs(RNG.standard_t(3, size=2000)) + 1 for name in "123"}
 NULLS = {name: np.abs(RNG.normal(size=5000)) + 1 for name in "123"}
-
-
-def svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def table(seeds: int = 3, scale: float = 1.0) -> pd.DataFrame:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from drawn import svg, texts
 from scipy import stats
 
 from lintrans.paper import figures
@@ -36,16 +34,6 @@ def style() -> None:
     figures.use()
 
 
-def svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def texts(figure: Figure) -> set[str]:
-    return {str(text.get_text()) for text in figure.findobj(Text)}
-
-
 def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
     figure = figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES)
     assert {*LABELS.values(), *FAMILIES.values(), "ratio", "shape k", "sphere", "0.05"} <= texts(figure)
@@ -58,7 +46,8 @@ def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
         bars = axes.collections[0].get_segments()  # type: ignore[attr-defined]
         np.testing.assert_allclose(bars[0][:, 1], [0.9, 1.2])
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["sphere", "10", "2.5", "0.5", "0.1", "0.05"]
-    assert {line.get_marker() for line in figure.axes[0].lines[1:]} == {each[1] for each in FAMILY_STYLES.values()}
+    markers = {line.get_marker() for line in figure.axes[0].lines[1:]}
+    assert markers == {style["marker"] for style in FAMILY_STYLES.values()}
     assert svg(figure) == svg(figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES))
 
 

@@ -15,7 +15,7 @@ from lintrans.paper import protocol
 from lintrans.paper.claims import c3, c4
 from lintrans.paper.claims.rules import State
 from lintrans.paper.measure import batches, curvature
-from lintrans.paper.pages import other_batches as page
+from lintrans.paper.pages import double_check as page
 from lintrans.paper.problems import PROBLEMS
 from lintrans.paper.scales import CURVATURE
 from lintrans.paper.second import compare
@@ -91,12 +91,12 @@ def made(ratios: list[float]) -> pd.DataFrame:
 
 def test_a_case_that_turns_with_the_batch_is_named() -> None:
     above, below = made([3.0, 3.1, 2.9]), made([0.3, 0.31, 0.29])
-    found = page.units({"1": [above, above], "2": [above, below]}, BUDGET)
+    found = page.batch_units({"1": [above, above], "2": [above, below]}, BUDGET)
     assert [unit.state for unit in found["C3", "Setting 2, step 50"]] == [State.YES, State.REV]
-    table = page.table(found)
+    table = page.batch_table(found)
     assert table["the same on all"].tolist() == ["yes"] * 3 + ["**no**"] * 3
     cases = [f"{claim} in {case}" for claim, case in found if "Setting 2" in case]
-    assert page.turned(found) == page.outside(found) == cases
+    assert page.decided_by_batch(found) == page.outside_interval(found) == cases
     assert cases[0] == "C3 in Setting 2, step 30"
 
 

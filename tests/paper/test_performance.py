@@ -19,19 +19,19 @@ def test_tables_and_sentences_say_what_is_stored() -> None:
     rows = performance.compared(record, "Setting 1", 12)
     ours = f"({float(rows[rows['candidate'] == 'cpu']['ratio'].iloc[0]):.3g}x)"
     assert sum(cell.endswith(ours) for cell in table["12 runs"]) == 1
-    assert record["machine"]["processor"] in performance.describe_machine(record)
+    assert record["machine"]["processor"] in performance.machine_words(record)
     other = copy.deepcopy(record)
     other["machine"]["load"] = 9.0
-    assert "busy with other work (load 9.0)" in performance.describe_machine(other)
+    assert "busy with other work (load 9.0)" in performance.machine_words(other)
     short, long = (
         {"n": 20, "step": 3.0, "further": 0.1, "shared": 1.8},
         {"n": 200, "step": 9.0, "further": 0.1, "shared": 7.8},
     )
-    assert "100% of the difference" in performance.describe_contexts({"contexts": [short, long]})
-    assert "`make bench` adds them" in performance.describe_contexts({})
+    assert "100% of the difference" in performance.context_words({"contexts": [short, long]})
+    assert "`make bench` adds them" in performance.context_words({})
     for row in other["roofline"]:
         row["share"] = 0.1
-    assert "something other than arithmetic" in performance.describe_bounds(other)
+    assert "something other than arithmetic" in performance.bound_words(other)
 
 
 def test_figures_show_every_candidate_and_sweep() -> None:
@@ -74,7 +74,7 @@ def test_what_a_gpu_gains_is_read_off_its_file() -> None:
         "date": "2000-01-01", "gpu": "a GPU", "host": {"cores": 4, "python": "3.11", "versions": {"torch": "2"}},
         "rows": [{"shape": "Setting 1", "runs": 1200, "engine": name, "ms": ms} for name, ms in rows],
     }  # fmt: skip
-    assert "With 1,200 runs of Setting 1 the GPU takes a step 40 times faster" in performance.describe_gpu(record)
+    assert "With 1,200 runs of Setting 1 the GPU takes a step 40 times faster" in performance.gpu_words(record)
     record["rows"].append({"shape": "L = 8", "runs": 12, "engine": "cuda", "ms": 1.0})
     assert performance.gpu_table(record).iloc[1].tolist() == ["L = 8", 12, "1", "-", "-"]
     assert len(performance.gpu_table(performance.load(performance.STORED_GPU)))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .style import COLOURS, GREY, MARKERS, OTHERS, legend_below, log_axis, nothing, panels
+from .parts import dot_key, key, legend_below, log_axis, nothing, panels
+from .style import COLOURS, GREY, MARKERS, OTHERS
 
 _SHAPES = "D^vPX*"
 LEAST = 1e-17
@@ -20,34 +20,31 @@ LEAST = 1e-17
 def _style(name: str, others: list[str]) -> dict[str, Any]:
     if name in COLOURS:
         return {"color": COLOURS[name], "marker": MARKERS[name]}
-    place = others.index(name)
-    return {"color": OTHERS[place % len(OTHERS)], "marker": _SHAPES[place % len(_SHAPES)]}
+    index = others.index(name)
+    return {"color": OTHERS[index % len(OTHERS)], "marker": _SHAPES[index % len(_SHAPES)]}
 
 
-def agreement(found: pd.DataFrame, words: Mapping[str, str]) -> Figure:
+def agreement(compared: pd.DataFrame, words: Mapping[str, str]) -> Figure:
     """Fast against independent numbers with the identity, and their relative differences, a row a statistic.
 
-    Args:
-        found: from :func:`lintrans.paper.second.compare.compare_all`; what is not positive on both sides has no point
-            on the left.
-        words: statistics and what they are, from the top.
+    What is not positive on both sides has no point on the left; `words` say what statistics are, from the top.
     """
-    names = [name for name in words if (found["statistic"] == name).any()]
+    names = [name for name in words if (compared["statistic"] == name).any()]
     if not names:
         return nothing("nothing was computed twice")
     others = [name for name in words if name not in COLOURS]
     figure, (left, right) = panels(2, 3.9, sharey=False)
-    pairs = found[["fast", "independent"]].to_numpy(np.float64)
+    pairs = compared[["fast", "independent"]].to_numpy(np.float64)
     good = (np.isfinite(pairs) & (pairs > 0)).all(axis=1)
-    positive, edges = found[good], pairs[good]
+    positive, edges = compared[good], pairs[good]
     if len(edges):
         line = [edges.min() / 1.5, edges.max() * 1.5]
         left.plot(line, line, color=GREY, linewidth=1.0, zorder=1)
     for row, name in enumerate(names):
         style = {**_style(name, others), "linestyle": "none", "alpha": 0.75, "markersize": 5}
-        own = positive[positive["statistic"] == name]
-        left.plot(own["independent"], own["fast"], **style)
-        differences = found[found["statistic"] == name]["difference"].to_numpy(np.float64)
+        points = positive[positive["statistic"] == name]
+        left.plot(points["independent"], points["fast"], **style)
+        differences = compared[compared["statistic"] == name]["difference"].to_numpy(np.float64)
         shown = np.clip(differences[np.isfinite(differences)], LEAST, None)
         right.plot(shown, np.full(len(shown), row), **style)
     log_axis(left, "x")
@@ -57,9 +54,5 @@ def agreement(found: pd.DataFrame, words: Mapping[str, str]) -> Figure:
     right.set_yticks(range(len(names)), [])
     right.set_ylim(len(names) - 0.5, -0.5)
     right.set(xlabel="relative difference", title="How far apart")
-    handles = [
-        Line2D([], [], linestyle="none", markersize=6, label=words[name], **_style(name, others)) for name in names
-    ]
-    handles.append(Line2D([], [], color=GREY, linewidth=1.0, label="identity"))
-    legend_below(figure, handles)
-    return figure
+    handles = [dot_key(words[name], markersize=6, **_style(name, others)) for name in names]
+    return legend_below(figure, [*handles, key("identity", linewidth=1.0)])

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ...diagnostics.tails import hill, moment_estimator, normal_points, thresholds
 from ...statistics import band
 from ..problems import PROBLEMS
-from ..scales import LABELS
-from .style import COLOURS, DASHES, GREY, MARKERS, OTHERS, WIDTH, legend_below, panels
+from .parts import by_seed, dot_key, key, legend_below, optimizer_keys, panels, subplots
+from .style import COLOURS, DOTTED, GREY, LABELS, LINES, MARKERS, OTHERS, line_of
 
 NOISE_COLOUR = OTHERS[0]
 NULL_DASHES = (3.0, 1.2)
@@ -28,9 +26,8 @@ BINS = 100
 SHOWN = 0.995
 """Share of the norms that a histogram shows; the rest would press all others into a few bins."""
 KINDS = dict(zip(("1", "2", "3", "sphere"), zip(OTHERS, "osD^", strict=False), strict=False))
-LINES = ((1.0, 0.0), (4.0, 1.5), (1.0, 1.2), (5.0, 1.2, 1.0, 1.2))
-"""Dashes of several lines, so that colour alone distinguishes none."""
-
+GAUSSIAN: dict[str, Any] = {"color": GREY, "linewidth": 1.0}
+MARGIN: dict[str, Any] = {**GAUSSIAN, "linestyle": DOTTED}
 Array = npt.NDArray[np.float64]
 
 
@@ -64,10 +61,6 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure
     """Densities of the noise's norm, a panel a setting: filled, beside Gaussian noise of the same covariance, dashed.
 
     Each panel holds a normal-probability plot of both, standardized: points of a Gaussian would lie on the line.
-
-    Args:
-        norms: of the gradient noise, by setting.
-        nulls: of Gaussian noise with the same covariance, by setting.
     """
     figure, shown = panels(len(norms), 3.4, sharey=False)
     for axes, (name, sample) in zip(shown, norms.items(), strict=True):
@@ -80,60 +73,47 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure
         axes.grid(visible=False)
         _probability_inset(axes, sample, nulls[name])
     shown[0].set_ylabel("density")
-    legend_below(
-        figure,
-        [
-            Patch(color=NOISE_COLOUR, alpha=0.45, linewidth=0, label="gradient noise"),
-            Line2D(
-                [], [], color=GREY, linewidth=1.2, dashes=NULL_DASHES, label="Gaussian noise of the same covariance"
-            ),
-        ],
+    patch = Patch(color=NOISE_COLOUR, alpha=0.45, linewidth=0, label="gradient noise")
+    return legend_below(
+        figure, [patch, key("Gaussian noise of the same covariance", linewidth=1.2, dashes=NULL_DASHES)]
     )
-    return figure
 
 
 def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
     """E of every initialization as dots, its geometric mean with the 95% interval beside them, a column a setting.
 
-    Args:
-        tables: from :func:`lintrans.paper.measure.noise.at_initialization`.
-        margin: the ratio from which E counts as clearly heavier, drawn dotted; 1 is drawn solid.
+    From `margin` on, drawn dotted, E counts as clearly heavier; 1 is drawn solid.
     """
     figure, (axes,) = panels(1, 3.4)
-    axes.axhline(1.0, color=GREY, linewidth=1.0)
-    axes.axhline(margin, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)))
-    for place, (name, table) in enumerate(tables.items()):
+    axes.axhline(1.0, **GAUSSIAN)
+    axes.axhline(margin, **MARGIN)
+    for column, (name, table) in enumerate(tables.items()):
         colour, marker = KINDS[name]
-        spread = np.linspace(-0.12, 0.12, len(table)) if len(table) > 1 else np.zeros(1)
-        axes.plot(place + spread, table["excess"], marker, color=colour, markersize=4, alpha=0.6, linestyle="none")
-        _interval(axes, place + 0.28, table["excess"].dropna().to_numpy(np.float64), GREY, "o")
+        x = column + (np.linspace(-0.12, 0.12, len(table)) if len(table) > 1 else np.zeros(1))
+        axes.plot(x, table["excess"], marker, color=colour, markersize=4, alpha=0.6, linestyle="none")
+        _interval(axes, column + 0.28, table["excess"].dropna().to_numpy(np.float64))
     axes.set_xticks(range(len(tables)), [PROBLEMS[name].title for name in tables])
     axes.set_xlim(-0.5, len(tables) - 0.4)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("E")
     ratio_axis(axes)
-    legend_below(
-        figure,
-        [
-            Line2D(
-                [], [], color=GREY, marker="s", alpha=0.6, markersize=4, linestyle="none", label="an initialization"
-            ),
-            Line2D([], [], color=GREY, marker="o", markersize=5, linewidth=1.2, label="geometric mean, 95% interval"),
-            Line2D([], [], color=GREY, linewidth=1.0, label="Gaussian"),
-            Line2D([], [], color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), label=f"clearly heavier ({margin:g})"),
-        ],
-    )
-    return figure
+    handles = [
+        dot_key("an initialization", "s", 4, alpha=0.6),
+        key("geometric mean, 95% interval", marker="o", markersize=5, linewidth=1.2),
+        key("Gaussian", **GAUSSIAN),
+        key(f"clearly heavier ({margin:g})", **MARGIN),
+    ]
+    return legend_below(figure, handles)
 
 
-def _interval(axes: Axes, x: float, values: Array, colour: str, marker: str) -> None:
+def _interval(axes: Axes, x: float, values: Array) -> None:
     """Geometric mean of ratios with its 95% interval over seeds, where there are several."""
     if not len(values):
         return
     logs = np.log(values)
     low, high = (np.exp(edge) for edge in band(logs[None]))
-    axes.plot([x, x], [float(low[0]), float(high[0])], color=colour, linewidth=1.2)
-    axes.plot([x], [float(np.exp(logs.mean()))], marker, color=colour, markersize=5)
+    axes.plot([x, x], [float(low[0]), float(high[0])], color=GREY, linewidth=1.2)
+    axes.plot([x], [float(np.exp(logs.mean()))], "o", color=GREY, markersize=5)
 
 
 def ratio_axis(axes: Axes) -> None:
@@ -165,59 +145,40 @@ def _means(table: pd.DataFrame, along: str) -> tuple[Array, Array, Array, Array]
 
 
 def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """E against the batch size, both logarithmic, a line a setting with 95% intervals over initializations.
-
-    Args:
-        tables: from :func:`lintrans.paper.measure.noise.by_batch`.
-    """
+    """E against the batch size, both logarithmic, a line a setting with 95% intervals over initializations."""
     figure, (axes,) = panels(1, 3.2)
-    axes.axhline(1.0, color=GREY, linewidth=1.0)
+    axes.axhline(1.0, **GAUSSIAN)
     handles = []
     for dashes, (name, table) in zip(LINES, tables.items(), strict=False):
         colour, marker = KINDS[name]
-        sizes, middle, low, high = _means(table, "batch")
-        axes.plot(sizes, middle, marker=marker, color=colour, markersize=5, linewidth=1.4, dashes=dashes)
-        axes.vlines(sizes, low, high, color=colour, linewidth=1.4)
         style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "dashes": dashes}
-        handles.append(Line2D([], [], label=PROBLEMS[name].title, **style))
+        sizes, middle, low, high = _means(table, "batch")
+        axes.plot(sizes, middle, linewidth=1.4, **style)
+        axes.vlines(sizes, low, high, color=colour, linewidth=1.4)
+        handles.append(key(PROBLEMS[name].title, **style))
     axes.set(xscale="log", xlabel="prompts in a batch", ylabel="E")
     _plain(axes.xaxis, np.unique(np.concatenate([table["batch"].to_numpy(np.float64) for table in tables.values()])))
     ratio_axis(axes)
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, handles)
 
 
 def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """E against training step, a panel a setting: single seeds as thin lines, their geometric mean as a thick one.
-
-    Args:
-        tables: from :func:`lintrans.paper.measure.noise.along_training`.
-    """
+    """E against training step, a panel a setting: single seeds as thin lines, their geometric mean as a thick one."""
     figure, shown = panels(len(tables), 3.2)
     for axes, (name, table) in zip(shown, tables.items(), strict=True):
-        axes.axhline(1.0, color=GREY, linewidth=1.0)
+        axes.axhline(1.0, **GAUSSIAN)
         for optimizer in LABELS:
-            colour, marker, dashes = COLOURS[optimizer], MARKERS[optimizer], DASHES[optimizer]
-            own = table[table["optimizer"] == optimizer]
-            wide = own.pivot(index="step", columns="seed", values="excess")
-            axes.plot(wide.index, wide, color=colour, linewidth=0.6, alpha=0.5)
-            steps, middle, _, _ = _means(own, "step")
-            axes.plot(steps, middle, marker=marker, color=colour, markersize=5, dashes=dashes, linewidth=1.8)
+            wide = by_seed(table, optimizer, "excess")
+            axes.plot(wide.index, wide, color=COLOURS[optimizer], linewidth=0.6, alpha=0.5)
+            steps, middle, _, _ = _means(table[table["optimizer"] == optimizer], "step")
+            axes.plot(steps, middle, marker=MARKERS[optimizer], markersize=5, linewidth=1.8, **line_of(optimizer))
         later = table[table["step"] > 0]["excess"]
         read = f"{int(later.notna().sum())} of {len(later)} read after step 0"
         axes.set(title=f"{PROBLEMS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
     shown[0].set_ylabel("E")
     ratio_axis(shown[0])
-    handles: list[Any] = [
-        Line2D([], [], color=COLOURS[o], marker=MARKERS[o], markersize=5, dashes=DASHES[o], linewidth=1.8, label=label)
-        for o, label in LABELS.items()
-    ]
-    handles += [
-        Line2D([], [], color=GREY, linewidth=0.6, label="single seeds"),
-        Line2D([], [], color=GREY, linewidth=1.0, label="Gaussian"),
-    ]
-    legend_below(figure, handles)
-    return figure
+    handles = optimizer_keys(marked=True, markersize=5)
+    return legend_below(figure, [*handles, key("single seeds", linewidth=0.6), key("Gaussian", **GAUSSIAN)])
 
 
 def _margins(steps: pd.Series) -> tuple[float, float]:
@@ -229,30 +190,25 @@ def _margins(steps: pd.Series) -> tuple[float, float]:
 def tail_indices(samples: Mapping[str, Array], boundary: float = 0.5) -> Figure:
     """Two estimators of the tail index gamma = 1 / alpha against the number of largest values they use.
 
-    Args:
-        samples: positive values by label.
-        boundary: gamma above which the variance is infinite, drawn dotted.
+    Above `boundary`, drawn dotted, the variance is infinite.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharey=True, layout="constrained")
-    plt.close(figure)
+    figure, axes = subplots(1, 2, 3.6, sharey=True)
     colours: Sequence[str] = (*OTHERS[:3], COLOURS["sgd"])
     handles: list[Any] = []
     for index, (label, sample) in enumerate(samples.items()):
         colour, dashes = colours[index % len(colours)], LINES[index % len(LINES)]
         k = thresholds(len(sample))
         for panel, function in zip(axes, (hill, moment_estimator), strict=True):
-            found = function(sample, k)
-            panel.fill_between(k, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
-            panel.plot(k, found.estimate, color=colour, linewidth=1.5, dashes=dashes)
-        handles.append(Line2D([], [], color=colour, linewidth=1.5, dashes=dashes, label=label))
+            index_at = function(sample, k)
+            panel.fill_between(k, index_at.low, index_at.high, color=colour, alpha=0.18, linewidth=0)
+            panel.plot(k, index_at.estimate, color=colour, linewidth=1.5, dashes=dashes)
+        handles.append(key(label, colour, linewidth=1.5, dashes=dashes))
     for panel, title in zip(axes, ("Hill", "moment estimator"), strict=True):
-        panel.axhline(boundary, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)))
+        panel.axhline(boundary, **MARGIN)
         panel.axhline(0.0, color=GREY, linewidth=0.8)
         panel.set(title=title, xlabel="largest values used, k", xscale="log")
         low, high = panel.get_xlim()
         ladder = np.outer(10.0 ** np.arange(6), (1.0, 2.0, 3.0, 5.0) if high < 10 * low else (1.0, 3.0)).ravel()
         _plain(panel.xaxis, np.sort(ladder[(ladder >= low) & (ladder <= high)]))
     axes[0].set_ylabel("tail index γ = 1/α")
-    handles.append(Line2D([], [], color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), label="infinite variance above"))
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, [*handles, key("infinite variance above", **MARGIN)])

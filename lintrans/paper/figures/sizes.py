@@ -5,12 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .style import COLOURS, GREY, OTHERS, WIDTH, legend_below
+from .parts import dot_key, legend_below, subplots
+from .style import COLOURS, GREY, OTHERS
 
 MARKS: dict[str, dict[str, Any]] = {
     "reproduced": {"marker": "o", "color": OTHERS[0]},
@@ -24,16 +23,9 @@ MARKS: dict[str, dict[str, Any]] = {
 
 
 def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str) -> Figure:
-    """A mark for every size and behaviour.
-
-    Args:
-        words: a row a size, a column a claim, values as in MARKS.
-        names: claims in words.
-        whole: the size that the others are compared with; its row is shaded.
-    """
+    """A mark for every size (rows of `words`) and behaviour; the row of `whole`, which is compared with, is shaded."""
     sizes, claims = list(words.index), list(words.columns)
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.36 * len(sizes)), layout="constrained")
-    plt.close(figure)
+    figure, axes = subplots(1, 1, 0.9 + 0.36 * len(sizes))
     for row, size in enumerate(sizes):
         if size == whole:
             axes.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.12, linewidth=0)
@@ -49,6 +41,4 @@ def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     met = [word for word in MARKS if (words == word).any(axis=None)]
-    handles = [Line2D([], [], linestyle="none", markersize=8, label=word, **MARKS[word]) for word in met]
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, [dot_key(word, markersize=8, **MARKS[word]) for word in met])

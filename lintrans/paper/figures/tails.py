@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ...tasks.regression import LinearRegression
 from ..problems import PROBLEMS
-from .noise import LINES
-from .style import GREY, OTHERS, legend_below, log_axis, nothing, panels
+from .parts import key, legend_below, log_axis, nothing, panels
+from .style import GREY, LINES, OTHERS
 
 Array = npt.NDArray[np.float64]
 
-FAMILY_STYLES = dict(zip(("moment", "variance"), zip(OTHERS, "oD", LINES, strict=False), strict=False))
-"""Colour, marker and dashes of each family of levels."""
+FAMILY_STYLES: dict[str, dict[str, Any]] = {
+    family: {"color": colour, "marker": marker, "dashes": dashes, "markersize": 5, "linewidth": 1.0}
+    for family, colour, marker, dashes in zip(("moment", "variance"), OTHERS, "oD", LINES, strict=False)
+}
 SAMPLE = 100_000
 """Covariates that stand for a law whose survival function is not known."""
 
@@ -35,12 +37,7 @@ def _survival(task: LinearRegression, t: Array) -> Array:
 
 
 def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping[str, str]) -> Figure:
-    """P(||x||^2 > t) of every level, exact, a panel a family; the sphere's is a step.
-
-    Args:
-        families: problems by level of tail, by family.
-        titles: of the panels.
-    """
+    """P(||x||^2 > t) of every level, exact, a panel a family of problems by level; the sphere's is a step."""
     figure, shown = panels(len(families), 3.4)
     handles = []
     for axes, (family, problems) in zip(shown, families.items(), strict=True):
@@ -48,19 +45,17 @@ def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping
             t, task = np.geomspace(1e-2, 1e3, 400), PROBLEMS[name].task
             assert isinstance(task, LinearRegression)
             share = _survival(task, t)
-            colour, dashes = OTHERS[index % len(OTHERS)], LINES[index % len(LINES)]
-            axes.plot(t, np.where(share > 0, share, np.nan), color=colour, linewidth=1.5, dashes=dashes)
+            style = {"color": OTHERS[index % len(OTHERS)], "linewidth": 1.5, "dashes": LINES[index % len(LINES)]}
+            axes.plot(t, np.where(share > 0, share, np.nan), **style)
             if math.isinf(shape):
-                axes.vlines(task.zero_loss, 1e-9, 1.0, color=colour, linewidth=1.5)
+                axes.vlines(task.zero_loss, 1e-9, 1.0, color=style["color"], linewidth=1.5)
             if axes is shown[0]:
-                label = "sphere" if math.isinf(shape) else f"k = {shape:g}"
-                handles.append(Line2D([], [], color=colour, linewidth=1.5, dashes=dashes, label=label))
+                handles.append(key("sphere" if math.isinf(shape) else f"k = {shape:g}", **style))
         log_axis(axes, "x")
         log_axis(axes, "y")
         axes.set(title=titles[family], xlabel="t", ylim=(1e-6, 2.0))
     shown[0].set_ylabel("P(||x||² > t)")
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, handles)
 
 
 def level_panels(
@@ -77,15 +72,15 @@ def level_panels(
     if summary.empty:
         return nothing("no level of tail was measured")
     figure, shown = panels(len(statistics), 3.6, sharey=False)
-    place = {shape: index for index, shape in enumerate(shapes)}
+    column = {shape: index for index, shape in enumerate(shapes)}
     for axes, (statistic, label) in zip(shown, statistics.items(), strict=True):
         axes.axhline(1.0, color=GREY, linewidth=1.0)
-        for shift, (family, (colour, marker, dashes)) in zip((-0.1, 0.1), FAMILY_STYLES.items(), strict=True):
-            own = summary[(summary["family"] == family) & (summary["statistic"] == statistic)]
-            own = own.assign(x=own["shape"].map(place) + shift).sort_values("x")
-            x = own["x"].to_numpy(np.float64)
-            axes.vlines(x, own["low"], own["high"], color=colour, linewidth=1.3)
-            axes.plot(x, own["estimate"], marker=marker, color=colour, markersize=5, linewidth=1.0, dashes=dashes)
+        for shift, (family, style) in zip((-0.1, 0.1), FAMILY_STYLES.items(), strict=True):
+            rows = summary[(summary["family"] == family) & (summary["statistic"] == statistic)]
+            rows = rows.assign(x=rows["shape"].map(column) + shift).sort_values("x")
+            x = rows["x"].to_numpy(np.float64)
+            axes.vlines(x, rows["low"], rows["high"], color=style["color"], linewidth=1.3)
+            axes.plot(x, rows["estimate"], **style)
         log_axis(axes, "y")
         axes.set_xticks(range(len(shapes)), ["sphere" if math.isinf(shape) else f"{shape:g}" for shape in shapes])
         axes.tick_params(axis="x", labelrotation=60, labelsize="small")
@@ -93,9 +88,4 @@ def level_panels(
         axes.grid(axis="x", visible=False)
         axes.set(title=label, xlabel="shape k")
     shown[0].set_ylabel("ratio")
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=1.0, dashes=dashes, label=titles[family])
-        for family, (colour, marker, dashes) in FAMILY_STYLES.items()
-    ]
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, [key(titles[family], **style) for family, style in FAMILY_STYLES.items()])

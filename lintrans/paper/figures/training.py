@@ -7,23 +7,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...statistics import band
 from ...training.history import History
 from ..problems import PROBLEMS
 from ..protocol import Tuning
-from ..scales import LABELS, PAPER_SEEDS
-from .style import COLOURS, DASHES, legend_below, panels
+from ..scales import PAPER_SEEDS
+from .parts import by_seed, dot_key, key, legend_below, panels
+from .style import COLOURS, DASHED, GREY, LABELS, line_of
 
-
-def _values(history: History, metric: str, optimizer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, seeds and values [steps, seeds] of one arm up to the horizon."""
-    rows = history.metric(metric)
-    rows = rows[(rows["optimizer"] == optimizer) & (rows["step"] <= history.steps)]
-    wide = rows.pivot(index="step", columns="seed", values="value")
-    return wide.index.to_numpy(), wide.columns.to_numpy(), wide.to_numpy(np.float64)
+MEDIAN: dict[str, Any] = {"linewidth": 1.2, "dashes": (1.0, 1.6)}
 
 
 def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> Figure:
@@ -34,50 +28,40 @@ def loss_curves(histories: Mapping[str, History], metric: str = "test_loss") -> 
     figure, shown = panels(len(histories), 3.4)
     handles: list[Any] = []
     for axes, (name, history) in zip(shown, histories.items(), strict=True):
+        rows, problem = history.metric(metric), PROBLEMS[name]
         for optimizer in history.frame["optimizer"].unique():
-            colour = COLOURS[optimizer]
-            steps, seeds, values = _values(history, metric, optimizer)
-            axes.plot(steps, values[:, seeds < PAPER_SEEDS], color=colour, linewidth=0.5, alpha=0.45)
+            table = by_seed(rows[rows["step"] <= history.steps], optimizer)
+            colour, steps, values = COLOURS[optimizer], table.index.to_numpy(), table.to_numpy(np.float64)
+            axes.plot(steps, values[:, table.columns.to_numpy() < PAPER_SEEDS], color=colour, linewidth=0.5, alpha=0.45)
             with np.errstate(divide="ignore", over="ignore"):
                 low, high = (np.exp(edge) for edge in band(np.log(values)))
             axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
-            axes.plot(steps, values.mean(-1), color=colour, linewidth=1.8, dashes=DASHES[optimizer])
-            axes.plot(steps, np.median(values, -1), color=colour, linewidth=1.2, dashes=(1.0, 1.6))
+            axes.plot(steps, values.mean(-1), linewidth=1.8, **line_of(optimizer))
+            axes.plot(steps, np.median(values, -1), color=colour, **MEDIAN)
             if axes is shown[0]:
-                handles.append(
-                    Line2D([], [], color=colour, linewidth=1.8, dashes=DASHES[optimizer], label=LABELS[optimizer])
-                )
-        axes.set(
-            title=f"{PROBLEMS[name].title}\nn = {PROBLEMS[name].task.n}, {PROBLEMS[name].law}",
-            xlabel="step",
-            yscale="log",
-        )
+                handles.append(key(LABELS[optimizer], linewidth=1.8, **line_of(optimizer)))
+        axes.set(title=f"{problem.title}\nn = {problem.task.n}, {problem.law}", xlabel="step", yscale="log")
         axes.set_xlim(0, history.steps)
     shown[0].set_ylabel("test loss (mean squared error)")
-    grey = "#555555"
     handles += [
-        Line2D([], [], color=grey, linewidth=1.2, dashes=(1.0, 1.6), label="median"),
-        Patch(color=grey, alpha=0.22, linewidth=0, label="95% interval of the geometric mean"),
-        Line2D([], [], color=grey, linewidth=0.5, alpha=0.6, label=f"single seeds, the first {PAPER_SEEDS} at most"),
+        key("median", **MEDIAN),
+        Patch(color=GREY, alpha=0.22, linewidth=0, label="95% interval of the geometric mean"),
+        key(f"single seeds, the first {PAPER_SEEDS} at most", linewidth=0.5, alpha=0.6),
     ]
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, handles)
 
 
 def one_layer_loss(scales: np.ndarray, exact: np.ndarray, measured: np.ndarray, least: float) -> Figure:
     """Loss of one layer with Q = q I: the exact population loss, what sampled prompts give, and the least value.
 
-    Args:
-        scales: values of q.
-        exact: population loss at each.
-        measured: [seeds, scales], mean losses over sampled prompts.
-        least: the least population loss.
+    `scales` are values of q; `measured` is [seeds, scales].
     """
     figure, (axes,) = panels(1, 3.4)
-    axes.axhline(least, color="#555555", linewidth=1.0, linestyle=(0, (4, 4)), label="least possible loss")
+    axes.axhline(least, color=GREY, linewidth=1.0, linestyle=DASHED, label="least possible loss")
     axes.plot(scales, exact, color=COLOURS["adam"], linewidth=1.8, label="exact")
-    axes.plot(scales, measured[0], "o", color=COLOURS["sgd"], markersize=4, alpha=0.7, label="sampled, one dot a seed")
-    axes.plot(scales, measured[1:].T, "o", color=COLOURS["sgd"], markersize=4, alpha=0.7)
+    dots: dict[str, Any] = {"color": COLOURS["sgd"], "markersize": 4, "alpha": 0.7}
+    axes.plot(scales, measured[0], "o", label="sampled, one dot a seed", **dots)
+    axes.plot(scales, measured[1:].T, "o", **dots)
     axes.set(xlabel="q, with Q = q I", ylabel="loss (mean squared error)")
     axes.legend(fontsize="small")
     return figure
@@ -97,28 +81,19 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
         setting, top = PROBLEMS[name], PROBLEMS[name].task.zero_loss
         losses = tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()]  # the whole grid, at one horizon
         for (optimizer, clip), group in losses.groupby(["optimizer", "clip"], sort=False):
-            colour, marker = COLOURS[str(optimizer)], markers.get(float(clip), "D")
-            good = group[group["loss"] < top]
-            bad = group[~(group["loss"] < top)]
-            axes.plot(good["lr"], good["loss"], marker, color=colour, markersize=4, alpha=0.5, linestyle="none")
-            axes.plot(bad["lr"], np.full(len(bad), top), "^", color=colour, markersize=6, alpha=0.7, linestyle="none")
+            line, marker = line_of(optimizer), markers.get(float(clip), "D")
+            dots: dict[str, Any] = {"color": line["color"], "linestyle": "none"}
+            good, bad = group[group["loss"] < top], group[~(group["loss"] < top)]
+            axes.plot(good["lr"], good["loss"], marker, markersize=4, alpha=0.5, **dots)
+            axes.plot(bad["lr"], np.full(len(bad), top), "^", markersize=6, alpha=0.7, **dots)
             median = group.groupby("lr")["loss"].median().clip(upper=top)
-            width = 0.8 if np.isinf(clip) else 1.6
-            axes.plot(median.index, median, color=colour, linewidth=width, dashes=DASHES[str(optimizer)])
+            axes.plot(median.index, median, linewidth=0.8 if np.isinf(clip) else 1.6, **line)
             if axes is shown[0]:
                 text = "no clip" if np.isinf(clip) else f"clip {clip:g}"
-                style: dict[str, Any] = {
-                    "color": colour,
-                    "marker": marker,
-                    "markersize": 4,
-                    "dashes": DASHES[str(optimizer)],
-                }
-                handles.append(Line2D([], [], label=f"{LABELS[str(optimizer)]}, {text}", **style))
+                handles.append(key(f"{LABELS[str(optimizer)]}, {text}", marker=marker, markersize=4, **line))
         for optimizer, best in tuning.best.items():
-            chosen = losses[
-                (losses["optimizer"] == optimizer) & (losses["clip"] == best.clip) & (losses["lr"] == best.lr)
-            ]
-            height = best.loss if chosen.empty else float(chosen["loss"].median())  # a rate that widened the grid
+            there = (losses["optimizer"] == optimizer) & (losses["clip"] == best.clip) & (losses["lr"] == best.lr)
+            height = float(losses[there]["loss"].median()) if there.any() else best.loss  # a rate that widened the grid
             style = {"markersize": 14, "markeredgecolor": "white", "zorder": 5}
             axes.plot(best.lr, min(height, top), "*", color=COLOURS[optimizer], **style)
         for index, (optimizer, lr) in enumerate(setting.lr.items()):
@@ -128,11 +103,9 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
         axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
     for axes in shown[:: columns or len(shown)]:
         axes.set_ylabel("typical loss at the end")
-    grey = "#555555"
     handles += [
-        Line2D([], [], color=grey, marker="*", markersize=11, linestyle="none", label="best rate"),
-        Line2D([], [], color=grey, linestyle=(0, (4, 4)), linewidth=1.2, label="published rate"),
-        Line2D([], [], color=grey, marker="^", linestyle="none", label="no better than the zero predictor"),
+        dot_key("best rate", "*", 11),
+        key("published rate", linestyle=DASHED, linewidth=1.2),
+        key("no better than the zero predictor", marker="^", linestyle="none"),
     ]
-    legend_below(figure, handles)
-    return figure
+    return legend_below(figure, handles)

@@ -17,7 +17,8 @@ from ..claims.rules import Unit, ratio_state
 from ..problems import ATTENTION_TITLES, PROBLEMS
 from ..protocol import Tuning
 from ..scales import LABELS
-from .smaller import Behaviours, word
+from .behaviours import Behaviours, word
+from .common import at_edge
 
 Histories = Mapping[str, History]
 
@@ -42,7 +43,7 @@ def summary(histories: Histories, tunings: Mapping[str, Tuning], names: tuple[st
             row = {
                 "attention": PROBLEMS[name].title,
                 "optimizer": label,
-                "best rate": f"{best.lr:g}" + ("" if best.interior else ", at the edge of the rates tried"),
+                "best rate": f"{best.lr:g}{at_edge(best)}",
                 "end loss": loss,
             }
             if name in COMPARED:
@@ -54,42 +55,39 @@ def summary(histories: Histories, tunings: Mapping[str, Tuning], names: tuple[st
 
 def overtaken(name: str, histories: Histories, optimizer: str) -> str:
     """When linear attention gets below the end loss of another kind."""
-    found = steps_to_end_loss(name, LINEAR, histories, optimizer)
-    there, lost = found[~found["censored"]]["steps"], int(found["censored"].sum())
+    steps = steps_to_end_loss(name, LINEAR, histories, optimizer)
+    there, lost = steps[~steps["censored"]]["steps"], int(steps["censored"].sum())
     if there.empty:
         return "never, in any seed"
-    return f"after {there.median():,.0f} steps (median)" + (f", {lost} of {len(found)} seeds never" if lost else "")
+    return f"after {there.median():,.0f} steps (median)" + (f", {lost} of {len(steps)} seeds never" if lost else "")
 
 
 def loss_units(cases: Mapping[str, tuple[str, str]], histories: Histories) -> list[Unit]:
     """Ratios of the end losses of two problems by case, for each optimizer."""
-    found = {
-        f"{case}, {label}": loss_ratio(*pair, histories, optimizer)
-        for case, pair in cases.items()
-        for optimizer, label in LABELS.items()
-    }
-    return [Unit(case, LOSSES, ratio, ratio_state(ratio)) for case, ratio in found.items()]
+    arms = [(case, pair, *arm) for case, pair in cases.items() for arm in LABELS.items()]
+    found = [(f"{case}, {label}", loss_ratio(*pair, histories, optimizer)) for case, pair, optimizer, label in arms]
+    return [Unit(case, LOSSES, ratio, ratio_state(ratio)) for case, ratio in found]
 
 
 def survival(table: Behaviours) -> dict[str, str]:
     """How the behaviours of each other kind of attention compare with those of linear attention."""
     linear = table[ATTENTION_TITLES[LINEAR]]
     lines = {}
-    for name, own in ((name, own) for name, own in table.items() if own is not linear):
+    for name in (name for name, row in table.items() if row is not linear):
         groups: dict[str, list[str]] = {}
-        for claim, behaviour in own.items():
+        for claim, behaviour in table[name].items():
             groups.setdefault(_compared(behaviour, linear[claim]), []).append(f"{claim} ({word(behaviour)})")
         lines[name] = "; ".join(f"{how} {', '.join(claims)}" for how, claims in groups.items())
     return lines
 
 
-def _compared(own: Behaviour, linear: Behaviour) -> str:
-    if own.missing or linear.missing:
+def _compared(behaviour: Behaviour, linear: Behaviour) -> str:
+    if behaviour.missing or linear.missing:
         return "not compared:"
-    if own.strength is None:
+    if behaviour.strength is None:
         return "undecided:"
     if linear.strength is None:
         return "undecided for linear attention:"
-    if own.strength == linear.strength:
-        return "keeps" if own.strength else "lacks as well"
-    return "**has less of**" if own.strength < linear.strength else "**has more of**"
+    if behaviour.strength == linear.strength:
+        return "keeps" if behaviour.strength else "lacks as well"
+    return "**has less of**" if behaviour.strength < linear.strength else "**has more of**"

@@ -12,11 +12,15 @@ from ...diagnostics.noise import gaussian_norms
 from ...diagnostics.tails import Array
 from ...training.history import History
 from ..claims.common import judged_losses, steps_to
+from ..claims.records import interval_text
+from ..claims.rules import Unit
 from ..problems import PROBLEMS
-from ..protocol import LOSS, MARKED_STEP, Tuning
+from ..protocol import LOSS, MARKED_STEP, Choice, Tuning
 from ..scales import LABELS, TARGETS
 
 KEPT_SEED = 0
+TOLERANCE = 0.01
+"""Relative difference below which two implementations agree: a hundredth, where the rules ask for a quarter."""
 NOISE = {
     "median norm of the noise": "median .3g",
     "the same over the norm of the gradient": "relative .2f",
@@ -34,6 +38,21 @@ NOISE = {
 def clip_words(clip: float) -> str:
     """A clip in words: "clip 1", or "no clip"."""
     return "no clip" if math.isinf(clip) else f"clip {clip:g}"
+
+
+def at_edge(best: Choice) -> str:
+    """What to add to a best rate that the rates tried do not enclose."""
+    return "" if best.interior else ", at the edge of the rates tried"
+
+
+def unit_text(unit: Unit) -> str:
+    """Interval and state of a unit: "3.2 [2.8, 3.7] YES"."""
+    return f"{interval_text(unit.interval)} {unit.state}"
+
+
+def agrees(compared: pd.DataFrame) -> bool:
+    """Whether every difference is below TOLERANCE and nothing changes side; False where nothing was compared."""
+    return bool(len(compared) > 0 and compared["difference"].max() < TOLERANCE and not compared["flips"].any())
 
 
 def best_rates(tunings: Mapping[str, Tuning]) -> str:

@@ -13,12 +13,13 @@ from ...training.history import History
 from ..claims.c3 import CONVENTIONS, MATCHED
 from ..claims.c9 import METRICS
 from ..claims.common import judged_losses
-from ..claims.records import Verdict, interval_text
+from ..claims.records import Verdict
 from ..claims.rules import Unit, table_of
 from ..measure import overflow
 from ..problems import PROBLEMS
 from ..protocol import LOSS
 from ..scales import LABELS
+from .common import unit_text
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 FEW = 3
@@ -29,22 +30,21 @@ Histories = Mapping[str, History]
 
 def gaps(verdict: Verdict) -> list[Unit]:
     """The contrasts of C9, their statistic the numbers of both metrics."""
-    beside = [unit for unit in verdict.units if not unit.decides]
-
-    def numbers(unit: Unit) -> str:
-        own = [other for other in beside if other.keys.problems == unit.keys.problems]
-        return "; ".join(f"by {METRICS[str(o.keys.part)]} {interval_text(o.interval)} {o.state}" for o in own)
-
-    return [replace(unit, statistic=numbers(unit)) for unit in verdict.units if unit.decides]
+    numbers: dict[tuple[str, ...], list[str]] = {}
+    for unit in verdict.units:
+        if not unit.decides:
+            text = f"by {METRICS[str(unit.keys.part)]} {unit_text(unit)}"
+            numbers.setdefault(unit.keys.problems, []).append(text)
+    decide = [unit for unit in verdict.units if unit.decides]
+    return [replace(unit, statistic="; ".join(numbers.get(unit.keys.problems, ()))) for unit in decide]
 
 
 def conditions(verdict: Verdict) -> pd.DataFrame:
     """Units of C12 as rows for a forest plot: case the depth, statistic the convention."""
-    table = table_of(verdict.units)
-    words = [CONVENTIONS.get(str(unit.keys.convention), MATCHED) for unit in verdict.units]
-    cases = {unit.keys.problems: unit.case for unit in verdict.units if unit.decides}
-    plain = [cases[unit.keys.problems] for unit in verdict.units]
-    return table.assign(case=plain, statistic=words)
+    decided = {unit.keys.problems: unit.case for unit in verdict.units if unit.decides}
+    cases = [decided[unit.keys.problems] for unit in verdict.units]
+    conventions = [CONVENTIONS.get(str(unit.keys.convention), MATCHED) for unit in verdict.units]
+    return table_of(verdict.units).assign(case=cases, statistic=conventions)
 
 
 def noise(tables: Frames) -> pd.DataFrame:
@@ -73,38 +73,41 @@ def isotropy(histories: Histories) -> dict[str, np.ndarray]:
 def _parts(frames: Frames) -> Iterator[tuple[str, dict[str, str], pd.DataFrame]]:
     """Problem, first cells of a row, and rows, of each problem and optimizer."""
     for name, frame in frames.items():
-        for optimizer, own in frame.groupby("optimizer", sort=False):
-            yield name, {"model": PROBLEMS[name].title, "optimizer": LABELS[str(optimizer)]}, own
+        for optimizer, rows in frame.groupby("optimizer", sort=False):
+            yield name, {"model": PROBLEMS[name].title, "optimizer": LABELS[str(optimizer)]}, rows
+
+
+def _batch_losses(met: pd.DataFrame, optimizer: str = "") -> pd.Series:
+    losses = met[met["metric"] == "batch_loss"]
+    return (losses[losses["optimizer"] == optimizer] if optimizer else losses)["value"]
 
 
 def steps(histories: Histories, met: Frames) -> pd.DataFrame:
     """Clipped, skipped and diverged, and the largest batch loss met, a row a depth and optimizer."""
     rows = []
-    for name, cells, own in _parts({n: judged_losses(h, PROBLEMS[n].task.zero_loss) for n, h in histories.items()}):
+    ends = {name: judged_losses(history, PROBLEMS[name].task.zero_loss) for name, history in histories.items()}
+    for name, cells, runs in _parts(ends):
         total = int(histories[name].metric(LOSS)["step"].max())
-        batches = met[name][met[name]["metric"] == "batch_loss"]
-        seen = batches[batches["optimizer"] == own["optimizer"].iloc[0]]["value"]
-        finite = seen[np.isfinite(seen)]
-        rows.append(
-            cells
-            | {
-                "steps clipped": f"{own['clipped'].mean() / total:.1%}",
-                "steps skipped, all runs": f"{int(own['skipped'].sum())} of {total * len(own):,}",
-                "runs diverged": f"{int((own['diverged'] >= 0).sum())} of {len(own)}",
-                "counted as the zero predictor": f"{int(own['counted_as_zero'].sum())}",
-                "median batch loss met": f"{seen.median():.2e}",
-                "largest batch loss met": f"{finite.max():.1e}" if len(finite) else "none finite",
-                "beyond float32": f"{int((seen > FLOAT32_MOST).sum())} of {len(seen):,} looked at",
-            }
-        )
+        losses = _batch_losses(met[name], runs["optimizer"].iloc[0])
+        finite = losses[np.isfinite(losses)]
+        numbers = {
+            "steps clipped": f"{runs['clipped'].mean() / total:.1%}",
+            "steps skipped, all runs": f"{int(runs['skipped'].sum())} of {total * len(runs):,}",
+            "runs diverged": f"{int((runs['diverged'] >= 0).sum())} of {len(runs)}",
+            "counted as the zero predictor": f"{int(runs['counted_as_zero'].sum())}",
+            "median batch loss met": f"{losses.median():.2e}",
+            "largest batch loss met": f"{finite.max():.1e}" if len(finite) else "none finite",
+            "beyond float32": f"{int((losses > FLOAT32_MOST).sum())} of {len(losses):,} looked at",
+        }
+        rows.append(cells | numbers)
     return pd.DataFrame(rows)
 
 
 def decades(met: Frames) -> dict[str, float]:
     """Powers of ten between the median and the largest batch loss met, by depth."""
-    losses = {name: frame[frame["metric"] == "batch_loss"]["value"] for name, frame in met.items()}
-    good = {name: values[np.isfinite(values) & (values > 0)] for name, values in losses.items()}
-    return {PROBLEMS[n].title: math.log10(own.max() / own.median()) for n, own in good.items() if len(own)}
+    losses = {PROBLEMS[name].title: _batch_losses(frame) for name, frame in met.items()}
+    good = {title: values[np.isfinite(values) & (values > 0)] for title, values in losses.items()}
+    return {title: math.log10(values.max() / values.median()) for title, values in good.items() if len(values)}
 
 
 def broken(history: History) -> pd.Series:
@@ -118,10 +121,11 @@ def precision(found: overflow.Precision) -> pd.DataFrame:
     """What the same short trainings meet in both precisions, a row an optimizer and precision."""
     rows = []
     for words, history in (("float32", found.single), ("float64", found.double)):
-        losses, last, first = history.metric("batch_loss"), history.metric(LOSS), broken(history)
+        last, first = history.metric(LOSS), broken(history)
         for optimizer, runs in history.runs.groupby("optimizer", sort=False):
             stops = first[first.index.isin(runs["run"])]
-            seen = losses[(losses["optimizer"] == optimizer) & np.isfinite(losses["value"])]["value"]
+            losses = _batch_losses(history.frame, str(optimizer))
+            seen = losses[np.isfinite(losses)]
             end = last[(last["optimizer"] == optimizer) & (last["step"] == history.steps)]["value"].median()
             rows.append(
                 {
@@ -141,20 +145,19 @@ def precision(found: overflow.Precision) -> pd.DataFrame:
 def means(found: Frames) -> pd.DataFrame:
     """Mean against typical loss and the share of the ten worst prompts, medians over seeds, a row a depth."""
     rows, last = [], {name: frame[frame["prompts"] == frame["prompts"].max()] for name, frame in found.items()}
-    for _, cells, own in _parts(last):
-        growth = own["mean"] / own["typical"]
-        growth = growth[np.isfinite(growth)]
-        range_ = f"{growth.min():.3g} to {growth.max():.3g}" if len(growth) else "not finite"
-        rows.append(
-            cells
-            | {
-                "prompts": f"{int(own['prompts'].iloc[0]):,}",
-                "typical loss": f"{own['typical'].median():.2e}",
-                "mean loss": f"{own['mean'].median():.2e}",
-                "mean over typical, least and most of the seeds": range_,
-                "share of the ten worst prompts": f"{own['share'].median():.2%}",
-            }
-        )
+    for _, cells, runs in _parts(last):
+        growth = runs["mean"] / runs["typical"]
+        growth, middle = growth[np.isfinite(growth)], runs[["typical", "mean", "share"]].median()
+        numbers = {
+            "prompts": f"{int(runs['prompts'].iloc[0]):,}",
+            "typical loss": f"{middle['typical']:.2e}",
+            "mean loss": f"{middle['mean']:.2e}",
+            "mean over typical, least and most of the seeds": (
+                f"{growth.min():.3g} to {growth.max():.3g}" if len(growth) else "not finite"
+            ),
+            "share of the ten worst prompts": f"{middle['share']:.2%}",
+        }
+        rows.append(cells | numbers)
     return pd.DataFrame(rows)
 
 
@@ -171,31 +174,31 @@ def mean_growth(found: Frames) -> pd.DataFrame:
 
 def basin_counts(histories: Histories) -> dict[str, pd.DataFrame]:
     """Runs of each optimizer (columns) in each basin (rows), by depth."""
-    runs = {
-        PROBLEMS[n].title: own.runs.assign(basin=overflow.basins(own)).query("basin >= 0")
-        for n, own in histories.items()
-    }
-    counts = {title: pd.crosstab(own["basin"], own["optimizer"]) for title, own in runs.items()}
-    return {title: own.reindex(columns=list(LABELS), fill_value=0) for title, own in counts.items()}
+    counts = {}
+    for name, history in histories.items():
+        runs = history.runs.assign(basin=overflow.basins(history)).query("basin >= 0")
+        table = pd.crosstab(runs["basin"], runs["optimizer"])
+        counts[PROBLEMS[name].title] = table.reindex(columns=list(LABELS), fill_value=0)
+    return counts
 
 
-def basins(histories: Histories) -> pd.DataFrame:
+def basin_table(histories: Histories) -> pd.DataFrame:
     """The basins of each depth: which runs, at which scales, with which typical loss, a row each."""
     rows = []
     for (title, counts), history in zip(basin_counts(histories).items(), histories.values(), strict=True):
         labels, (_, q), last = overflow.basins(history), overflow.scales(history.parameters()), history.metric(LOSS)
         ends = last[last["step"] == last["step"].max()].set_index("run")["value"].reindex(history.runs["run"])
-        found = list(counts.index)
-        for group in filter(None, (*([label] for label in found[:FEW]), found[FEW:])):
-            own, alone = np.isin(labels, group), len(group) == 1
-            middle = ", ".join(f"{value:.2f}" for value in np.median(q[own], axis=0))
+        basins = list(counts.index)
+        for group in filter(None, (*([basin] for basin in basins[:FEW]), basins[FEW:])):
+            inside, alone = np.isin(labels, group), len(group) == 1
+            middle = ", ".join(f"{value:.2f}" for value in np.median(q[inside], axis=0))
             rows.append(
                 {
                     "model": title,
                     "basin": "ABCDEFGHIJ"[group[0]] if alone else f"{len(group)} further",
                     **{f"{label} runs": f"{counts.loc[group, name].sum()}" for name, label in LABELS.items()},
                     "mean diagonals of Q, first to last layer": middle if alone else "various",
-                    "median typical loss": f"{np.median(ends.to_numpy()[own]):.2e}",
+                    "median typical loss": f"{np.median(ends.to_numpy()[inside]):.2e}",
                 }
             )
     return pd.DataFrame(rows)

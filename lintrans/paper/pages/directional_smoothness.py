@@ -10,12 +10,8 @@ from ..claims.c4 import METRIC, negative_shares
 from ..problems import PROBLEMS
 from ..scales import LABELS
 
-METRICS = {
-    "v'Hv": METRIC,
-    "length of Hv": "hessian_step_norm",
-    "gradient norm": "gradient_norm",
-    "step length": "step_length",
-}
+METRICS = {"v'Hv": METRIC, "length of Hv": "hessian_step_norm"}
+METRICS |= {"gradient norm": "gradient_norm", "step length": "step_length"}
 
 
 def negative(frames: Mapping[str, pd.DataFrame]) -> str:
@@ -32,8 +28,8 @@ def levels(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFrame:
     """Medians over seeds and steps from `settled` on of what steps meet, a row a setting and optimizer."""
     rows = []
     for name, frame in frames.items():
-        for optimizer, own in frame[frame["step"] >= settled].groupby("optimizer", sort=False):
-            middle = own.groupby("metric")["value"].median()
+        for optimizer, steps in frame[frame["step"] >= settled].groupby("optimizer", sort=False):
+            middle = steps.groupby("metric")["value"].median()
             numbers = {head: f"{middle[metric]:.3g}" for head, metric in METRICS.items()}
             rows.append({"setting": PROBLEMS[name].title, "optimizer": LABELS[str(optimizer)], **numbers})
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from ..claims.records import Verdict, interval_text
 from ..claims.rules import Keys, Unit
 from ..problems import PROBLEMS
 from ..scales import LABELS
+from .common import unit_text
 
 
 def with_differences(verdict: Verdict) -> list[Unit]:
@@ -25,17 +26,14 @@ def correlation_table(units: Sequence[Unit]) -> pd.DataFrame:
     rows: dict[Keys, dict[str, str]] = {}
     for unit in units:
         (name,), _, optimizer, metric, part, _ = unit.keys
-        case = {
-            "setting": PROBLEMS[name].title,
-            "optimizer": LABELS[str(optimizer)],
-            "curvature": MEASURES[str(metric)],
-        }
-        rows.setdefault(unit.keys._replace(part=None), case)[str(part)] = f"{interval_text(unit.interval)} {unit.state}"
+        case = (PROBLEMS[name].title, LABELS[str(optimizer)], MEASURES[str(metric)])
+        row = dict(zip(("setting", "optimizer", "curvature"), case, strict=True))
+        rows.setdefault(unit.keys._replace(part=None), row)[str(part)] = unit_text(unit)
     return pd.DataFrame(rows.values())
 
 
 def bound_table(bounds: pd.DataFrame) -> pd.DataFrame:
-    """The fitted (L0, L1) for a page."""
+    """The fitted (L0, L1)."""
     forms = {"l0": "{:.3g}", "l1": "{:.3g}", "points": "{:,}"}
     shown = bounds.assign(**{column: bounds[column].map(form.format) for column, form in forms.items()})
     titles = bounds["setting"].map(lambda name: PROBLEMS[name].title)

@@ -17,6 +17,7 @@ from ..scales import LABELS
 WORDS = dict(zip(State, ("heavier", "slightly heavier", "alike", "lighter", "undecided", "not measured"), strict=True))
 INFINITE_VARIANCE = 0.5
 """Tail index gamma = 1 / alpha above which the variance is infinite."""
+ESTIMATORS = {"Hill": hill, "moment": moment_estimator}
 SHARES = (0.01, 0.05, 0.1)
 """Shares of the sample that tail indices in the table are estimated from."""
 
@@ -30,26 +31,21 @@ def pareto(count: int, alpha: float) -> Array:
 
 def _excess_text(values: pd.Series) -> str:
     """E over the seeds for which it can be read, and how many those are where it is not all."""
-    found, count = geometric_mean(values.dropna()), int(values.notna().sum())
+    mean, count = geometric_mean(values.dropna()), int(values.notna().sum())
     if not count:
         return f"not measurable (0 of {len(values)} seeds)"
-    text = f"{interval_text(found)} {WORDS[ratio_state(found)]}"
+    text = f"{interval_text(mean)} {WORDS[ratio_state(mean)]}"
     return text if count == len(values) else f"{text} ({count} of {len(values)} seeds)"
 
 
 def excess_table(tables: Mapping[str, pd.DataFrame], column: str, head: str) -> pd.DataFrame:
-    """E by the values of a column, a row a setting, or a setting and optimizer where there are several.
-
-    Args:
-        tables: by setting.
-        column: "batch" or "step".
-        head: what a column of the page is called, as a format: "B = {:,}".
-    """
+    """E by "batch" or "step", a row a setting and optimizer, if several; `head` is a format as "B = {:,}"."""
     rows = []
     for name, table in tables.items():
         parts = dict(list(table.groupby("optimizer"))) if "optimizer" in table else {}
-        for key, own in {key: parts[key] for key in LABELS if key in parts}.items() or [("", table)]:
-            cells = {head.format(value): _excess_text(at["excess"]) for value, at in own.groupby(column)}
+        for key in [key for key in LABELS if key in parts] or [""]:
+            groups = parts.get(key, table).groupby(column)
+            cells = {head.format(value): _excess_text(at["excess"]) for value, at in groups}
             rows.append({"setting": PROBLEMS[name].title, **({"optimizer": LABELS[key]} if key else {}), **cells})
     return pd.DataFrame(rows)
 
@@ -60,9 +56,9 @@ def small_over_large(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
     for name, table in tables.items():
         small, large = int(table["batch"].min()), int(table["batch"].max())
         wide = table.pivot(index="seed", columns="batch", values="excess")
-        found = geometric_mean((wide[small] / wide[large]).to_numpy())
+        ratio = geometric_mean((wide[small] / wide[large]).to_numpy())
         what = f"E at B = {small:,} over E at B = {large:,}"
-        units.append(Unit(PROBLEMS[name].title, what, found, ratio_state(found)))
+        units.append(Unit(PROBLEMS[name].title, what, ratio, ratio_state(ratio)))
     return units
 
 
@@ -72,9 +68,9 @@ def last_over_first(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
     for name, table in tables.items():
         last = int(table["step"].max())
         for optimizer, label in LABELS.items():
-            own = table[table["optimizer"] == optimizer].pivot(index="seed", columns="step", values="excess")
-            found = geometric_mean((own[last] / own[0]).dropna())
-            units.append(Unit(f"{PROBLEMS[name].title}, step {last:,}", label, found, ratio_state(found)))
+            wide = table[table["optimizer"] == optimizer].pivot(index="seed", columns="step", values="excess")
+            ratio = geometric_mean((wide[last] / wide[0]).dropna())
+            units.append(Unit(f"{PROBLEMS[name].title}, step {last:,}", label, ratio, ratio_state(ratio)))
     return units
 
 
@@ -90,12 +86,12 @@ def index_table(samples: Mapping[str, Array]) -> pd.DataFrame:
     """Tail indices at a few thresholds, a row a sample and estimator; gamma [95% interval at this threshold]."""
     rows = []
     for label, sample in samples.items():
-        for estimator, function in (("Hill", hill), ("moment", moment_estimator)):
-            cells = {}
-            for share in SHARES:
-                found = function(sample, max(2, round(share * len(sample))))
-                text = f"{found.estimate[0]:.2f} [{found.low[0]:.2f}, {found.high[0]:.2f}]"
-                cells[f"largest {share:.0%}"] = text
+        for estimator, function in ESTIMATORS.items():
+            indices = {share: function(sample, max(2, round(share * len(sample)))) for share in SHARES}
+            cells = {
+                f"largest {share:.0%}": f"{index.estimate[0]:.2f} [{index.low[0]:.2f}, {index.high[0]:.2f}]"
+                for share, index in indices.items()
+            }
             rows.append({"sample": label, "estimator": estimator, **cells})
     return pd.DataFrame(rows)
 
@@ -103,7 +99,7 @@ def index_table(samples: Mapping[str, Array]) -> pd.DataFrame:
 def variance_infinite(sample: Array) -> bool | None:
     """Whether both estimators say so at the few largest values; None where their intervals leave it open."""
     k = max(2, round(SHARES[0] * len(sample)))
-    found = [function(sample, k) for function in (hill, moment_estimator)]
-    if all(estimate.low[0] > INFINITE_VARIANCE for estimate in found):
+    indices = [function(sample, k) for function in ESTIMATORS.values()]
+    if all(index.low[0] > INFINITE_VARIANCE for index in indices):
         return True
-    return False if all(estimate.high[0] < INFINITE_VARIANCE for estimate in found) else None
+    return False if all(index.high[0] < INFINITE_VARIANCE for index in indices) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -23,32 +23,37 @@ GAUSSIAN = 2.5
 """The shape at which the covariates are Gaussian, for d = 5, whatever their scale."""
 
 
-def levels(summary: pd.DataFrame, statistics: Sequence[str], shapes: Sequence[float] = ()) -> pd.DataFrame:
-    """Statistics with their intervals, a row a family and level; only of the shapes named, if any."""
-    numbers = {(row["family"], row["shape"], row["statistic"]): row for row in summary.to_dict("records")}
-    rows = []
+def _levels() -> Iterator[tuple[str, float, str, dict[str, str]]]:
+    """Family, shape, problem and first cells of a row, of each level."""
     for family, problems in TAIL_FAMILIES.items():
         for shape, name in problems.items():
-            if shapes and shape not in shapes:
-                continue
-            row = {
-                "family": FAMILIES[family],
-                "level": level_name(shape),
-                r"$\mathbb{E}\lVert x \rVert^2$": f"{PROBLEMS[name].task.zero_loss:.3g}",
-                "clip": f"{PROBLEMS[name].clip:g}",
-            }
-            for statistic in statistics:
-                of = numbers.get((family, shape, statistic))
-                found = Interval(of["estimate"], of["low"], of["high"], math.nan, of["n"]) if of else None
-                row[STATISTICS[statistic]] = interval_text(found)
-            rows.append(row)
-    return pd.DataFrame(rows)
+            yield family, shape, name, {"family": FAMILIES[family], "level": level_name(shape)}
+
+
+def levels(summary: pd.DataFrame, statistics: Sequence[str], shapes: Sequence[float] = ()) -> pd.DataFrame:
+    """Statistics with their intervals, a row a family and level; only of the shapes named, if any."""
+    intervals = {
+        (row["family"], row["shape"], row["statistic"]): Interval(
+            row["estimate"], row["low"], row["high"], math.nan, row["n"]
+        )
+        for row in summary.to_dict("records")
+    }
+    return pd.DataFrame(
+        cells
+        | {
+            r"$\mathbb{E}\lVert x \rVert^2$": f"{PROBLEMS[name].task.zero_loss:.3g}",
+            "clip": f"{PROBLEMS[name].clip:g}",
+        }
+        | {STATISTICS[key]: interval_text(intervals.get((family, shape, key))) for key in statistics}
+        for family, shape, name, cells in _levels()
+        if not shapes or shape in shapes
+    )
 
 
 def scale_alone(summary: pd.DataFrame) -> list[str]:
     """Statistics whose intervals lie apart between the two families at Gaussian covariates, which differ in scale."""
     at = summary[(summary["shape"] == GAUSSIAN) & summary["statistic"].isin(SHOWN)].groupby("statistic", sort=False)
-    return [STATISTICS[str(name)] for name, own in at if own["low"].max() > own["high"].min()]
+    return [STATISTICS[str(name)] for name, both in at if both["low"].max() > both["high"].min()]
 
 
 def trends(found: Sequence[Trend]) -> pd.DataFrame:
@@ -96,11 +101,10 @@ def _state(trend: Trend) -> State:
 def rates(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
     """The best rates of every level."""
     rows = []
-    for family, problems in TAIL_FAMILIES.items():
-        for shape, name in problems.items():
-            best = tunings[name].best if name in tunings else {}
-            own = {f"{label} rate": f"{best[o].lr:g}" if o in best else "none" for o, label in LABELS.items()}
-            rows.append({"family": FAMILIES[family], "level": level_name(shape), **own})
+    for _, _, name, cells in _levels():
+        best = tunings[name].best if name in tunings else {}
+        numbers = {f"{label} rate": f"{best[o].lr:g}" if o in best else "none" for o, label in LABELS.items()}
+        rows.append(cells | numbers)
     return pd.DataFrame(rows)
 
 

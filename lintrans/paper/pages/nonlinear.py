@@ -12,10 +12,10 @@ from ..claims import c3
 from ..claims.c15 import NAME
 from ..claims.c16 import Behaviour
 from ..claims.common import arms, judged_losses
-from ..claims.records import interval_text
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS
 from ..scales import LABELS
+from .common import unit_text
 
 NOTEBOOK = {1: (1.07, 0.40), 750: (5.41, 3.96), 1250: (6.61, 2.54)}
 """Mean and standard deviation over five seeds of R_med, SGD over Adam, as the paper's public notebook prints them.
@@ -29,13 +29,13 @@ def numbers(behaviour: Behaviour) -> str:
     """The cases that decide on a behaviour, with their intervals and states."""
     units = [unit for unit in behaviour.units if unit.decides]
     cases = [unit.statistic if unit.keys.step is None else f"step {unit.keys.step:,}" for unit in units]
-    return "; ".join(f"{c} {interval_text(unit.interval)} {unit.state}" for c, unit in zip(cases, units, strict=True))
+    return "; ".join(f"{case} {unit_text(unit)}" for case, unit in zip(cases, units, strict=True))
 
 
 def end_losses(history: History) -> dict[str, float]:
     """Median typical losses at the end, by optimizer."""
-    losses = judged_losses(history, NONLINEAR.task.zero_loss)
-    return {name: losses[losses["optimizer"] == name]["loss"].median() for name in LABELS}
+    losses = judged_losses(history, NONLINEAR.task.zero_loss).groupby("optimizer")["loss"].median()
+    return {name: losses[name] for name in LABELS}
 
 
 def catch_up(history: History) -> tuple[int, float, int | None]:

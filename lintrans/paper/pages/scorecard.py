@@ -9,7 +9,7 @@ import pandas as pd
 from ..claims.contradictions import Contradiction
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
-from .double_check import agrees
+from .common import agrees
 
 
 def against(found: Sequence[Contradiction]) -> pd.DataFrame:

@@ -1,9 +1,7 @@
-"""Tables and numbers of the page on smaller models; what behaviours models show, for other pages too."""
+"""Tables and numbers of the page on smaller models."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -11,75 +9,21 @@ import torch
 
 from ...diagnostics.along import fixed_batch
 from ...diagnostics.curvature import hessian
-from ..claims.c16 import (
-    FEATURES,
-    LARGEST,
-    Behaviour,
-    Measured,
-    Size,
-    Table,
-    constant_hessian,
-    lacking,
-    title,
-    unsettled,
-)
+from ..claims.c16 import LARGEST, Measured, Size, Table, constant_hessian, lacking, title, unsettled
 from ..claims.common import floor, judged_losses
-from ..claims.records import Verdict, interval_text
-from ..claims.rules import Unit, Word
+from ..claims.records import Verdict
+from ..claims.rules import Unit
 from ..problems import PROBLEMS, SIZES
 from ..scales import LABELS
-
-NAMES = {
-    Word.REPRODUCED: "reproduced",
-    Word.PARTLY: "partly",
-    Word.NOT: "not reproduced",
-    Word.UNMEASURABLE: "undecided",
-}
-UNDEFINED, MISSING = "undefined", "not measured"
-Behaviours = Mapping[str, Mapping[str, Behaviour]]
-"""Of models by name, by claim."""
-
-
-def word(behaviour: Behaviour) -> str:
-    """A behaviour of a model in a word or two."""
-    if behaviour.undefined:
-        return UNDEFINED
-    return MISSING if behaviour.missing else NAMES[behaviour.ruling.word]
-
-
-def words(table: Behaviours) -> pd.DataFrame:
-    """One row a model, by its name, one column a behaviour: :func:`word`."""
-    rows = {name: {claim: word(behaviour) for claim, behaviour in own.items()} for name, own in table.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(FEATURES))
-
-
-def details(table: Behaviours, what: str) -> pd.DataFrame:
-    """Every statistic that decides, with its interval, a row a model, behaviour and step; `what` tells models apart."""
-    rows = []
-    for name, own in table.items():
-        for claim, behaviour in own.items():
-            for unit in (unit for unit in behaviour.units if unit.decides):
-                step = unit.keys.step
-                rows.append(
-                    {
-                        what: name,
-                        "claim": claim,
-                        "statistic": unit.statistic if step is None else f"{unit.statistic}, step {step:,}",
-                        "estimate [95% interval]": interval_text(unit.interval) if unit.interval else word(behaviour),
-                        "state": str(unit.state) if unit.interval else word(behaviour),
-                    }
-                )
-    return pd.DataFrame(rows)
+from .behaviours import MISSING, word
+from .common import at_edge, clip_words
 
 
 def sizes(verdict: Verdict, table: Table) -> list[Unit]:
     """The units of C16 on the smaller sizes, their statistic what a size lacks, or what is open of it."""
-    units = []
-    for size, unit in zip(SIZES, verdict.units, strict=False):
-        lacks = [f"{claim} ({word(table[size][claim])})" for claim in lacking(size, table)]
-        if size != LARGEST:
-            units.append(replace(unit, statistic=", ".join(lacks or unsettled(size, table))))
-    return units
+    smaller = [(size, unit) for size, unit in zip(SIZES, verdict.units, strict=False) if size != LARGEST]
+    lacks = {size: [f"{claim} ({word(table[size][claim])})" for claim in lacking(size, table)] for size, _ in smaller}
+    return [replace(unit, statistic=", ".join(lacks[size] or unsettled(size, table))) for size, unit in smaller]
 
 
 def best_rates(measured: Measured) -> pd.DataFrame:
@@ -92,9 +36,7 @@ def best_rates(measured: Measured) -> pd.DataFrame:
         line = {"size": title(size), "loss of the zero predictor": f"{zero:g}"}
         for optimizer, label in LABELS.items():
             best = measured.tunings[name].best[optimizer]
-            clip = "no clip" if math.isinf(best.clip) else f"clip {best.clip:g}"
-            edge = "" if best.interior else ", at the edge of the rates tried"
-            line[f"{label}: best rate"] = f"{best.lr:g}, {clip}{edge}"
+            line[f"{label}: best rate"] = f"{best.lr:g}, {clip_words(best.clip)}{at_edge(best)}"
             if history:
                 losses = judged_losses(history, zero)
                 line[f"{label}: end loss"] = f"{losses[losses['optimizer'] == optimizer]['loss'].median():.3g}"
@@ -118,10 +60,11 @@ def above_least(measured: Measured) -> list[float]:
 
 def spreads(seeds: int = 3) -> tuple[float, float]:
     """Relative differences of Hessians at parameters far apart: the most of one layer, the least of more layers."""
-    found: dict[bool, list[float]] = {True: [], False: []}
+    spread: dict[bool, list[float]] = {True: [], False: []}
     for name in SIZES.values():
         model = PROBLEMS[name].model
         points = 10 * model.init(range(seeds), dtype=torch.float64)
-        own = hessian(model, points, fixed_batch(model, PROBLEMS[name].task))
-        found[constant_hessian(name)].append(float((own - own[:1]).abs().max() / own.abs().max()))
-    return max(found[True]), min(found[False])
+        hessians = hessian(model, points, fixed_batch(model, PROBLEMS[name].task))
+        change = (hessians - hessians[:1]).abs().max() / hessians.abs().max()
+        spread[constant_hessian(name)].append(float(change))
+    return max(spread[True]), min(spread[False])
