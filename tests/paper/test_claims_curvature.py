@@ -178,9 +178,7 @@ def test_seeds_that_diverged_are_dropped_in_pairs() -> None:
     assert sgd.tolist() == pytest.approx([20.0 * SPREAD[seed % 4] for seed in (0, 4, 5)])
     assert adam.tolist() == [10.0] * 3
     cases = by_case(judge3(dict.fromkeys("123", frame)).units)
-    unit, other = cases["setting 1, step 750"].interval, cases["setting 1, step 1,250"].interval
-    assert unit is not None
-    assert other is not None
+    unit, other = made_up.number(cases["setting 1, step 750"]), made_up.number(cases["setting 1, step 1,250"])
     assert (unit.n, other.n) == (3, 6)
     assert unit.estimate == pytest.approx(2 * stats.gmean([1.0, 1.0, 1.2]))
 
@@ -326,9 +324,7 @@ def test_c4_on_made_up_smoothness(share: float, correlation: float, states: list
     verdict = judge4(share, correlation)
     assert [unit.state for unit in verdict.units] == [states[0]] * 3 + [states[1]]
     assert [unit.case for unit in verdict.units] == ["setting 1", "setting 2", "setting 3", c4.SECOND_HALF]
-    first, last = verdict.units[0].interval, verdict.units[-1].interval
-    assert first is not None
-    assert last is not None
+    first, last = made_up.number(verdict.units[0]), made_up.number(verdict.units[-1])
     assert (first.estimate, last.estimate) == pytest.approx((share, correlation))
     assert verdict.ruling.word is word
     assert verdict.deviations == ()
@@ -463,9 +459,7 @@ def test_c5_on_made_up_norms(kind: str, state: State, word: Word) -> None:
     verdict = judge5(dict.fromkeys("123", frame))
     assert [unit.state for unit in verdict.units if unit.decides] == [state] * 3
     assert verdict.ruling.word is word
-    levels, differences = verdict.units[0].interval, verdict.units[3].interval
-    assert levels is not None
-    assert differences is not None
+    levels, differences = made_up.number(verdict.units[0]), made_up.number(verdict.units[3])
     assert verdict.units[3].case == "setting 1, differences"
     adam = frame[frame["optimizer"] == "adam"].pivot(index=["seed", "step"], columns="metric", values="value")
     for found, change in ((levels, False), (differences, True)):

@@ -135,9 +135,7 @@ def test_c9_passes_where_both_gaps_grow() -> None:
     assert [unit.case for unit in decide] == ["L = 2 to 4", "L = 4 to 6", "L = 6 to 8"]
     assert len(verdict.units) == 9
     cases = by_case(verdict.units)
-    loss, steps = cases["L = 2 to 4, end loss"].interval, cases["L = 4 to 6, steps to target"].interval
-    assert loss is not None
-    assert steps is not None
+    loss, steps = made_up.number(cases["L = 2 to 4, end loss"]), made_up.number(cases["L = 4 to 6, steps to target"])
     assert loss.estimate == pytest.approx(2.0)
     assert loss.n == 6
     assert steps.estimate == pytest.approx(300 / 200)
@@ -183,9 +181,7 @@ def test_c10_passes_where_both_losses_fall_and_fails_where_they_do_not() -> None
     assert verdict.ruling.word is Word.REPRODUCED
     assert [unit.case for unit in verdict.units][:2] == ["SGD from L = 2 to 4", "Adam from L = 2 to 4"]
     found = by_case(verdict.units)
-    adam, sgd = found["Adam from L = 4 to 6"].interval, found["SGD from L = 4 to 6"].interval
-    assert adam is not None
-    assert sgd is not None
+    adam, sgd = made_up.number(found["Adam from L = 4 to 6"]), made_up.number(found["SGD from L = 4 to 6"])
     assert (adam.estimate, sgd.estimate) == pytest.approx((100.0, 50.0))
     floors = {2: 1e-3, 4: 1e-3, 6: 1e-3, 8: 1e-2}
     flat = c10.judge("paper", depths_of(dict.fromkeys(GROWING, 1.0), floors=floors), DEPTH_PROTOCOL)
