@@ -84,7 +84,7 @@ def test_rates_chosen_early_are_judged_late(monkeypatch: pytest.MonkeyPatch) -> 
         return "judged"
 
     monkeypatch.setattr(variants, "judge_all", judge_all)
-    monkeypatch.setattr(variants.noise, "at_initialization", lambda budget: {LARGER.name: noise_of(1.0)})
+    monkeypatch.setattr("lintrans.paper.measure.noise.at_initialization", lambda budget: {LARGER.name: noise_of(1.0)})
     budget = LARGER_BUDGETS["quick"]
     found = variants.larger(budget, "cpu")
     assert asked == [(budget.training, "cpu", budget.tuning_steps)]

@@ -487,8 +487,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         for name, law in (("3", lt.GammaScaled(0.1, 10.0)), ("tail 10", lt.GammaScaled(10.0, 0.1)))
     }
     family = {10.0: "tail 10", 0.1: "3"}
-    for module in ("claims.tails", "measure.tails", "measure.noise", "protocol", "measure.curvature"):
-        monkeypatch.setattr(f"lintrans.paper.{module}.PROBLEMS", problems)
+    for place in ("claims.tails", "measure.tails", "measure.noise", "protocol", "measure.curvature"):
+        monkeypatch.setattr(f"lintrans.paper.{place}.PROBLEMS", problems)
     monkeypatch.setattr(measured, "SETTINGS", {"3": problems["3"]})
     monkeypatch.setattr(tails, "TAIL_FAMILIES", {"moment": family})
     for module in (tails, measured):

@@ -130,8 +130,8 @@ def test_ties_and_divergence_do_not_win(monkeypatch: pytest.MonkeyPatch) -> None
             "loss": [1.0, 1.0, 1.0, 1.0, 0.1, INF],
         }
     )
-    best = protocol._choice("sgd", losses, losses, 4)
-    assert (best.lr, best.loss) == (0.1, 1.0)
+    losses = pd.concat([losses, losses.assign(optimizer="adam")])
+    assert {(best.lr, best.loss) for best in protocol._choices(losses, losses, 4).values()} == {(0.1, 1.0)}
 
 
 def test_both_readings_for_real() -> None:

@@ -84,7 +84,7 @@ def losses_and_gaps(losses: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
         _by_depth(axes[0], rows, shift, marker=MARKERS[optimizer], **line_of(optimizer))
     words = {"loss": "gap in end loss", "steps": "gap in steps to sqrt(f0 f*)"}
     for (metric, label), shift, *look in zip(words.items(), shifts, OTHERS, "D^", LINES, strict=False):
-        style = dict(zip(("color", "marker", "dashes"), look, strict=True))
+        style: dict[str, Any] = dict(zip(("color", "marker", "dashes"), look, strict=True))
         _by_depth(axes[1], gaps[gaps["metric"] == metric], shift, **style)
         handles.append(key(label, markersize=5, **style))
     axes[1].axhline(1.0, color=GREY, linewidth=1.0)

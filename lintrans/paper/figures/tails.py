@@ -45,7 +45,8 @@ def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping
             t, task = np.geomspace(1e-2, 1e3, 400), PROBLEMS[name].task
             assert isinstance(task, LinearRegression)
             share = _survival(task, t)
-            style = {"color": OTHERS[index % len(OTHERS)], "linewidth": 1.5, "dashes": LINES[index % len(LINES)]}
+            style: dict[str, Any] = {"color": OTHERS[index % len(OTHERS)], "linewidth": 1.5}
+            style["dashes"] = LINES[index % len(LINES)]
             axes.plot(t, np.where(share > 0, share, np.nan), **style)
             if math.isinf(shape):
                 axes.vlines(task.zero_loss, 1e-9, 1.0, color=style["color"], linewidth=1.5)

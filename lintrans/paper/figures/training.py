@@ -94,7 +94,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
         for optimizer, best in tuning.best.items():
             there = (losses["optimizer"] == optimizer) & (losses["clip"] == best.clip) & (losses["lr"] == best.lr)
             height = float(losses[there]["loss"].median()) if there.any() else best.loss  # a rate that widened the grid
-            style = {"markersize": 14, "markeredgecolor": "white", "zorder": 5}
+            style: dict[str, Any] = {"markersize": 14, "markeredgecolor": "white", "zorder": 5}
             axes.plot(best.lr, min(height, top), "*", color=COLOURS[optimizer], **style)
         for index, (optimizer, lr) in enumerate(setting.lr.items()):
             # the two published rates may coincide: the dashes alternate
