@@ -26,7 +26,8 @@ def convention_table(verdict: Verdict) -> pd.DataFrame:
     cases = [decided.get(unit.keys._replace(convention=PUBLIC), unit.case) for unit in verdict.units]
     conventions = [CONVENTIONS.get(str(unit.keys.convention), MATCHED) for unit in verdict.units]
     order = pd.Categorical(conventions, [*CONVENTIONS.values(), MATCHED], ordered=True)
-    table = table_of(verdict.units).assign(case=cases, statistic=conventions, order=order, group=[*map(cases.index, cases)])
+    table = table_of(verdict.units).assign(case=cases, statistic=conventions, order=order)
+    table["group"] = [*map(cases.index, cases)]
     return table.sort_values(["group", "order"], kind="stable").drop(columns="group")
 
 
