@@ -80,9 +80,10 @@ def check_seeds(seed: int | Sequence[int], runs: int, lead: Sequence[int] | None
     if not isinstance(seed, Sequence) or isinstance(seed, str):
         return seed_number(seed)
     if len(seed) != runs:
+        axes = [runs] if lead is None else list(lead)
         raise ValueError(
-            f"seed has {len(seed)} numbers, and the parameters' leading axes {list(lead or [runs])} hold {runs} runs: "
-            f"give one number for all, or one for each run"
+            f"seed has {len(seed)} numbers, and the parameters' leading axes {axes} hold {runs} runs: give one number "
+            f"for all, or one for each run"
         )
     return [seed_number(number) for number in seed]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -494,7 +493,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for module in (tails, measured):
         monkeypatch.setattr(module, "problems_of", lambda: tuple(family.values()))
     monkeypatch.setattr("lintrans.engines.cpu.compiling.unsupported_cpu", lambda: "not in this test")
-    monkeypatch.setattr(along, "fixed_batch", functools.partial(along.fixed_batch, batch=20))
+    monkeypatch.setattr(along, "TEST_BATCH", 20)
     best = {name: Choice(0.1, 1.0, 0.1, True, 20) for name in ("sgd", "adam")}
     monkeypatch.setattr(protocol, "tune", lambda name, budget, device: Tuning(name, pd.DataFrame(), best, True))
     threads = torch.get_num_threads()

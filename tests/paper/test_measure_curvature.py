@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +19,6 @@ from lintrans.diagnostics import along
 from lintrans.diagnostics.curvature import conditions
 from lintrans.paper import protocol
 from lintrans.paper.budgets import Budget
-from lintrans.paper.measure import curvature
 from lintrans.paper.measure.curvature import condition_numbers, first_seeds, rate_grids, step_curvatures
 from lintrans.paper.problems import SETTINGS
 
@@ -35,7 +33,7 @@ STEP_METRICS = {"directional_smoothness", "hessian_step_norm", "gradient_norm", 
 def few_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A store of its own; a test batch of 20 prompts instead of 1000, on one thread."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    monkeypatch.setattr(along, "fixed_batch", functools.partial(along.fixed_batch, batch=20))
+    monkeypatch.setattr(along, "TEST_BATCH", 20)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -78,11 +76,13 @@ def test_condition_numbers_are_computed_once(
     assert set(frame["metric"]) == names
     assert len(frame) == 3 * 4 * len(names)
     model = SETTINGS["1"].model
-    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(model, SETTINGS["1"].task))["r_lower"]
+    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(model, SETTINGS["1"].task, 20))[
+        "r_lower"
+    ]
     own = frame.query("step == 10 and metric == 'r_lower'").set_index(["optimizer", "seed"])["value"]
     assert own["adam", 1] == pytest.approx(float(expected[4]), rel=1e-9)
     assert own["sgd", 0] == pytest.approx(float(expected[0]), rel=1e-9)
-    monkeypatch.setattr(curvature, "conditions_along", refuse)
+    monkeypatch.setattr(along, "conditions", refuse)
     capsys.readouterr()
     again = condition_numbers(trained(), PROBES, "another name")["1"]
     pd.testing.assert_frame_equal(frame, again)
@@ -118,7 +118,7 @@ def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(frame["seed"]) == {0, 1}
     assert len(frame) == 4 * 4 * len(STEP_METRICS)
     model = SETTINGS["1"].model
-    batch = along.fixed_batch(model, SETTINGS["1"].task)
+    batch = along.fixed_batch(model, SETTINGS["1"].task, 20)
     before, after = (histories["1"].parameters(step).double() for step in (5, 6))
     expected = lt.directional_smoothness(model, before, after - before, batch)
     own = frame.query("step == 5 and metric == 'directional_smoothness'").set_index(["optimizer", "seed"])["value"]
@@ -129,7 +129,7 @@ def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     value = norms.query("step == 10 and metric == 'spectral_norm'").set_index(["optimizer", "seed"])["value"]
     expected = lt.spectral_norm(model, histories["1"].parameters(10), batch)
     assert value["sgd", 1] == pytest.approx(float(expected[1]), rel=1e-9)
-    monkeypatch.setattr(curvature, "steps_along", refuse)
+    monkeypatch.setattr(along, "step_measures", refuse)
     pd.testing.assert_frame_equal(frame, step_curvatures(histories, PROBES, "published")["1"])
     pd.testing.assert_frame_equal(norms, step_curvatures(histories, PROBES, "published", spectral=True)["1"])
     with pytest.raises(AssertionError, match="computed again"):
@@ -154,5 +154,5 @@ def test_grids_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(frame["step"].unique()) == [0, 5]
     assert len(frame) == 2 * 4 * len(STEP_METRICS)
     assert np.isfinite(frame["value"]).all()
-    monkeypatch.setattr(curvature, "steps_along", refuse)
+    monkeypatch.setattr(along, "step_measures", refuse)
     pd.testing.assert_frame_equal(rate_grids(budget, PROBES)["1"][1], frame)

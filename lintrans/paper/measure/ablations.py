@@ -91,10 +91,10 @@ def ratios(found: Mapping[str, Controls]) -> pd.DataFrame:
             base = losses[optimizer][1]
             good = np.isfinite(values) & np.isfinite(base)
             ratio = geometric_ratio(values[good].to_numpy(), base[good].to_numpy()) if good.any() else NO_INTERVAL
-            numbers = {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high, "seeds": len(values)}
+            numbers = {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high}
             lost = {"lost": int((~np.isfinite(values)).sum()), "lost_base": int((~np.isfinite(base)).sum())}
             label = LABELS[optimizer] + arm[len(optimizer) :]
-            rows.append({"setting": name, "arm": arm, "label": label, **numbers, **lost})
+            rows.append({"setting": name, "arm": arm, "label": label, **numbers, **lost, "seeds": len(values)})
     return pd.DataFrame(rows)
 
 
