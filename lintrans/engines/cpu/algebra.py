@@ -3,6 +3,7 @@ r"""The moment form, forward and backward, written once for any kind of number.
 Everything here is loops over ``+ - *``, so the same source runs on a SIMD vector of prompts (CPU), on one prompt a
 thread (CUDA), on NumPy rows in plain Python (``elements[i]`` is then a row of prompts: the oracle of the tests) and
 on dual numbers, whose tangents are exact Hessian-vector products. :func:`specialise` compiles it for one of these.
+Forward and backward stand in one long file so that each line of one can be checked against the other.
 
 **State.** S (D x D, the context's second moments) and x (the query) in both forms. The *full* form has D = d + 1, S the
 moments of (x, y) and x the query's token (x, 0). The *sparse* form has D = d and carries the row of y apart: s = S_xy

@@ -8,7 +8,8 @@ cores busy. Prompts beyond the batch are zero, and add exactly nothing.
 
 Kernels are compiled once for each dtype: what depends on the shape of a model, they call by address (the arguments
 named after :mod:`lintrans.engines.cpu.shape_kernels`). :mod:`lintrans.engines.cpu.compiling` compiles and caches both.
-Their arguments are the named tuples of :mod:`lintrans.engines.cpu.arguments`.
+Their arguments are the named tuples of :mod:`lintrans.engines.cpu.arguments`. They stand in one long file because numba
+keeps machine code by the file of the outermost function, and all loops share the same steps over chunks.
 """
 
 from __future__ import annotations
