@@ -15,8 +15,8 @@ Queries are taken two at a time, and so are the keys that get z_bar, the last su
 are known: most of the time goes into loading what these loops share.
 
 Prompts lie as in :mod:`lintrans.engines.cpu.mlp`, as many side by side as a SIMD value has lanes, in chunks whose sums
-are added in a fixed order: results depend neither on the number of threads nor on which runs go together. One long file,
-because forward and backward share their memory's layout line by line.
+are added in a fixed order: results depend neither on the number of threads nor on which runs go together. One
+long file, because forward and backward share their memory's layout line by line.
 """
 
 from __future__ import annotations
