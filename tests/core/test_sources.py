@@ -92,8 +92,7 @@ def test_the_closure_covers_what_a_training_really_loads() -> None:
     """Against Python itself: every module that compiled and reference trainings load, but for neutral ones."""
     script = """
 import sys
-from lintrans import *
-from lintrans.tasks.regression import *
+from lintrans import GammaScaled, LinearRegression, LinearTransformer, Sphere, grid, train
 runs = grid(optimizer=["sgd", "adam"], lr=0.01)
 for task in (LinearRegression(2, 3), LinearRegression(2, 3, GammaScaled(0.5, 2.0)), LinearRegression(2, 3, Sphere())):
     for engine in ("auto", "reference"):
