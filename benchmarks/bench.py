@@ -160,7 +160,7 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
             data = loops.pack(shape.task.sample_moments(shape.batch, dtype=shape.kind))
             owner = torch.zeros(runs, dtype=torch.int64).numpy()
             count = measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse")
-            call = lambda: loops.differentiate(points, data, owner, shape.batch)  # noqa: E731, B023
+            call = lambda: loops.differentiate(points, data, owner, shape.batch)  # noqa: E731, B023 - called before the loop goes on
             seconds = min(measure.alternate({"gradient": call}, 4 * rounds)["gradient"]) / runs
             peak = measure.peak(dtype, 1)
             numba.set_num_threads(1)

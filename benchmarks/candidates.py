@@ -121,7 +121,7 @@ def plain(shape: Shape, runs: int, steps: int) -> Callable[[], None]:
         z[:, -1, -1] = 0.0
         optimizer.zero_grad()
         loss = ((predict(z) - y[:, -1]) ** 2).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         torch.nn.utils.clip_grad_norm_([parameters], CLIP)
         optimizer.step()
 

@@ -41,7 +41,7 @@ def peak(dtype: str, threads: int) -> float:
     kind = np.dtype(dtype)
     lanes, count = 32 // kind.itemsize, 200_000
 
-    @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]  # numba's
     def spin(out: Any, rounds: int) -> None:
         for t in numba.prange(out.shape[0]):
             place = view(out[t], lanes, 0)

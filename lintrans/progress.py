@@ -47,7 +47,7 @@ def _opened(place: str | int | None) -> Iterator[TextIO | None]:
     stream = None
     if place is not None:
         with contextlib.suppress(OSError, ValueError):
-            stream = open(place, "a", encoding="utf-8", closefd=not isinstance(place, int))  # noqa: SIM115
+            stream = open(place, "a", encoding="utf-8", closefd=not isinstance(place, int))  # noqa: SIM115 - closed below
     try:
         yield stream
     finally:

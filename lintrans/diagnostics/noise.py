@@ -316,7 +316,9 @@ def _statistics(noise: Noise, spectrum: Array, seed: int, null_samples: int) -> 
 
 
 def tabulate_noise(
-    model: Model, task: PromptSource, parameters: P, seeds: Sequence[int], keep: int = 0, **how: int
-) -> pd.DataFrame:
+    model: Model, task: PromptSource, parameters: P, seeds: Sequence[int], *, batch: int, samples: int, reference: int,
+    keep: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """:func:`noise_table` of :func:`measure_noise` of some runs, each with prompts of its own seed."""
-    return noise_table(measure_noise(model, task, parameters, seed=seeds, **how), seeds, keep=keep)  # type: ignore[arg-type]
+    noise = measure_noise(model, task, parameters, batch=batch, samples=samples, reference=reference, seed=seeds)
+    return noise_table(noise, seeds, keep=keep)

@@ -24,7 +24,7 @@ HYPER = 3
 def unsupported_optimizers(optimizers: Sequence[Optimizer], known: Sequence[str] = tuple(NUMBERS)) -> str | None:
     """Which optimizers have no rule among those, in words; None where all have one."""
     rules = [(each, rule_of(each)) for each in optimizers]
-    others = {type(each).__name__ for each, rule in rules if rule is None or rule.name not in known}
+    others = {str(each) for each, rule in rules if rule is None or rule.name not in known}
     return f"do not know the optimizer {', '.join(sorted(others))}" if others else None
 
 

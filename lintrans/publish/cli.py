@@ -264,14 +264,15 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
         limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
         chosen = [entry for entry in entries if entry.created < limit]
     total = size(sum(entry.bytes for entry in chosen))
-    if not chosen:
+    aside = kept.set_aside() if everything else []
+    if not chosen and not aside:
         click.echo("nothing to remove")
         return
-    if not yes:
+    if chosen and not yes:
         click.confirm(f"remove {len(chosen)} of {len(entries)} experiments ({total}) from {kept.path}?", abort=True)
-    for entry in chosen:
-        kept.remove(entry.key)
-    click.echo(f"removed {len(chosen)} experiments, {total}")
+    for key in (*(entry.key for entry in chosen), *(folder.name for folder in aside)):
+        kept.remove(key)
+    click.echo(f"removed {len(chosen)} experiments, {total}" + (f", and {len(aside)} damaged" if aside else ""))
 
 
 @main.command("verdicts")

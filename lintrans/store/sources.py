@@ -13,9 +13,11 @@ author's other ones which they use.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import inspect
+import json
 import linecache
 import sys
 import sysconfig
@@ -23,14 +25,14 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, TypeGuard
 
 from torch import Tensor
 
 PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
-NEUTRAL = frozenset({"errors", "progress", "files", "store", "sources", "results"})
-"""Last names of modules whose own code decides no number, but how it is said, shown and kept."""
+NEUTRAL = frozenset({"errors", "progress", "files", "store.store", "store.sources", "store.results"})
+"""Modules of the package whose own code decides no number, but how it is said, shown and kept."""
 
 
 class Use(NamedTuple):
@@ -44,16 +46,17 @@ class Module:
     """One file of a package, or any code that uses it, parsed; `package` is what its relative imports start from."""
 
     def __init__(self, code: Code, package: str, text: str) -> None:
-        self._code, self.tree, self._package = code, ast.parse(text), package
-        imports = [*_imports(self.tree, package, code.name)]
+        self._code, self._tree, self._package = code, ast.parse(text), package
+        imports = [*_imports(self._tree, package, code.name)]
         self.bindings = dict(imports)
         self._stars = [use.target for alias, use in imports if alias == "*"]
-        self.serves = tuple(_serves(self.tree))
+        self.made = {*_made(self._tree)}
+        self.serves = tuple(_serves(self._tree))
 
     @cached_property
     def _spelling(self) -> tuple[str, list[Use]]:
         spelling = _Spelling(self._code, self.bindings)
-        return _text(spelling.visit(self.tree)), spelling.uses
+        return _text(spelling.visit(self._tree)), spelling.uses
 
     @cached_property
     def _names(self) -> dict[str, Use]:
@@ -64,9 +67,10 @@ class Module:
         """What a name stands for that an import makes here; None for one that is made here, or nowhere."""
         if name in self.bindings:
             return self.bindings[name]
-        made = {node.name for node in self.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        stars = (Use(star, name) for star in self._stars if name not in made)
-        return next((use for use in stars if self._code.makes(use)), None)
+        for star in self._stars if name not in self.made else ():
+            if name in self._code.module(star).made | self._code.module(star).bindings.keys():
+                return Use(star, name)
+        return None
 
     @cached_property
     def own(self) -> str:
@@ -137,12 +141,6 @@ class Code:
             seen.add(use)
         return use
 
-    def makes(self, use: Use) -> bool:
-        """Whether a module has a name, of its own or passed on."""
-        tree, module = ast.walk(self.module(use.target).tree), self.module(use.target)
-        names = (getattr(node, "name", getattr(node, "id", "")) for node in tree)
-        return use.name in module.bindings or use.name in names
-
     def closure(self, *roots: str, classes: Collection[str] = ()) -> dict[str, Module]:
         """The modules that some depend on, themselves included, by name, without neutral ones.
 
@@ -172,7 +170,16 @@ def code() -> Code:
 
 def neutral(name: str) -> bool:
     """Whether a module decides no number itself."""
-    return name.rpartition(".")[2] in NEUTRAL
+    return name.partition(".")[2] in NEUTRAL
+
+
+def _made(tree: ast.Module) -> Iterator[str]:
+    """Names that a module itself gives to something."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        else:
+            yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
 
 
 def _serves(tree: ast.Module) -> Iterator[str]:
@@ -209,7 +216,7 @@ class _Spelling(_Plain):
         names, inner = list[str](), node
         while isinstance(inner, ast.Attribute):
             names.insert(0, inner.attr)
-            inner = inner.value  # type: ignore[assignment]
+            inner = inner.value  # type: ignore[assignment]  # any expression, which ends the loop
         if not isinstance(inner, ast.Name) or inner.id not in self._bindings:
             return self.generic_visit(node)
         use = self._code.origin(self._bindings[inner.id])
@@ -282,7 +289,7 @@ def is_ours(thing: type | FunctionType) -> bool:
 def digest_outside(thing: type | FunctionType) -> str:
     """Digest of the source of a class or function from outside, and of its author's others that it uses.
 
-    Plain numbers and texts that it takes from its module count as well.
+    Plain values that it takes from its module count as well: numbers, texts, lists and dictionaries of them.
     """
     texts: dict[str, str] = {}
     ahead: list[Any] = [thing]
@@ -291,15 +298,15 @@ def digest_outside(thing: type | FunctionType) -> str:
         name = f"{one.__module__}.{one.__qualname__}"
         if name in texts:
             continue
-        texts[name] = _text_of(one)
+        tree = _tree_of(one)
+        texts[name] = _text(tree)
         if isinstance(one, type):
             ahead += [base for base in one.__mro__[1:] if _tells(base) and not is_ours(base)]
-        for function in _functions(one):
-            for name, value in _globals_of(function):
-                if isinstance(value, type | FunctionType):
-                    ahead.append(value)
-                else:
-                    texts[name] = repr(value)
+        for name, value in _globals_of(one, tree):
+            if isinstance(value, type | FunctionType):
+                ahead.append(value)
+            else:
+                texts[name] = value
     return _hash("\n".join(f"{name} {text}" for name, text in sorted(texts.items())))
 
 
@@ -315,20 +322,23 @@ def _functions(thing: type | FunctionType) -> Iterator[FunctionType]:
             yield inner
 
 
-def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function takes from its module or from other modules of its author's: functions, classes, plain values."""
-    names, codes = set[str](), [function.__code__]
-    while codes:
-        names |= {*codes[-1].co_names}
-        codes += [const for const in codes.pop().co_consts if isinstance(const, CodeType)]
-    places = {function.__module__: function.__globals__}
-    places |= {m.__name__: vars(m) for m in map(function.__globals__.get, names) if _is_authors(m)}
-    for module, place in places.items():
-        for name in names & place.keys():
+def _globals_of(thing: type | FunctionType, tree: ast.AST) -> Iterator[tuple[str, Any]]:
+    """What code takes from its module or others of its author's: functions, classes, and plain values as texts."""
+    nodes = [*ast.walk(tree)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    own = next((function.__globals__ for function in _functions(thing)), vars(sys.modules[thing.__module__]))
+    places = [(thing.__module__, own, names)]
+    places += [(m.__name__, vars(m), attributes) for m in map(own.get, names) if _is_authors(m)]
+    for module, place, used in places:
+        for name in used & place.keys():
             value = place[name]
-            plain = isinstance(value, int | float | str | tuple) and not isinstance(value, type)
-            if plain or (isinstance(value, type | FunctionType) and _is_authors(sys.modules.get(value.__module__))):
-                yield f"{module}.{name}", value
+            if isinstance(value, type | FunctionType):
+                if _is_authors(sys.modules.get(value.__module__)):
+                    yield f"{module}.{name}", value
+            else:
+                with contextlib.suppress(TypeError, ValueError):  # an object, which has no spelling of its own
+                    yield f"{module}.{name}", json.dumps(value, sort_keys=True)
 
 
 def _is_authors(module: Any) -> TypeGuard[ModuleType]:
@@ -346,8 +356,8 @@ def _installed() -> tuple[str, ...]:
     return tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
 
 
-def _text_of(thing: type | FunctionType) -> str:
-    """A class's or function's code in one spelling."""
+def _tree_of(thing: type | FunctionType) -> ast.AST:
+    """A class's or function's code without docstrings."""
     try:
         text = inspect.getsource(thing)
     except (OSError, TypeError):  # a class of a notebook or of a text handed to Python: where its methods are written
@@ -360,8 +370,8 @@ def _text_of(thing: type | FunctionType) -> str:
     try:
         tree = ast.parse(textwrap.dedent(text))
     except SyntaxError:  # a lambda amid an expression
-        return text
-    return _text(_Plain().visit(tree))
+        tree = ast.Module([ast.Expr(ast.Constant(text.encode()))], [])
+    return _Plain().visit(tree)  # type: ignore[no-any-return]  # NodeTransformer says Any
 
 
 def _class_in_cell(thing: type | FunctionType) -> str:

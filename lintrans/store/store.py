@@ -159,6 +159,10 @@ class Store:
     def size(self) -> int:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
+    def set_aside(self) -> list[Path]:
+        """Damaged entries that were set aside."""
+        return [*self._experiments.glob(f"{ASIDE}*")]
+
     def remove(self, key: str) -> None:
         """Delete one experiment; a KeyError where there is none of that hash."""
         names = {folder.name: folder for folder in self._experiments.glob("*")}  # so that no key leads out of here

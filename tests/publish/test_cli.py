@@ -49,6 +49,9 @@ class Store:
     def remove(self, key: str) -> None:
         self.items = [item for item in self.items if item.key != key]
 
+    def set_aside(self) -> list[Path]:
+        return []
+
     def size(self) -> int:
         return sum(item.bytes for item in self.items)
 
@@ -233,6 +236,16 @@ def test_results(store: Store) -> None:
     call("results", "remove", "--all", "--yes")
     assert "nothing to remove" in call("results", "remove", "--all").output
     assert "nothing is stored" in call("results", "list").output
+
+
+def test_all_results_are_those_set_aside_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    kept = tmp_path / "experiments"
+    (kept / ".damaged-0123").mkdir(parents=True)
+    assert call("results", "remove", "--older-than", "0").exit_code == 0
+    assert [*kept.iterdir()]
+    assert "nothing to remove" not in call("results", "remove", "--all", "--yes").output
+    assert not [*kept.iterdir()]
 
 
 def test_verdicts_as_json_are_finite_or_null(monkeypatch: pytest.MonkeyPatch) -> None:

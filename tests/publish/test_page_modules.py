@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from conftest import ROOT
 
-from lintrans.publish.notebooks import pairs
+from lintrans.publish import reuse
+from lintrans.publish.notebooks import code_of, pairs
 from lintrans.publish.reuse import library_digests
+from lintrans.store.sources import code
 
 PAGES = ROOT / "lintrans" / "paper" / "pages"
 
@@ -23,3 +25,10 @@ def test_a_page_module_is_in_the_closure_of_its_chapter_only() -> None:
         name: [name] for name in served.keys() - shared
     }
     assert all(len(served[name]) > 1 for name in shared)
+
+
+def test_the_last_chapters_are_those_that_show_the_kept_verdicts_of_others() -> None:
+    """Their cells call what reads the store of verdicts."""
+    readers = {"lintrans.paper.claims.scorecard", "lintrans.paper.claims.contradictions"}
+    showing = {chapter.name for chapter in pairs(ROOT) if code().text(code_of(chapter)).targets & readers}
+    assert showing == {*reuse.LAST}

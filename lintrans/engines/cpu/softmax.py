@@ -420,7 +420,7 @@ def prompt_gradient(x, y, weight, theta, result, work, vectors, scale, inverse, 
 
 
 def gradient(d: int, size: int, dtype: np.dtype[Any], tangents: int) -> Piece:
-    """Gradients over blocks of prompts; arguments of the piece as in ``embedded.gradient``, kind: one of KINDS."""
+    """Gradients over blocks of prompts; arguments of the piece as in ``mlp.gradient``, kind: one of KINDS."""
     matrix_rows, token_rows = 2 * size, 2 * (d + 1)  # of two queries
 
     def piece(given, theta, sums, work, own, take, blocks, rows, count, layers, n, heads, kind, back, scale, inverse):

@@ -146,7 +146,7 @@ def train(model: TensorModel, task: Task, runs: Sequence[Run], steps: int, batch
         before = torch.stack(leaves).detach()
         for rule in rules:
             rule.zero_grad()
-        losses(model, torch.stack(leaves), prompts[own]).sum().backward()  # type: ignore[no-untyped-call]
+        losses(model, torch.stack(leaves), prompts[own]).sum().backward()  # type: ignore[no-untyped-call]  # torch's
         for run, leaf, rule in zip(runs, leaves, rules, strict=True):
             if run.clip is None:
                 raise TypeError("a run has no clip: give lintrans.grid(..., clip=...), math.inf for none")
