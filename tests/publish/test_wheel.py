@@ -75,7 +75,8 @@ def test_the_readmes_ten_lines_run_from_the_wheel(environment: Path, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [["doctor"], ["--help"], ["results", "list"], ["verdicts"], ["--version"]])
 def test_the_command_runs_from_the_wheel(environment: Path, tmp_path: Path, command: list[str]) -> None:
-    [entry] = [each for each in metadata.entry_points(group="console_scripts") if each.name == "lintrans"]
+    [wheel] = metadata.distributions(name="lintrans", path=[str(environment)])
+    [entry] = wheel.entry_points.select(group="console_scripts", name="lintrans")
     script = f"import sys; from {entry.module} import {entry.attr} as f; sys.argv = ['lintrans', *{command}]; f()"
     said = run(environment, tmp_path, "-c", script)
     assert said
