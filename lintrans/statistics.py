@@ -1,13 +1,15 @@
 """Intervals and tests over seeds. scipy does the statistics; this module says what is allowed in and in which terms.
 
-The unit of replication is the seed, paired across arms: every function takes one number per seed.
+The unit of replication is the seed, paired across arms: every function takes one number per seed, and those of
+:func:`mean_of` one per seed and evaluation batch where both are random.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +20,22 @@ ROUNDING = 1e-13
 """Relative spread below which values are equal."""
 
 
+FEWEST_FLIPS = 6
+"""Observations from which on a sign-flip test can reject at 5%: of five, the two most extreme of 32 flips are 6%."""
+
+Values: TypeAlias = Sequence[float] | npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate of n observations with its 95% interval.
 
     NaN: the estimate of none, the interval of one alone. p is two-sided, against the value that means "no difference".
+
+    Attributes:
+        flip: p-value of the sign-flip test of the same observations; NaN where they are too few for it to reject.
+        above: how many observations lie above the value that means "no difference".
+        bound: ">=" or "<=" where the estimate is only a bound, "?" where it bounds neither way.
     """
 
     estimate: float
@@ -30,15 +43,27 @@ class Interval:
     high: float
     p: float
     n: int
+    flip: float = math.nan
+    above: int = 0
+    bound: str = ""
+
+    def map(self, function: Callable[[float], float]) -> Interval:
+        """The interval of an increasing function of the quantity; overflow becomes infinity."""
+        with np.errstate(over="ignore"):
+            edges = [float(function(value)) for value in (self.estimate, self.low, self.high)]
+        return replace(self, estimate=edges[0], low=edges[1], high=edges[2])
 
     def exp(self) -> Interval:
-        """The interval of a ratio, from that of its logarithm; overflow becomes infinity."""
-        with np.errstate(over="ignore"):
-            estimate, low, high = (float(np.exp(value)) for value in (self.estimate, self.low, self.high))
-        return Interval(estimate, low, high, self.p, self.n)
+        """The interval of a ratio, from that of its logarithm."""
+        return self.map(np.exp)
+
+    @property
+    def two_kinds(self) -> bool:
+        """Student's t and the sign-flip test disagree at 5%: a mean of two kinds of runs says little."""
+        return not math.isnan(self.flip) and (self.p < 1 - CONFIDENCE) != (self.flip < 1 - CONFIDENCE)
 
 
-def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval:
+def paired_t(differences: Values) -> Interval:
     """Student's t interval of a mean of paired differences, one finite number a seed, against zero.
 
     For ratios: differences of logarithms, then :meth:`Interval.exp`. One difference has no interval (NaN); equal ones
@@ -53,30 +78,94 @@ def paired_t(differences: Sequence[float] | npt.NDArray[np.float64]) -> Interval
     if not np.isfinite(values).all():
         bad = values[~np.isfinite(values)][0]
         raise ValueError(f"a difference is {bad}: count diverged runs as the zero predictor before comparing")
-    mean = float(values.mean())
+    mean, above = float(values.mean()), int((values > 0).sum())
     if len(values) == 1:
-        return Interval(mean, math.nan, math.nan, math.nan, 1)
+        return Interval(mean, math.nan, math.nan, math.nan, 1, above=above)
+    flip = sign_flip(values) if len(values) >= FEWEST_FLIPS else math.nan
     if np.ptp(values) <= ROUNDING * abs(mean):  # scipy warns of a variance that is all rounding
-        return Interval(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, len(values))
+        return Interval(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, len(values), flip, above)
     result = scipy.stats.ttest_1samp(values, 0.0)
     interval = result.confidence_interval(CONFIDENCE)
-    return Interval(mean, float(interval.low), float(interval.high), float(result.pvalue), len(values))
+    return Interval(mean, float(interval.low), float(interval.high), float(result.pvalue), len(values), flip, above)
 
 
-def mean_interval(values: Sequence[float] | npt.NDArray[np.float64], null: float = 0.0) -> Interval:
-    """Mean of one finite value per seed with its 95% t interval; p is against `null`."""
-    shifted = paired_t(np.asarray(values, dtype=np.float64) - null)
-    edges = (shifted.estimate + null, shifted.low + null, shifted.high + null)
-    return Interval(*edges, shifted.p, shifted.n)
+def two_way(differences: npt.NDArray[np.float64]) -> Interval:
+    """Interval of the mean of a table [seeds, batches], rows and columns both random, against zero.
+
+    The variance of the mean is (A + B - E) / (rows columns), with A, B and E the mean squares of rows, columns and the
+    rest; where that is below A or B alone, it is taken to be the larger of them. Degrees of freedom after
+    Satterthwaite (1946). n counts seeds, and so does the sign-flip test, on the means of rows.
+
+    Raises:
+        ValueError: fewer than two rows or columns, or a value that is not finite.
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise ValueError(f"a table of seeds and batches has at least two of each, not shape {list(table.shape)}")
+    if not np.isfinite(table).all():
+        raise ValueError(f"a difference is {table[~np.isfinite(table)][0]}: leave out its seed before comparing")
+    rows, columns = table.shape
+    mean, row_means, column_means = float(table.mean()), table.mean(1), table.mean(0)
+    of_rows = columns * float(row_means.var(ddof=1))
+    of_columns = rows * float(column_means.var(ddof=1))
+    left = table - row_means[:, None] - column_means + mean
+    of_rest = float((left**2).sum()) / ((rows - 1) * (columns - 1))
+    by_seed = paired_t(row_means)
+    both = of_rows + of_columns - of_rest
+    if both > max(of_rows, of_columns):
+        freedom = both**2 / (
+            of_rows**2 / (rows - 1) + of_columns**2 / (columns - 1) + of_rest**2 / ((rows - 1) * (columns - 1))
+        )
+    else:
+        both, freedom = (of_rows, rows - 1) if of_rows >= of_columns else (of_columns, columns - 1)
+    error = math.sqrt(both / (rows * columns))
+    if error <= ROUNDING * abs(mean):
+        return replace(by_seed, estimate=mean, low=mean, high=mean, p=1.0 if mean == 0.0 else 0.0)
+    half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
+    p = 2 * float(scipy.stats.t.sf(abs(mean) / error, freedom))
+    return replace(by_seed, estimate=mean, low=mean - half, high=mean + half, p=p)
 
 
-def sign_flip(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
+def mean_of(differences: Values) -> Interval:
+    """:func:`paired_t` of one number per seed, or :func:`two_way` of a table [seeds, batches] of several."""
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim == 2 and 1 in values.shape:
+        values = values[:, 0] if values.shape[1] == 1 else values.mean(1)
+    return two_way(values) if values.ndim == 2 else paired_t(values)
+
+
+def mean_interval(values: Values, null: float = 0.0) -> Interval:
+    """:func:`mean_of` values that are no differences; p is against `null`."""
+    return mean_of(np.asarray(values, dtype=np.float64) - null).map(lambda value: value + null)
+
+
+def correlation_interval(correlations: Values, points: int) -> Interval:
+    """Mean of rank correlations of so many points each by Fisher's z, as a correlation, against zero.
+
+    A correlation of +-1 counts as half a swap of neighbours away from it: the points can tell no more.
+    """
+    limit = 1.0 - 6.0 / (points * (points**2 - 1.0))
+    z = np.arctanh(np.clip(np.asarray(correlations, dtype=np.float64), -limit, limit))
+    return mean_of(z).map(np.tanh)
+
+
+def share_interval(shares: Values, points: int) -> Interval:
+    """Mean of shares of so many points each by the logit, as a share, against one half.
+
+    None or all of the points count as half a point: they can tell no more.
+    """
+    edge = 0.5 / points
+    inside = np.clip(np.asarray(shares, dtype=np.float64), edge, 1.0 - edge)
+    return mean_of(scipy.special.logit(inside)).map(scipy.special.expit)
+
+
+def sign_flip(differences: Values) -> float:
     """Two-sided p-value of "differences are symmetric about zero": all sign flips for few seeds, a sample for many."""
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < 2:
         return math.nan
     test = scipy.stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=2**14 - 1, rng=np.random.default_rng(0)
+        (values,), np.mean, permutation_type="samples", n_resamples=2**13 - 1, rng=np.random.default_rng(0)
     )
     return float(test.pvalue)
 
@@ -108,16 +197,14 @@ def upper_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], quantile:
     return height * float(result.x[0]), height / width * float(result.x[1])  # the solver's tolerances are absolute
 
 
-def geometric_ratio(
-    above: Sequence[float] | npt.NDArray[np.float64], below: Sequence[float] | npt.NDArray[np.float64]
-) -> Interval:
-    """Geometric mean of the paired ratios above / below, with the t interval of their logarithms."""
+def geometric_ratio(above: Values, below: Values) -> Interval:
+    """Geometric mean of the paired ratios above / below, with the interval of their logarithms (:func:`mean_of`)."""
     first, second = (np.asarray(values, dtype=np.float64) for values in (above, below))
     if first.shape != second.shape:
         raise ValueError(f"{len(first)} values cannot be paired with {len(second)}: give one of each per seed")
     if not ((first > 0).all() and (second > 0).all()):
         raise ValueError("a ratio needs positive values: count diverged runs as the zero predictor before comparing")
-    return paired_t(np.log(first) - np.log(second)).exp()
+    return mean_of(np.log(first) - np.log(second)).exp()
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -132,20 +219,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-@dataclass(frozen=True)
-class MeansTest:
-    """One-way analysis of variance: F and the p-value of "all groups have one mean"."""
+def equal_means(groups: Sequence[Sequence[float]]) -> float:
+    """p-value of "all groups have one mean", their variances as they may be (Alexander and Govern 1994).
 
-    f: float
-    p: float
-
-
-def equal_means(groups: Sequence[Sequence[float]]) -> MeansTest:
-    """F test of equal means; NaN where a group has fewer than two values or nothing varies."""
-    if len(groups) < 2 or any(len(group) < 2 for group in groups) or all(np.ptp(group) == 0 for group in groups):
-        return MeansTest(math.nan, math.nan)
-    result = scipy.stats.f_oneway(*groups)
-    return MeansTest(float(result.statistic), float(result.pvalue))
+    NaN where a group has fewer than two values or nothing varies.
+    """
+    if len(groups) < 2 or any(len(group) < 2 or np.ptp(group) == 0 for group in groups):
+        return math.nan
+    return float(scipy.stats.alexandergovern(*groups).pvalue)
 
 
 def band(logs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -20,7 +20,8 @@ def tuning(**changes: Any) -> TuningBudget:
     """A tiny search and training of Setting 1."""
     defaults = {
         "settings": ("1",), "steps": 20, "seeds": 2, "batch": 20, "blocks": 1, "every": 5, "rates": (0.01, 0.1),
-        "clips": (1.0,), "tuning_seeds": (1000,), "screening": 20, "finalists": 1, "tuning_blocks": 1,
+        "clips": (1.0,), "tuning_seeds": (1000,), "screening": 20, "screening_seeds": 1, "minima": 1,
+        "tuning_blocks": 1,
     }  # fmt: skip
     return TuningBudget(**{**defaults, **changes})
 

@@ -12,10 +12,12 @@ class Budget:
     Attributes:
         settings: names of the settings it covers.
         steps: horizon T.
-        seeds: judging seeds 0, 1, ...
+        seeds: how many judging seeds.
         batch: fresh prompts per step.
         blocks: blocks of 1000 prompts behind a typical loss.
         every: steps between two points of a curve; steps to a target are multiples of it.
+        early: (steps between two points, the step they end at): more points at the start, where targets may be near.
+        first_seed: the judging seeds are this and those after it.
     """
 
     settings: tuple[str, ...]
@@ -24,6 +26,19 @@ class Budget:
     batch: int
     blocks: int
     every: int
+    early: tuple[int, int] = (5, 500)
+    first_seed: int = 0
+
+    @property
+    def judging(self) -> range:
+        """The judging seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """Steps at which the loss is compared with a target, beside the horizon."""
+        every, end = self.early
+        return tuple(sorted({*range(0, min(end, self.steps) + 1, every), *range(0, self.steps, self.every)}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +49,11 @@ class TuningBudget(Budget):
         rates: the grid.
         clips: gradient-norm clips crossed with it; infinite for none.
         tuning_seeds: never used to judge.
-        screening: steps of the whole grid.
-        finalists: (rate, clip) pairs an optimizer takes on to the horizon; 0 ends after the screening, and the
-            reading stays *not measurable here*.
+        screening, screening_seeds: steps of the whole grid, and how many of the tuning seeds run it.
+        minima: minima of the screened grid that are followed to the horizon with both neighbours; 0 ends after the
+            screening, and the reading stays *not measurable here*.
         tuning_blocks: blocks behind the losses that tuning compares.
+        fewer_tuning_seeds: (setting, how many of the tuning seeds) where training costs much.
         own_rates: (optimizer's name, its grid) where it starts from another one, nearer to its best rate.
     """
 
@@ -45,9 +61,15 @@ class TuningBudget(Budget):
     clips: tuple[float, ...] = ()
     tuning_seeds: tuple[int, ...] = ()
     screening: int = 0
-    finalists: int = 0
+    screening_seeds: int = 0
+    minima: int = 0
     tuning_blocks: int = 0
+    fewer_tuning_seeds: tuple[tuple[str, int], ...] = ()
     own_rates: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    def tuning_seeds_of(self, setting: str) -> tuple[int, ...]:
+        """The tuning seeds of a setting, by its name."""
+        return self.tuning_seeds[: dict(self.fewer_tuning_seeds).get(setting, len(self.tuning_seeds))]
 
     def rates_of(self, optimizer: str) -> tuple[float, ...]:
         """The grid of an optimizer, by its name."""
@@ -59,7 +81,7 @@ class CurvatureBudget:
     """Where along the judged trainings curvature is measured, and what is trained beside them.
 
     Attributes:
-        seeds: judging seeds 0, 1, ... that the rules of C3 to C5 ask for.
+        seeds: how many judging seeds; the rules of C3 to C5 ask for fewer than C1.
         probes: steps at which R_med is measured for all seeds.
         judged: those of them that claim C3 is judged at.
         settled: the first step that counts as "along the run".
@@ -67,7 +89,9 @@ class CurvatureBudget:
         spectral: first, last and distance of the steps at which the Hessian's norm is compared with the gradient's.
         rates: grid of rates behind the relation of smoothness and speed.
         grid_steps, grid_seeds: its horizon and its seeds 0, 1, ...
-        batch: prompts of the fixed test batch; 0: that of the loss curves.
+        batch: prompts of a batch; 0: as many as the fixed test batch of the loss curves has.
+        batches, first_batch: evaluation batches that curvature is judged on, and the number of the first.
+        first_seed: the judging seeds are this and those after it.
     """
 
     seeds: int
@@ -80,6 +104,19 @@ class CurvatureBudget:
     grid_steps: int = 0
     grid_seeds: int = 0
     batch: int = 0
+    batches: int = 2
+    first_batch: int = 0
+    first_seed: int = 0
+
+    @property
+    def judging(self) -> range:
+        """The judging seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def evaluation(self) -> range:
+        """Numbers of the evaluation batches."""
+        return range(self.first_batch, self.first_batch + self.batches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +135,14 @@ class NoiseBudget:
 
     Attributes:
         settings: names of the settings it covers.
-        seeds: initializations 0, 1, ... that claim C2 is judged on.
+        seeds: how many initializations claim C2 is judged on.
         samples: minibatches behind each tail.
         batch: fresh prompts of a minibatch.
         reference: prompts behind the gradient that noise is measured from.
         batches: further batch sizes, on the paper's own seeds.
         steps: steps of trainings at the published rates at which noise is measured again.
-        trained_seeds, trained_samples: seeds 0, 1, ... of these trainings, and minibatches at each step.
+        trained_seeds, trained_samples: how many seeds of these trainings, and minibatches at each step.
+        first_seed: the seeds are this and those after it.
     """
 
     settings: tuple[str, ...]
@@ -116,6 +154,12 @@ class NoiseBudget:
     steps: tuple[int, ...] = ()
     trained_seeds: int = 0
     trained_samples: int = 0
+    first_seed: int = 0
+
+    @property
+    def judging(self) -> range:
+        """Seeds of the initializations."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)

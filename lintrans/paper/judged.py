@@ -26,13 +26,20 @@ def end_values(history: History) -> pd.DataFrame:
     return history.runs.assign(loss=np.exp(history.runs["run"].map(logs)))
 
 
+def cooled_values(history: History) -> pd.DataFrame:
+    """The runs' table with ``loss``: the typical loss at the end of the cooldown; infinite if diverged."""
+    rows = history.metric(LOSS)
+    last = rows[rows["step"] == rows["step"].max()].set_index("run")["value"]
+    return history.runs.assign(loss=history.runs["run"].map(last))
+
+
 @dataclass(frozen=True)
 class Choice:
     """An optimizer's best rate and clip.
 
     Attributes:
         loss: median over the tuning seeds of its end value.
-        interior: the rate is neither the lowest nor the highest tried at its clip.
+        interior: both its neighbours of the ladder 1, 2, 5, 10, ... ran to the same horizon at its clip.
         steps: the horizon it was chosen at.
     """
 
@@ -48,9 +55,11 @@ class Tuning:
     """One setting's search for the best rates.
 
     Attributes:
-        losses: one row per run: optimizer, lr, clip, seed, steps, loss (infinite where diverged).
+        losses: one row per run: optimizer, lr, clip, seed, steps, loss (infinite where diverged), screened (whether it
+            is one of the grid's, or one of those that decide).
         best: the choice per optimizer.
-        complete: whether the search ran to the horizon, so that the tuned reading may be judged.
+        complete: whether the search ran to the horizon and ended inside the rates run to it, so that the tuned reading
+            may be judged.
     """
 
     setting: str
@@ -69,6 +78,10 @@ class Judged:
 
     histories: dict[str, dict[str, History]]
     tunings: dict[str, Tuning]
+
+    def all_of(self, name: str) -> list[History]:
+        """Every training of a setting, whatever its reading; f* is one number over all of them."""
+        return [histories[name] for histories in self.histories.values() if name in histories]
 
     @property
     def published(self) -> dict[str, History]:

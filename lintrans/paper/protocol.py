@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from ..errors import whole
@@ -41,7 +42,9 @@ MARKED_STEP = 1000
 COOLDOWN = 0.2
 """Share of the horizon over which the rate falls to zero afterwards, to find the floor f*."""
 MOST_EXTENSIONS = 12
-"""Rates that may be added to the grid before tuning gives up, four decades beyond its edge."""
+"""Times that rates may be added before tuning gives up, four decades beyond the grid's edge."""
+RIVAL = 3.0
+"""A second minimum of the screened losses is followed to the horizon where it is within this factor of the best."""
 
 
 def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, device: str = "auto") -> History:
@@ -54,7 +57,7 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
     marked = (MARKED_STEP,) if budget.steps >= MARKED_STEP else ()
     probes: list[Probe] = [
         TestLoss(every=budget.every),
-        TypicalLoss(blocks=COARSE_BLOCKS, every=budget.every, metric=COARSE_LOSS),
+        TypicalLoss(blocks=COARSE_BLOCKS, at=(*budget.measured, budget.steps), metric=COARSE_LOSS),
         TypicalLoss(blocks=budget.blocks, at=(*end_steps(budget.steps), *marked, budget.steps + cooldown), metric=LOSS),
     ]
     points = range(0, budget.steps, budget.every)
@@ -95,15 +98,38 @@ def _medians(losses: pd.DataFrame) -> pd.DataFrame:
     return medians.sort_values(["loss", "lr", "clip"], ignore_index=True)
 
 
-def _choices(tried: pd.DataFrame, losses: pd.DataFrame, steps: int) -> dict[str, Choice]:
-    """Best of `losses` (one horizon) by optimizer, interior with respect to all rates of `tried` at its clip."""
+def _neighbours(lr: float) -> tuple[float, float]:
+    return next_rate(lr, up=False), next_rate(lr, up=True)
+
+
+def _choices(losses: pd.DataFrame, steps: int) -> dict[str, Choice]:
+    """Best of `losses` (all of one horizon) by optimizer; interior where both neighbours ran to it at the same clip."""
     found = {}
     for optimizer in OPTIMIZERS:
         best = _medians(losses[losses["optimizer"] == optimizer.name]).iloc[0]
         lr, clip, loss = float(best["lr"]), float(best["clip"]), float(best["loss"])
-        at_clip = tried[(tried["optimizer"] == optimizer.name) & (tried["clip"] == clip)]["lr"]
-        found[optimizer.name] = Choice(lr, clip, loss, bool(at_clip.min() < lr < at_clip.max()), steps)
+        run = set(losses[(losses["optimizer"] == optimizer.name) & (losses["clip"] == clip)]["lr"])
+        found[optimizer.name] = Choice(lr, clip, loss, run.issuperset(_neighbours(lr)), steps)
     return found
+
+
+def minima(medians: pd.DataFrame, count: int) -> list[tuple[float, float]]:
+    """(rate, clip) of the lowest local minima over rates, one clip at a time, of one optimizer's median losses.
+
+    An edge counts as a minimum where the loss falls towards it. Rates that end within RIVAL times the best alone.
+    """
+    found = []
+    for clip, own in medians.groupby("clip"):
+        table = own.sort_values("lr")
+        losses, rates = table["loss"].to_numpy(np.float64), table["lr"].to_numpy(np.float64)
+        around = np.concatenate([[math.inf], losses, [math.inf]])
+        low = (losses < around[:-2]) & (losses <= around[2:]) & np.isfinite(losses)
+        found += [(float(losses[k]), float(rates[k]), float(str(clip))) for k in np.flatnonzero(low)]
+    if not found:  # everything diverged
+        row = medians.iloc[0]
+        return [(float(row["lr"]), float(row["clip"]))]
+    best = min(found)[0]
+    return [(lr, clip) for loss, lr, clip in sorted(found) if loss <= RIVAL * best][:count]
 
 
 def rates_tried(name: str, budget: TuningBudget, optimizer: str) -> tuple[float, ...]:
@@ -114,46 +140,61 @@ def rates_tried(name: str, budget: TuningBudget, optimizer: str) -> tuple[float,
     return (*rates, *(rate for rate in SPHERE_RATES if rate not in rates))
 
 
+def clips_tried(name: str, budget: TuningBudget) -> tuple[float, ...]:
+    """The clips that a search tries in one setting: the published one too, where a rate is published."""
+    setting = PROBLEMS[name]
+    return tuple(dict.fromkeys((*budget.clips, *([setting.clip] if setting.lr else []))))
+
+
 def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     """Find each optimizer's best rate and clip for one setting.
 
-    The whole grid runs `screening` steps on the tuning seeds; per optimizer the best `finalists` pairs of rate and
-    clip run to the horizon; while the winner is the lowest or highest rate tried at its clip, the next one is added.
+    The whole grid runs `screening` steps on a few of the tuning seeds. Per optimizer the lowest minima of what it
+    shows, each with both neighbours at its clip, run to the horizon on all tuning seeds; while a neighbour of the
+    winner is missing there, it is run too.
     """
-    setting = PROBLEMS[name]
+    setting, seeds = PROBLEMS[name], budget.tuning_seeds_of(name)
 
-    def run(arms: list[Arm], steps: int, what: str) -> pd.DataFrame:
+    def run(arms: list[Arm], steps: int, chosen: tuple[int, ...], what: str) -> pd.DataFrame:
         history = experiment(
-            setting.model, setting.task, _runs(arms, budget.tuning_seeds), steps=steps, batch=budget.batch,
+            setting.model, setting.task, _runs(arms, chosen), steps=steps, batch=budget.batch,
             probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)], device=device,
             title=f"{setting.title}, {what}",
         )  # fmt: skip
-        return end_values(history).assign(steps=steps)[["optimizer", "lr", "clip", "seed", "steps", "loss"]]
-
-    arms = [(o, lr, clip) for o in OPTIMIZERS for clip in budget.clips for lr in rates_tried(name, budget, o.name)]
-    losses = run(arms, budget.screening, "grid of rates")
-    if not budget.finalists:
-        return Tuning(name, losses, _choices(losses, losses, budget.screening), complete=False)
-    if budget.steps != budget.screening:
-        ranked = _medians(losses)
-        finals = [
-            (o, float(row["lr"]), float(row["clip"]))
-            for o in OPTIMIZERS
-            for _, row in ranked[ranked["optimizer"] == o.name].head(budget.finalists).iterrows()
+        return end_values(history).assign(steps=steps, screened=False)[
+            ["optimizer", "lr", "clip", "seed", "steps", "loss", "screened"]
         ]
-        losses = pd.concat([losses, run(finals, budget.steps, "best of the grid")], ignore_index=True)
-    for _ in range(MOST_EXTENSIONS):
-        best = _choices(losses, losses[losses["steps"] == budget.steps], budget.steps)
-        wider = []
-        for o in OPTIMIZERS:
-            choice = best[o.name]
-            if not choice.interior:
-                tried = losses[(losses["optimizer"] == o.name) & (losses["clip"] == choice.clip)]["lr"]
-                wider.append((o, next_rate(choice.lr, up=choice.lr >= tried.max()), choice.clip))
-        if not wider:
+
+    clips = clips_tried(name, budget)
+    arms = [(o, lr, clip) for o in OPTIMIZERS for clip in clips for lr in rates_tried(name, budget, o.name)]
+    screened = run(arms, budget.screening, seeds[: budget.screening_seeds], "grid of rates").assign(screened=True)
+    if not budget.minima:
+        return Tuning(name, screened, _choices(screened, budget.screening), complete=False)
+    medians = _medians(screened)
+    wanted = [
+        (o, rate, clip)
+        for o in OPTIMIZERS
+        for lr, clip in minima(medians[medians["optimizer"] == o.name], budget.minima)
+        for rate in (lr, *_neighbours(lr))
+    ]
+    final: list[pd.DataFrame] = []
+    for turn in range(MOST_EXTENSIONS):
+        final.append(
+            run(list(dict.fromkeys(wanted)), budget.steps, seeds, "wider grid" if turn else "best of the grid")
+        )
+        losses = pd.concat(final, ignore_index=True)
+        best = _choices(losses, budget.steps)
+        have = set(zip(losses["optimizer"], losses["lr"], losses["clip"], strict=True))
+        wanted = [
+            (o, rate, best[o.name].clip)
+            for o in OPTIMIZERS
+            for rate in _neighbours(best[o.name].lr)
+            if (o.name, rate, best[o.name].clip) not in have
+        ]
+        if not wanted:
             break
-        losses = pd.concat([losses, run(wider, budget.steps, "wider grid")], ignore_index=True)
-    return Tuning(name, losses, best, complete=all(choice.interior for choice in best.values()))
+    complete = all(choice.interior for choice in best.values())
+    return Tuning(name, pd.concat([screened, losses], ignore_index=True), best, complete)
 
 
 def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:
@@ -171,7 +212,7 @@ def judge_all(
     """
     tunings = tune_all(replace(budget, steps=tuned_at or budget.steps), device)
     histories: dict[str, dict[str, History]] = {"published": {}, "tuned": {}}
-    seeds = range(budget.seeds)
+    seeds = budget.judging
     for name, tuning in tunings.items():
         setting = PROBLEMS[name]
         arms = {"published": published_runs(setting, seeds)} if setting.lr else {}

@@ -9,31 +9,47 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...statistics import MeansTest, equal_means, geometric_ratio
+from ...statistics import equal_means, geometric_ratio
 from ...training.history import History
 from ..budgets import TuningBudget
+from ..judged import Judged
 from ..problems import PROBLEMS
 from ..scales import PROTOCOL
-from .common import CASES, READINGS, Basis, arms, by_setting, deviations, floor, judged_losses, rules_digest, steps_to
+from .common import (
+    CASES,
+    END_READINGS,
+    Basis,
+    Bounded,
+    arms,
+    by_setting,
+    deviations,
+    floor,
+    judged_losses,
+    rules_digest,
+    step_ratio,
+    steps_to,
+)
 from .records import Verdict
-from .rules import Keys, Unit, ratio_unit, rule
+from .rules import Keys, Unit, agree, ratio_unit, rule
 
 CLAIM = "C1"
 SENTENCE = "Adam beats SGD in Settings 1 to 3, to different extents."
 CHAPTER = "adam_vs_sgd"
 FIGURE = "fig-adam-vs-sgd"
+READINGS = END_READINGS
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("loss_ratio",))
 LOSS_RATIO = "end loss, SGD over Adam"
+COOLED_RATIO = "loss after the cooldown, SGD over Adam"
 STEP_RATIO = "steps to sqrt(f0 f*), SGD over Adam"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One setting's numbers: losses and steps of both arms, the floor, the target."""
+    """One setting's numbers: losses of both arms, log ratios of their steps, the floor, the target."""
 
     losses: pd.DataFrame
-    steps: pd.DataFrame
+    steps: Bounded
     floor: float
     target: float
 
@@ -44,43 +60,52 @@ class Comparison:
         gaps: np.ndarray = np.log(sgd) - np.log(adam)
         return gaps
 
-    @property
-    def censored(self) -> bool:
-        """More than half of both arms never reached the target."""
-        return bool((self.steps.groupby("optimizer")["censored"].mean() > 0.5).all())
 
-
-def compare(name: str, history: History) -> Comparison:
-    """All that C1 reads off one setting's runs."""
+def compare(name: str, history: History, lowest: float, cooled: bool = False) -> Comparison:
+    """All that C1 reads off one setting's runs; `lowest` is f*, one number over all readings."""
     zero = PROBLEMS[name].task.zero_loss
-    lowest = floor(history)
     target = math.sqrt(zero * lowest)
-    return Comparison(judged_losses(history, zero), steps_to(history, target), lowest, target)
+    steps = step_ratio(steps_to(history, target, zero_loss=zero))
+    return Comparison(judged_losses(history, zero, cooled), steps, lowest, target)
 
 
-def gap_units(case: str, found: Comparison, keys: Keys) -> tuple[Unit, Unit]:
-    """The ratio of end losses, which decides, and that of steps to the target, beside it."""
+def gap_units(case: str, found: Comparison, keys: Keys, cooled: bool = False) -> list[Unit]:
+    """The ratio of end losses, which decides, and at a constant rate that of steps to the target, beside it."""
     ratio = geometric_ratio(*arms(found.losses, "loss"))
-    speed = geometric_ratio(*(np.maximum(arm, 1.0) for arm in arms(found.steps, "steps")))
-    words, part = f"{case}, steps to target", keys._replace(part="steps")
-    return (
-        ratio_unit(case, LOSS_RATIO, ratio, keys=keys),
-        ratio_unit(words, STEP_RATIO, speed, False, part, found.censored),
-    )
+    units = [ratio_unit(case, COOLED_RATIO if cooled else LOSS_RATIO, ratio, keys=keys)]
+    if not cooled:
+        words, part = f"{case}, steps to target", keys._replace(part="steps")
+        units.append(ratio_unit(words, STEP_RATIO, found.steps.ratio(), False, part))
+    return units
 
 
-def judge(reading: str, scale: str, histories: Mapping[str, History], budget: TuningBudget) -> Verdict:
-    """The verdict of one reading."""
-    units = by_setting(
-        histories, LOSS_RATIO, lambda case, name, keys: [*gap_units(case, compare(name, histories[name]), keys)]
-    )
-    short = deviations(budget, PROTOCOL, tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
+def units_of(reading: str, judged: Judged) -> list[Unit]:
+    """The cases of one reading."""
+    cooled = reading == "cooled"
+    histories = judged.tuned if cooled else judged.histories[reading]
+
+    def of(case: str, name: str, keys: Keys) -> list[Unit]:
+        found = compare(name, histories[name], floor(*judged.all_of(name)), cooled)
+        return gap_units(case, found, keys, cooled)
+
+    return by_setting(histories, COOLED_RATIO if cooled else LOSS_RATIO, of)
 
 
-def extents(histories: Mapping[str, History]) -> MeansTest:
-    """F test of one mean log gap in all settings: "to different extents"."""
-    return equal_means([list(compare(name, history).log_gaps) for name, history in histories.items()])
+def judge(reading: str, scale: str, judged: Judged, budget: TuningBudget) -> Verdict:
+    """The verdict of one reading; it is robust where the loss after a cooldown says the same."""
+    units = units_of(reading, judged)
+    short = deviations(budget, PROTOCOL, tuned=reading != "published")
+    checks = {}
+    if reading == "tuned":
+        deciding, cooled = ([unit for unit in own if unit.decides] for own in (units, units_of("cooled", judged)))
+        checks["cooled"] = agree(deciding, cooled)
+    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__), checks)
+
+
+def extents(histories: Mapping[str, History]) -> float:
+    """p-value of one mean log gap in all settings: "to different extents"."""
+    gaps = (compare(name, history, floor(history)).log_gaps for name, history in histories.items())
+    return equal_means([list(own) for own in gaps])
 
 
 __all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "compare", "extents", "judge"]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from ...statistics import ROUNDING, Interval, paired_t
 from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
-from ..judged import COARSE_LOSS, LOSS, end_values
+from ..judged import COARSE_LOSS, LOSS, cooled_values, end_values
 from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
 from .rules import Keys, State, Unit
 
 CASES = ("1", "2", "3")
 READINGS = ("published", "tuned")
+END_READINGS = (*READINGS, "cooled")
+"""Those of an end loss: the third is that of the tuned runs once their rate has fallen to zero."""
 ARMS = tuple(LABELS)
 """Statistics that are one optimizer's end loss."""
 CURVATURE_ASKED = replace(PROTOCOL, seeds=CURVATURE_SEEDS)
@@ -38,29 +42,90 @@ class Basis:
     claims: tuple[str, ...] = ()
 
 
-def floor(history: History) -> float:
-    """f*, the least typical loss of any run at the horizon or after its cooldown."""
-    rows = history.metric(LOSS)
-    return float(rows[rows["step"].isin((history.steps, rows["step"].max()))]["value"].min())
+def floor(*histories: History) -> float:
+    """f*, the least typical loss of any run of these trainings at the horizon or after its cooldown."""
+    lowest = []
+    for history in histories:
+        rows = history.metric(LOSS)
+        lowest.append(float(rows[rows["step"].isin((history.steps, rows["step"].max()))]["value"].min()))
+    return min(lowest)
 
 
-def judged_losses(history: History, zero_loss: float) -> pd.DataFrame:
-    """The runs' table with ``loss``; a run that diverged or does worse counts as the zero predictor, and is marked."""
-    table = end_values(history)
+def judged_losses(history: History, zero_loss: float, cooled: bool = False) -> pd.DataFrame:
+    """The runs' table with ``loss``; a run that diverged or does worse counts as the zero predictor, and is marked.
+
+    With `cooled`, the loss after the cooldown instead of the end value at the constant rate.
+    """
+    table = cooled_values(history) if cooled else end_values(history)
     lost = ~(table["loss"] <= zero_loss) | (table["diverged"] >= 0)
     return table.assign(loss=table["loss"].where(~lost, zero_loss), counted_as_zero=lost)
 
 
-def steps_to(history: History, target: float, metric: str = COARSE_LOSS) -> pd.DataFrame:
+def steps_to(history: History, target: float, metric: str = COARSE_LOSS, zero_loss: float = math.inf) -> pd.DataFrame:
     """The runs' table with ``steps``: the first measured step at which the metric is below the target.
 
-    Runs that diverged or never reach it stand at the horizon, marked ``censored``.
+    Runs that diverged, end above `zero_loss` or never reach it stand at the horizon, marked ``censored``. ``tick`` is
+    the distance to the measurement before.
     """
     rows = history.metric(metric)
-    rows = rows[(rows["value"] < target) & (rows["step"] <= history.steps)]
-    first = history.runs["run"].map(rows.groupby("run")["step"].min())
+    rows = rows[rows["step"] <= history.steps]
+    measured = np.sort(rows["step"].unique())
+    ticks = pd.Series(np.diff(measured, prepend=0), index=measured)
+    first = history.runs["run"].map(rows[rows["value"] < target].groupby("run")["step"].min())
     censored = first.isna() | (history.runs["diverged"] >= 0)
-    return history.runs.assign(steps=first.where(~censored, history.steps).astype(float), censored=censored)
+    if math.isfinite(zero_loss):
+        censored |= ~(end_values(history)["loss"] <= zero_loss)
+    steps = first.where(~censored, history.steps).astype(float)
+    return history.runs.assign(steps=steps, censored=censored, tick=steps.map(ticks).astype(float))
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Logarithms by seed, some of which are only bounds, all of them on the grid of what was measured.
+
+    Attributes:
+        logs: by seed.
+        least: whether the truth may be larger, as of the steps of a run that never reached its target.
+        most: whether it may be smaller, as of a ratio with such steps below.
+        width: half the distance, in logarithms, that measurements lie apart there.
+    """
+
+    logs: pd.Series
+    least: pd.Series
+    most: pd.Series
+    width: pd.Series
+
+    @classmethod
+    def of(cls, steps: pd.DataFrame, optimizer: str) -> Bounded:
+        """Steps of one optimizer's runs, from :func:`steps_to`."""
+        own = steps[steps["optimizer"] == optimizer].set_index("seed").sort_index()
+        taken = own["steps"].clip(lower=1.0)
+        return cls(np.log(taken), own["censored"], own["censored"] & False, (own["tick"] / (2 * taken)).clip(upper=1.0))
+
+    def __sub__(self, other: Bounded) -> Bounded:
+        """The logarithm of a ratio, over the seeds that both have."""
+        seeds = self.logs.index.intersection(other.logs.index)
+        mine, theirs = ([part[seeds] for part in (own.logs, own.least, own.most, own.width)] for own in (self, other))
+        return Bounded(mine[0] - theirs[0], mine[1] | theirs[2], mine[2] | theirs[1], mine[3] + theirs[3])
+
+    def ratio(self) -> Interval | None:
+        """Geometric mean with its 95% interval, no narrower than the grid; None where there is no seed."""
+        if self.logs.empty:
+            return None
+        values = self.logs.where(self.logs.abs() > ROUNDING, 0.0)  # equal ratios of steps may differ by rounding
+        found, half = paired_t(values.to_numpy(np.float64)), float(self.width.mean())
+        bound = {(True, True): "?", (True, False): ">=", (False, True): "<="}.get(
+            (bool(self.least.any()), bool(self.most.any())), ""
+        )
+        low, high = min(found.low, found.estimate - half), max(found.high, found.estimate + half)
+        if math.isnan(found.low):
+            low = high = math.nan
+        return replace(found, low=low, high=high, bound=bound).exp()
+
+
+def step_ratio(steps: pd.DataFrame) -> Bounded:
+    """Log of the ratio of steps, SGD over Adam, by seed; from :func:`steps_to`."""
+    return Bounded.of(steps, "sgd") - Bounded.of(steps, "adam")
 
 
 def arms(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +186,18 @@ def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) ->
         ("{} learning rates instead of {}", len(budget.rates), len(asked.rates)),
         ("{} choice of clip instead of {}", len(budget.clips), len(asked.clips)),
         ("{} tuning seeds instead of {}", len(budget.tuning_seeds), len(asked.tuning_seeds)),
+        (
+            "grid of rates run for {} steps instead of {}",
+            min(budget.screening, budget.steps),
+            min(asked.screening, asked.steps),
+        ),
+        ("grid of rates run on {} seeds instead of {}", budget.screening_seeds, asked.screening_seeds),
+        ("rates compared on {} blocks instead of {}", budget.tuning_blocks, asked.tuning_blocks),
     )
-    if asked.finalists and not budget.finalists:
+    if asked.minima and not budget.minima:
         texts.append("the grid alone: no rate is run to the horizon, and none is judged")
+    else:
+        texts += fewer(("{} minimum of the grid followed to the horizon instead of {}", budget.minima, asked.minima))
     return tuple(texts)
 
 
@@ -142,9 +216,12 @@ def curvature_deviations(
             f"grid of rates: {budget.grid_steps:,} steps and {budget.grid_seeds} seeds instead of "
             f"{asked.grid_steps:,} and {asked.grid_seeds}"
         )
-    texts += fewer(("curvature of {} seeds instead of {}", budget.seeds, asked.seeds))
+    texts += fewer(
+        ("curvature of {} seeds instead of {}", budget.seeds, asked.seeds),
+        ("curvature on {} evaluation batches instead of {}", budget.batches, asked.batches),
+    )
     if budget.batch:
-        texts.append(f"curvature on {budget.batch:,} prompts instead of those of the loss curves")
+        texts.append(f"curvature on batches of {budget.batch:,} prompts instead of 1,000")
     return tuple(texts)
 
 

@@ -20,11 +20,14 @@ import pandas as pd
 from ...files import write
 from ...statistics import Interval
 from ...store.store import Store
-from .rules import NO_INTERVAL, Keys, Ruling, Unit
+from .rules import EDITION, NO_INTERVAL, Keys, Ruling, Unit
 
 DERIVED = ("C17",)
 """Claims judged from the kept verdicts of others."""
-COLUMNS = ("claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter")
+COLUMNS = (
+    "claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter", "n",
+    "bound", "decides", "robust", "flags", "deviations", "edition",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Verdict:
         ruling: the verdict.
         deviations: where the scale falls short of the rules' own numbers, in words.
         rules: digest of the code that judged.
+        checks: other ways to judge ("other conventions", "matched loss", "other batches", ...), and whether the cases
+            that decide say the same then.
     """
 
     claim: str
@@ -47,24 +52,44 @@ class Verdict:
     ruling: Ruling
     deviations: tuple[str, ...] = ()
     rules: str = ""
+    checks: Mapping[str, bool] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def robust(self) -> bool | None:
+        """Whether every check holds; None where there is none."""
+        return all(self.checks.values()) if self.checks else None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader has to know beside the verdict: checks that fail, then flags of cases that decide."""
+        failing = [name for name, holds in self.checks.items() if not holds]
+        own = [f"not robust: {', '.join(failing)}"] if failing else []
+        cases: dict[str, list[str]] = {}
+        for unit in self.units:
+            for text in unit.flags if unit.decides else ():
+                cases.setdefault(text, []).append(unit.case)
+        return (*own, *(f"{text}: {'; '.join(found)}" for text, found in cases.items()))
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per case, then case "all", which carries the verdict; numbers finite or None."""
         common = {"claim": self.claim, "reading": self.reading, "scale": self.scale}
-        last = {"verdict": None, "chapter": self.chapter}
+        last = {"chapter": self.chapter, "deviations": list(self.deviations), "edition": EDITION}
         rows: list[dict[str, Any]] = []
         for unit in self.units:
             interval = unit.interval or NO_INTERVAL
-            numbers = {name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")}
-            own = {"case": unit.case, "statistic": unit.statistic, **numbers, "state": str(unit.state)}
-            rows.append({**common, **own, **last})
+            own = {
+                "case": unit.case, "statistic": unit.statistic, "state": str(unit.state), "n": interval.n,
+                "bound": interval.bound, "decides": unit.decides, "flags": list(unit.flags),
+                **{name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")},
+            }  # fmt: skip
+            rows.append({**dict.fromkeys(COLUMNS), **common, **last, **own})
         statistic = next((unit.statistic for unit in self.units if unit.decides), None)
-        nothing = dict.fromkeys(("estimate", "low", "high", "state"))
-        return [
-            *rows,
-            {**common, "case": "all", "statistic": statistic, **nothing, **last, "verdict": str(self.ruling)},
-        ]
+        whole = {
+            "case": "all", "statistic": statistic, "verdict": str(self.ruling), "robust": self.robust,
+            "flags": list(self.flags),
+        }  # fmt: skip
+        return [*rows, {**dict.fromkeys(COLUMNS), **common, **last, **whole}]
 
     def table(self, decides: bool = False) -> pd.DataFrame:
         """The cases for a page; with `decides`, only those that decide."""
@@ -85,6 +110,9 @@ class Verdict:
     def markdown(self) -> str:
         """The verdict and what qualifies it, as a quotation in Markdown."""
         lines = [f"**{self.claim}, {self.reading} reading, scale *{self.scale}*: {self.ruling}.**"]
+        if self.robust:
+            lines[0] += f" Robust: the same under {', '.join(self.checks)}."
+        lines += [text for flag in self.flags for text in ("", f"*{flag[:1].upper()}{flag[1:]}.*")]
         if self.deviations:
             lines += ["", "This scale falls short of the rules of judgement:", ""]
             lines += [f"- {text}" for text in self.deviations]
@@ -100,9 +128,10 @@ def interval_text(interval: Interval | None) -> str:
     """``"3.21 [2.80, 3.67]"``."""
     if interval is None:
         return "not measured"
+    sign = {">=": "≥ ", "<=": "≤ ", "?": "about "}.get(interval.bound, "")
     if math.isnan(interval.low):
-        return f"{interval.estimate:.3g} [no interval from one seed]"
-    return f"{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+        return f"{sign}{interval.estimate:.3g} [no interval from one seed]"
+    return f"{sign}{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
 
 
 def _folder(store: Store | None) -> Path:

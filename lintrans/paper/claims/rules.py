@@ -1,4 +1,4 @@
-"""From an interval to a state, from states to a verdict. Fixed in code before looking at any result.
+"""From an interval to a state, from states to a verdict: the rules' second edition.
 
 Ratios r are turned so that r > 1 agrees with the paper. ``RULES`` says the same in words, for the book.
 """
@@ -13,11 +13,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ...statistics import Interval, equivalent, holm
+from ...statistics import FEWEST_FLIPS, Interval, equivalent, holm
 
 MARGIN = 1.25
 """A ratio that matters; its inverse bounds the equivalence interval, 0.8 to 1.25."""
+SMALL = 0.9
+"""Ratios between this and its inverse are no difference, whatever the seeds say."""
+LEAST_CORRELATION = 0.3
+"""A rank correlation that matters."""
 LEVEL = 0.05
+EDITION = 2
+"""Of these rules; verdicts of the first are kept beside those of the second."""
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 
 
@@ -44,9 +50,9 @@ class Word(StrEnum):
 RULES = {
     State.YES: "the interval lies above 1 and the ratio is at least 1.25",
     State.WEAK: "the interval lies above 1, the ratio is below 1.25",
-    State.NULL: "the interval lies inside 0.8 to 1.25",
+    State.NULL: "the interval lies inside 0.9 to 1.11, or inside 0.8 to 1.25 and none of the others holds",
     State.REV: "the interval lies below 1: the opposite of the claim",
-    State.UNDECIDED: "none of these: the seeds do not decide",
+    State.UNDECIDED: "none of these, or the t interval and the sign-flip test disagree, or only a bound is known",
     State.MISSING: "not measured at this scale",
 }
 
@@ -56,45 +62,38 @@ def rules_in_words() -> str:
     return "\n".join(f"- {state}: {words};" for state, words in RULES.items()).removesuffix(";") + "."
 
 
-def ratio_state(ratio: Interval | None, censored: bool = False) -> State:
-    """State of a unit whose statistic is a ratio."""
-    if ratio is None or math.isnan(ratio.estimate):
+def _state(found: Interval | None, null: float, matters: float, alike: tuple[float, float]) -> State:
+    """State of any interval: against `null`, from `matters` on a YES, inside `alike` no difference."""
+    if found is None or math.isnan(found.estimate):
         return State.MISSING
-    if censored or math.isnan(ratio.low):
+    if math.isnan(found.low) or found.two_kinds:
         return State.UNDECIDED
-    if ratio.high < 1:
+    if found.high < null:
         return State.REV
-    if ratio.low > 1:
-        return State.YES if ratio.estimate >= MARGIN else State.WEAK
-    if equivalent(ratio, 1 / MARGIN, MARGIN):
-        return State.NULL
-    return State.UNDECIDED
+    if found.low > null:
+        return State.YES if found.estimate >= matters else State.WEAK
+    return State.NULL if equivalent(found, *alike) else State.UNDECIDED
+
+
+def ratio_state(ratio: Interval | None) -> State:
+    """State of a unit whose statistic is a ratio; of a bound only what it decides alone."""
+    state = _state(ratio, 1.0, MARGIN, (1 / MARGIN, MARGIN))
+    if ratio is None or state is State.MISSING:
+        return state
+    if ratio.bound:
+        decided = {">=": (State.YES,), "<=": (State.REV,) if ratio.high < SMALL else ()}
+        return state if state in decided.get(ratio.bound, ()) else State.UNDECIDED
+    return State.NULL if equivalent(ratio, SMALL, 1 / SMALL) else state
 
 
 def share_state(share: Interval | None) -> State:
     """State of a unit whose statistic is the share of points at which the claim holds; 0.5 means no difference."""
-    if share is None or math.isnan(share.estimate):
-        return State.MISSING
-    if math.isnan(share.low):
-        return State.UNDECIDED
-    if share.high < 0.5:
-        return State.REV
-    if share.low > 0.5:
-        return State.YES if share.estimate >= 0.75 else State.WEAK
-    return State.NULL if equivalent(share, 0.4, 0.6) else State.UNDECIDED
+    return _state(share, 0.5, 0.75, (0.4, 0.6))
 
 
-def correlation_state(correlation: Interval | None, margin: float = 0.0) -> State:
+def correlation_state(correlation: Interval | None) -> State:
     """State of a unit whose statistic is a rank correlation that the claim says is positive."""
-    if correlation is None or math.isnan(correlation.estimate):
-        return State.MISSING
-    if math.isnan(correlation.low):
-        return State.UNDECIDED
-    if correlation.high < 0:
-        return State.REV
-    if correlation.low > 0:
-        return State.YES if correlation.estimate >= margin else State.WEAK
-    return State.NULL if equivalent(correlation, -0.2, 0.2) else State.UNDECIDED
+    return _state(correlation, 0.0, LEAST_CORRELATION, (-0.2, 0.2))
 
 
 class Keys(NamedTuple):
@@ -144,17 +143,40 @@ class Unit:
     decides: bool = True
     keys: Keys = NO_KEYS
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader has to know beside the state."""
+        found, own = [], self.interval
+        if own is None:
+            return ()
+        if own.two_kinds:
+            found.append(f"two kinds of runs ({own.above} of {own.n} above)")
+        if own.bound:
+            found.append({">=": "lower bound", "<=": "upper bound"}.get(own.bound, "no bound either way"))
+        if 0 < own.n < FEWEST_FLIPS:
+            found.append(f"few seeds ({own.n})")
+        return tuple(found)
 
-def ratio_unit(
-    case: str,
-    statistic: str,
-    ratio: Interval | None,
-    decides: bool = True,
-    keys: Keys = NO_KEYS,
-    censored: bool = False,
-) -> Unit:
+
+def ratio_unit(case: str, statistic: str, ratio: Interval | None, decides: bool = True, keys: Keys = NO_KEYS) -> Unit:
     """A unit whose statistic is a ratio, with the state that this says; missing where it is None."""
-    return Unit(case, statistic, ratio, ratio_state(ratio, censored), decides, keys)
+    return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
+
+
+_SIDES = {State.YES: 1, State.WEAK: 1, State.NULL: 0, State.REV: -1}
+
+
+def agree(judged: Iterable[Unit], otherwise: Iterable[Unit]) -> bool:
+    """Whether each judged unit that decides anything says the same, agree, alike or reversed, judged otherwise.
+
+    YES and WEAK say the same. Both come in the same order; a unit that is open, or was not measured otherwise, is no
+    disagreement.
+    """
+    pairs = [
+        (_SIDES.get(one.state), _SIDES.get(other.state), other.state)
+        for one, other in zip(judged, otherwise, strict=True)
+    ]
+    return all(one == other for one, other, state in pairs if one is not None and state is not State.MISSING)
 
 
 @dataclass(frozen=True)
