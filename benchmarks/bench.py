@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -146,7 +147,11 @@ def contexts(rounds: int) -> list[dict[str, Any]]:
 
 
 def roofline(rounds: int) -> list[dict[str, Any]]:
-    """The gradient alone, on given prompts and one thread, against the measured peak of one core."""
+    """The gradient alone, on given prompts and one thread, against the peak of one core, measured in turn with it.
+
+    A core's clock changes with what its neighbours do, so a share is the median over rounds of neighbouring timings, and
+    ``low`` and ``high`` are its quartiles.
+    """
     rows = []
     numba.set_num_threads(1)
     for name in ("Setting 1", "L = 8", "C14"):
@@ -160,19 +165,24 @@ def roofline(rounds: int) -> list[dict[str, Any]]:
             data = loops.pack(shape.task.sample_moments(shape.batch, dtype=shape.kind))
             owner = torch.zeros(runs, dtype=torch.int64).numpy()
             count = measure.multiplications(model.layers, model.block, model.heads, model.form == "sparse")
-            call = lambda: loops.differentiate(points, data, owner, shape.batch)  # noqa: E731, B023 - called before the loop goes on
-            seconds = min(measure.alternate({"gradient": call}, 4 * rounds)["gradient"]) / runs
-            peak = measure.peak(dtype, 1)
-            numba.set_num_threads(1)
-            rate = count * shape.batch / seconds
+            spin, spins = measure.peak(dtype)
+            gradient = lambda: loops.differentiate(points, data, owner, shape.batch)  # noqa: E731, B023 - called before the loop goes on
+            times = measure.alternate({"gradient": gradient, "peak": spin}, 8 * rounds)
+            rates = [count * shape.batch * runs / seconds for seconds in times["gradient"]]
+            peaks = [spins / seconds for seconds in times["peak"]]
+            low, share, high = statistics.quantiles([r / p for r, p in zip(rates, peaks, strict=True)], n=4)
             work = loops.work().shape[1] * loops.kind.itemsize
             rows.append(
                 {
-                    "shape": name, "dtype": dtype, "ms": seconds * 1e3, "multiplications": count, "rate": rate,
-                    "peak": peak, "share": rate / peak, "work_bytes": work,
+                    "shape": name, "dtype": dtype, "ms": min(times["gradient"]) / runs * 1e3, "multiplications": count,
+                    "rate": max(rates), "peak": max(peaks), "share": share, "low": low, "high": high,
+                    "work_bytes": work,
                 }
             )  # fmt: skip
-            print(f"  {name:10} {dtype}: {rate / 1e9:.1f} of {peak / 1e9:.1f} G multiply-adds/s = {rate / peak:.0%}")
+            print(
+                f"  {name:10} {dtype}: {max(rates) / 1e9:.1f} of {max(peaks) / 1e9:.1f} G multiply-adds/s; in turn "
+                f"{share:.0%} ({low:.0%} to {high:.0%})"
+            )
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     return rows
 

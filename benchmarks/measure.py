@@ -36,36 +36,33 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
-def peak(dtype: str, threads: int) -> float:
-    """Fused multiply-adds a second, all threads together: twelve independent sums in registers, nothing loaded."""
+SPINS = 20_000
+"""Multiply-adds of each sum in one call of :func:`peak`, a few milliseconds' worth."""
+
+
+def peak(dtype: str) -> tuple[Callable[[], object], int]:
+    """A call that multiplies and adds on one core: twelve independent sums in registers, nothing loaded.
+
+    Returns:
+        The call, and how many fused multiply-adds it makes.
+    """
     kind = np.dtype(dtype)
-    lanes, count = 32 // kind.itemsize, 200_000
+    lanes = 32 // kind.itemsize
 
-    @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]  # numba's
+    @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]  # numba's
     def spin(out: Any, rounds: int) -> None:
-        for t in numba.prange(out.shape[0]):
-            place = view(out[t], lanes, 0)
-            a = scratch(place, 12)
-            x, y = place[0], place[1]
+        place = view(out, lanes, 0)
+        a = scratch(place, 12)
+        x, y = place[0], place[1]
+        for i in range(12):
+            a[i] = x
+        for _ in range(rounds):
             for i in range(12):
-                a[i] = x
-            for _ in range(rounds):
-                for i in range(12):
-                    a[i] = a[i] * x + y
-            for i in range(12):
-                place[i] = a[i]
+                a[i] = a[i] * x + y
+        for i in range(12):
+            place[i] = a[i]
 
-    numba.set_num_threads(threads)
-    best = 0.0
-    out = np.full((threads, 12 * lanes), 0.5, kind)
-    spin(out, 10)
-    for _ in range(15):
-        out[...] = 0.5
-        began = time.perf_counter()
-        spin(out, count)
-        best = max(best, threads * count * 12 * lanes / (time.perf_counter() - began))
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    return best
+    return lambda: spin(np.full(12 * lanes, 0.5, kind), SPINS), SPINS * 12 * lanes
 
 
 class Counted:

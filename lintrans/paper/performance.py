@@ -87,11 +87,13 @@ def ratio_table(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
-    """The gradient alone on one core: multiplications a prompt, rate, and share of the measured peak."""
-    frame = pd.DataFrame(record["roofline"])[["shape", "dtype", "multiplications", "rate", "peak", "share"]]
+    """The gradient alone on one core: multiplications a prompt, rate, and share of the measured peak, with quartiles."""
+    frame = pd.DataFrame(record["roofline"])
+    shares = [f"{row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%})" for row in record["roofline"]]
     billions = frame[["rate", "peak"]].div(1e9).map("{:.1f}".format)
-    forms = {"multiplications": "{:,}".format, "share": "{:.0%}".format}
-    table = frame.assign(**billions, **{column: frame[column].map(form) for column, form in forms.items()})
+    table = frame[["shape", "dtype"]].assign(
+        multiplications=frame["multiplications"].map("{:,}".format), **billions, share=shares
+    )
     return table.rename(columns={"multiplications": "multiplications a prompt", "rate": "10^9 a second"})
 
 
