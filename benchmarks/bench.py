@@ -149,7 +149,7 @@ def contexts(rounds: int) -> list[dict[str, Any]]:
 def roofline(rounds: int) -> list[dict[str, Any]]:
     """The gradient alone, on given prompts and one thread, against the peak of one core, measured in turn with it.
 
-    A core's clock changes with what its neighbours do, so a share is the median over rounds of neighbouring timings, and
+    A core's clock changes with what its neighbours do, so a share is the median over rounds of neighbouring timings and
     ``low`` and ``high`` are its quartiles.
     """
     rows = []

@@ -87,7 +87,7 @@ def ratio_table(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
-    """The gradient alone on one core: multiplications a prompt, rate, and share of the measured peak, with quartiles."""
+    """The gradient alone on one core: multiplications a prompt, rate, share of the measured peak with its quartiles."""
     frame = pd.DataFrame(record["roofline"])
     shares = [f"{row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%})" for row in record["roofline"]]
     billions = frame[["rate", "peak"]].div(1e9).map("{:.1f}".format)
