@@ -113,9 +113,13 @@ def test_values_are_those_of_the_step_that_was_made() -> None:
 @pytest.mark.parametrize("along", [conditions_along, functools.partial(steps_along, spectral=True)])
 def test_batches_are_what_each_is_alone(along: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit; each drawn once, and each step's rows in the order of the batches."""
-    drawn = []
-    draw = lt.LinearTransformer.draw
-    monkeypatch.setattr(lt.LinearTransformer, "draw", lambda *a, **k: drawn.append(k["seed"]) or draw(*a, **k))
+    drawn, draw = [], lt.LinearTransformer.draw
+
+    def watched(self: Any, task: Any, batch: int, seed: int, **options: Any) -> Any:
+        drawn.append(seed)
+        return draw(self, task, batch, seed, **options)
+
+    monkeypatch.setattr(lt.LinearTransformer, "draw", watched)
     together = along(trained(), MODEL, TASK, [0, 3, 6], batch=30, batches=[4, FIXED, 0, 4])
     assert drawn == [0, 0, 4]
     assert together["batch"].dtype == np.int64
