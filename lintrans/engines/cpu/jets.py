@@ -1,8 +1,8 @@
 r"""The Hessian's diagonal in the moment form, by jets a + b e + c e^2 that start at the layer of an entry.
 
-An entry of a layer moves that layer's A = sum P_h S Q_h by a matrix of rank one, e p t^T: p is a unit vector and t a row
-of S Q_h for an entry of P_h, p a column of P_h S and t a unit vector for one of Q_h, which in the sparse form also moves
-g by e s_i t. With M = I + A and r = M S t the next state is, to second order and exactly::
+An entry of a layer moves that layer's A = sum P_h S Q_h by a matrix of rank one, e p t^T: p is a unit vector and t a
+row of S Q_h for an entry of P_h, p a column of P_h S and t a unit vector for one of Q_h, which in the sparse form also
+moves g by e s_i t. With M = I + A and r = M S t the next state is, to second order and exactly::
 
     x' = ... + e p (t.x)      S' = ... + e (p r^T + r p^T) + e^2 p p^T (t.S t)
     y' = ... + e s_i (t.x)    s' = ... + e (p (t.u) + s_i r) + e^2 s_i p (t.S t)

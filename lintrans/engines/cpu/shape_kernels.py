@@ -151,15 +151,13 @@ def gradient(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents
 def diagonal(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
     """Diagonal of the Hessian of (scale / 2) e^2, summed over blocks, then the sum of e^2: `sums` [G + 1].
 
-    Arguments of the piece: as those of :func:`gradient`. With `back` = 0 `sums` [2, CHUNK / lanes] has the trace of each
-    prompt's Hessian, then each e^2.
+    Arguments of the piece: as those of :func:`gradient`. With `back` = 0 `sums` [2, CHUNK / lanes] has the trace of
+    each prompt's Hessian, then each e^2.
     """
     numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size)
     held, per = rows * columns, CHUNK // lanes_of(dtype)
     plain, jet = elements(dtype), Pointer(Value(from_dtype(dtype), lanes_of(dtype), 2, jet=True))
-    signature = types.void(
-        plain, elements(dtype, 0, 0), plain, jet, INTEGER, INTEGER, from_dtype(dtype), INTEGER
-    )
+    signature = types.void(plain, elements(dtype, 0, 0), plain, jet, INTEGER, INTEGER, from_dtype(dtype), INTEGER)
 
     def piece(data, parameters, sums, work, blocks, layers, scale, back):
         tile, jet_tile = (scratch(sums, held), rows, columns), (scratch(work, 1), 1, 1)
