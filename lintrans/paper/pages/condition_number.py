@@ -206,11 +206,11 @@ def along(units: Sequence[Unit], rates: str) -> str:
 
 
 def eigenvalues(frames: Mapping[str, pd.DataFrame], steps: Sequence[int]) -> pd.DataFrame:
-    """Median over seeds and batches of the largest and the smallest eigenvalue, a row a setting and step."""
+    """Median over seeds of the largest and the smallest eigenvalue on the fixed batch, a row a setting and step."""
     ends = {"largest": "eigenvalue_max", "smallest": "eigenvalue_min"}
     rows = []
     for name, frame in frames.items():
-        middle = on_batches(frame).groupby(["step", "optimizer", "metric"])["value"].median()
+        middle = on_batches(frame, fixed=True).groupby(["step", "optimizer", "metric"])["value"].median()
         for step in steps:
             values = {
                 f"{label}: {word}": middle.get((step, optimizer, metric))
