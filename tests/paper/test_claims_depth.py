@@ -487,10 +487,10 @@ def test_the_gap_along_the_run_and_after_it() -> None:
     assert set(deep["horizon"]) == {SHORT}
     ends = deep[deep["kind"] != "along"].set_index("kind")
     assert ends["step"].to_dict() == {"tuned": SHORT, "cooled": SHORT + SHORT // 5}
-    assert ends.loc["cooled", "estimate"] == pytest.approx(2 * ends.loc["tuned", "estimate"])
+    assert ends["estimate"]["cooled"] == pytest.approx(2 * ends["estimate"]["tuned"])
     along = deep[deep["kind"] == "along"].set_index("step")
     assert along.loc[0, "estimate"] == 1.0
-    assert along.loc[SHORT, "estimate"] == pytest.approx(ends.loc["tuned", "estimate"])
+    assert along.loc[SHORT, "estimate"] == pytest.approx(ends["estimate"]["tuned"])
     assert ((ends["low"] < ends["estimate"]) & (ends["estimate"] < ends["high"])).all()
     shown = figures.gap_along(table)
     assert [axes.get_title() for axes in shown.axes] == [f"L = {layers}" for layers in GROWING]

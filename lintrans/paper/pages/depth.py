@@ -49,7 +49,9 @@ def gains(trained: Trained) -> list[Unit]:
     found = []
     for layers, name in NAMES.items():
         ends, cooled = (end_losses(trained, layers, cool) for cool in (False, True))
-        for optimizer, label in LABELS.items() if ends is not None and cooled is not None else ():
+        if ends is None or cooled is None:
+            continue
+        for optimizer, label in LABELS.items():
             ratio = contrast(losses_of(ends, optimizer), losses_of(cooled, optimizer))
             keys = Keys((name,), trained.budget.steps, optimizer)
             found.append(ratio_unit(f"L = {layers}, {label}", decades_text(ratio), ratio, keys=keys))
@@ -73,7 +75,9 @@ def longer(depths: Depths) -> list[Unit]:
     found = []
     for layers, name in NAMES.items():
         short, long = (end_losses(trained, layers) for trained in (depths.short, depths.long))
-        for optimizer, label in LABELS.items() if short is not None and long is not None else ():
+        if short is None or long is None:
+            continue
+        for optimizer, label in LABELS.items():
             ratio = contrast(losses_of(short, optimizer), losses_of(long, optimizer))
             text, keys = cooling[name, optimizer], Keys((name,), None, optimizer)
             found.append(ratio_unit(f"L = {layers}, {label}", text, ratio, keys=keys))
