@@ -47,7 +47,7 @@ def test_another_batch_against_its_dense_hessian(history: lt.History) -> None:
     """R_med and v'Hv of batch 2 from autograd's Hessian on its prompts as tokens."""
     setting = PROBLEMS["3"]
     frame = batches.measure(history, setting, [50], [50], 40, 2)
-    prompts = setting.task.sample(40, seed=2, stream=lt.Stream.TEST, dtype=torch.float64)
+    prompts = setting.task.sample(40, seed=1, stream=lt.Stream.BATCHES, dtype=torch.float64)
     before, after = history.parameters(50).double(), history.parameters(51).double()
     for run, row in history.runs.iloc[[0, 3]].iterrows():
         point = before[run]  # type: ignore[index]

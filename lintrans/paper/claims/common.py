@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import COARSE_LOSS, LOSS, cooled_values, end_values
-from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
+from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PAPER_SEEDS, PROTOCOL
 from .rules import Keys, State, Unit
 
 CASES = ("1", "2", "3")
@@ -23,6 +23,8 @@ END_READINGS = (*READINGS, "cooled")
 """Those of an end loss: the third is that of the tuned runs once their rate has fallen to zero."""
 ARMS = tuple(LABELS)
 """Statistics that are one optimizer's end loss."""
+FIXED_BATCH = "fixed batch"
+"""The paper's sample: its own seeds on the one fixed batch."""
 CURVATURE_ASKED = replace(PROTOCOL, seeds=CURVATURE_SEEDS)
 """The trainings that C3 to C5 ask for: those of C1, with fewer seeds."""
 
@@ -126,6 +128,16 @@ class Bounded:
 def step_ratio(steps: pd.DataFrame) -> Bounded:
     """Log of the ratio of steps, SGD over Adam, by seed; from :func:`steps_to`."""
     return Bounded.of(steps, "sgd") - Bounded.of(steps, "adam")
+
+
+def on_batches(frame: pd.DataFrame, fixed: bool = False) -> pd.DataFrame:
+    """The rows of the evaluation batches, or of the fixed one, whose number is below zero."""
+    return frame[(frame["batch"] < 0) == fixed]
+
+
+def papers_sample(frame: pd.DataFrame, judging: Sequence[int]) -> pd.DataFrame:
+    """The rows of the fixed batch and of as many of the judging seeds as the paper has."""
+    return on_batches(frame[frame["seed"].isin(judging[:PAPER_SEEDS])], fixed=True)
 
 
 def arms(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.ndarray]:

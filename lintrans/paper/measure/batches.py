@@ -2,7 +2,7 @@
 
 The paper, and so claims C3 and C4, measure curvature on one fixed batch of 1000 prompts. All seeds share it, so that no
 interval over seeds knows what another batch would have said; with heavy-tailed covariates a few of its prompts can rule
-the Hessian. Batch 0 is the fixed one, the others are drawn in the same way from further seeds.
+the Hessian. Batch 0 is the fixed one, the others are evaluation batches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 
 import pandas as pd
 
-from ...diagnostics.along import conditions_along, steps_along
+from ...diagnostics.along import FIXED, conditions_along, steps_along
 from ...store.results import measurement
 from ...training.history import History
 from ..budgets import CurvatureBudget
@@ -29,12 +29,12 @@ def measure(
     Returns:
         The rows of ``conditions_along`` and of ``steps_along``.
     """
-    title = title_of(setting, batch)
+    title, numbers = title_of(setting, batch), [batch - 1 if batch else FIXED]
     model, task = setting.model, setting.task
     return pd.concat(
         [
-            conditions_along(history, model, task, judged, batch=prompts, batch_seed=batch, title=title),
-            steps_along(history, model, task, along, batch=prompts, batch_seed=batch, title=title),
+            conditions_along(history, model, task, judged, batch=prompts, batches=numbers, title=title),
+            steps_along(history, model, task, along, batch=prompts, batches=numbers, title=title),
         ],
         ignore_index=True,
     )
