@@ -2,6 +2,7 @@
 
 The shallow depths are trained twice. Their contrast with each other is judged at the longer horizon; a contrast with a
 deep one, at the shorter horizon that all depths have, with rates tuned for that horizon and the seeds of the deep one.
+The floor f* of a depth is one number over both horizons, cooldowns included.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...statistics import Interval, mean_of
 from ...training.history import History
 from ..budgets import CurvatureBudget, DepthBudget, TuningBudget
 from ..judged import Judged
 from ..problems import DEPTHS, PROBLEMS
 from ..scales import DEPTH_PROTOCOL
 from .c2 import deviations as noise_deviations
-from .common import averaged_over, deviations, fewer
+from .common import END_READINGS, averaged_over, deviations, floor, judged_losses
+from .common import curvature_deviations as measured_on
 
 CHAPTER = "depth"
+READINGS = END_READINGS[1:]
+"""Of an end loss: nothing is published at these depths."""
 NAMES = {layers: f"depth {layers}" for layers in DEPTHS}
 """Problems by number of layers."""
 STEPS = tuple(itertools.pairwise(DEPTHS))
@@ -60,25 +65,17 @@ class Depths:
         both = all(NAMES[each] in self.long.budget.settings for each in layers)
         return self.long if both else self.short
 
+    def floor(self, name: str) -> float:
+        """f* of a problem, one number over all its trainings."""
+        return floor(*self.long.judged.all_of(name), *self.short.judged.all_of(name))
+
 
 def training_deviations(budget: DepthBudget) -> tuple[str, ...]:
     """Where the trainings fall short of what the rules ask for, in words."""
     texts = []
     for have, asked in ((budget.long, DEPTH_PROTOCOL.long), (budget.short, DEPTH_PROTOCOL.short)):
-        words = (*deviations(have, asked), *tuning_deviations(have, asked))
-        texts += [f"{_trainings(asked)}: {text}" for text in words]
+        texts += [f"{_trainings(asked)}: {text}" for text in deviations(have, asked)]
     return tuple(texts)
-
-
-def tuning_deviations(have: TuningBudget, asked: TuningBudget) -> tuple[str, ...]:
-    """Where the search for the best rates is shorter than the rules ask, beside rates, clips and seeds; in words."""
-    texts = []
-    if min(have.screening, have.steps) < min(asked.screening, asked.steps):
-        texts.append(f"grid of rates run for {have.screening:,} steps instead of {asked.screening:,}")
-    if have.steps > have.screening:
-        words = "{} pairs of rate and clip taken to the horizon instead of {}"
-        texts += fewer((words, have.finalists, asked.finalists))
-    return (*texts, *fewer(("rates compared on {} blocks instead of {}", have.tuning_blocks, asked.tuning_blocks)))
 
 
 def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
@@ -88,8 +85,7 @@ def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
         [(each.long, each.long_curvature), (each.short, each.short_curvature)] for each in (budget, DEPTH_PROTOCOL)
     ]
     for (training, have), (training_asked, asked) in zip(*pairs, strict=True):
-        words = averaged_over(have, training.steps, asked, training_asked.steps)
-        words += fewer(("condition numbers of {} seeds instead of {}", have.seeds, asked.seeds))
+        words = (*averaged_over(have, training.steps, asked, training_asked.steps), *measured_on(have, asked=asked))
         texts += [f"{_trainings(training_asked)}: {text}" for text in words]
     return tuple(texts)
 
@@ -113,3 +109,23 @@ def losses_of(table: pd.DataFrame, optimizer: str) -> pd.Series:
     """Log of one optimizer's end losses by seed, from :func:`lintrans.paper.claims.common.judged_losses`."""
     own = table[table["optimizer"] == optimizer].set_index("seed")["loss"].sort_index()
     return pd.Series(np.log(own.to_numpy(np.float64)), index=own.index)
+
+
+def end_losses(trained: Trained, layers: int, cooled: bool = False) -> pd.DataFrame | None:
+    """End losses of one depth as they are judged; None where it was not trained."""
+    name = NAMES[layers]
+    if name not in trained.histories:
+        return None
+    return judged_losses(trained.histories[name], PROBLEMS[name].task.zero_loss, cooled)
+
+
+def contrast(deep: pd.Series | pd.DataFrame | None, shallow: pd.Series | pd.DataFrame | None) -> Interval | None:
+    """Ratio of two statistics whose logs are given by seed, or by seed (rows) and batch (columns), over what both have.
+
+    A batch on which no seed has a number is left out, and then each seed that lacks one. None where nothing is left.
+    """
+    if deep is None or shallow is None:
+        return None
+    difference = pd.DataFrame(deep - shallow).replace([np.inf, -np.inf], np.nan)
+    table = difference.dropna(axis="columns", how="all").dropna(axis="index")
+    return mean_of(table.to_numpy(np.float64)).exp() if table.size else None

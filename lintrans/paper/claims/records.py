@@ -107,16 +107,34 @@ class Verdict:
             ]
         )
 
-    def markdown(self) -> str:
-        """The verdict and what qualifies it, as a quotation in Markdown."""
+    def markdown(self, deviations: bool = True) -> str:
+        """The verdict and what qualifies it, as a quotation in Markdown.
+
+        A page with several verdicts leaves the deviations to :func:`shortfalls`.
+        """
         lines = [f"**{self.claim}, {self.reading} reading, scale *{self.scale}*: {self.ruling}.**"]
         if self.robust:
             lines[0] += f" Robust: the same under {', '.join(self.checks)}."
         lines += [text for flag in self.flags for text in ("", f"*{flag[:1].upper()}{flag[1:]}.*")]
-        if self.deviations:
+        if deviations and self.deviations:
             lines += ["", "This scale falls short of the rules of judgement:", ""]
             lines += [f"- {text}" for text in self.deviations]
         return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def shortfalls(*verdicts: Verdict) -> str:
+    """The deviations of a page's verdicts as a list in Markdown, each once, with the claims it concerns.
+
+    Empty where the scale does what the rules ask for.
+    """
+    claims: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for text in verdict.deviations:
+            claims.setdefault(text, []).append(verdict.claim)
+    lines = [f"- {text} ({', '.join(dict.fromkeys(own))});" for text, own in claims.items()]
+    if not lines:
+        return ""
+    return "\n".join(["Where this scale falls short of the rules of judgement:", "", *lines]).removesuffix(";") + "."
 
 
 def finite(value: float) -> float | None:

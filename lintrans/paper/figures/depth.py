@@ -70,28 +70,79 @@ def _by_depth(axes: Any, table: pd.DataFrame, shift: float, **style: Any) -> Non
 
 
 def losses_and_gaps(losses: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
-    """End losses of both optimizers, and the gap between them in two units, against the number of layers.
+    """Losses of both optimizers, at the constant rate and cooled, and the gap in three units, against the layers.
 
-    Columns: layers, seed, value (a logarithm), and optimizer of losses, metric ("loss", "steps") of gaps.
+    Columns: layers, seed, value (a logarithm), and optimizer and reading ("tuned", "cooled") of losses, metric ("loss",
+    "cooled", "steps") and bound (whether the value is only a bound) of gaps.
     """
     if losses.empty:
         return nothing()
-    figure, axes = subplots(1, 2, 3.6)
-    handles = optimizer_keys(marked=True, markersize=5)
-    shifts = (-0.08, 0.08)
-    for optimizer, shift in zip(LABELS, shifts, strict=True):
-        rows = losses[losses["optimizer"] == optimizer]
-        _by_depth(axes[0], rows, shift, marker=MARKERS[optimizer], **line_of(optimizer))
-    words = {"loss": "gap in end loss", "steps": "gap in steps to sqrt(f0 f*)"}
-    for (metric, label), shift, *look in zip(words.items(), shifts, OTHERS, "D^", LINES, strict=False):
+    figure, axes = subplots(1, 2, 3.8)
+    handles = optimizer_keys("{}, end", marked=True, markersize=5)
+    for optimizer, shift in zip(LABELS, (-0.08, 0.08), strict=True):
+        own = losses[losses["optimizer"] == optimizer]
+        line = {"marker": MARKERS[optimizer], **line_of(optimizer)}
+        _by_depth(axes[0], own[own["reading"] == "tuned"], shift, **line)
+        cooled = {**line, "dashes": LINES[2], "markerfacecolor": "none"}
+        _by_depth(axes[0], own[own["reading"] == "cooled"], shift, **cooled)
+        handles.append(key(f"{LABELS[optimizer]}, cooled", markersize=5, **cooled))
+    words = {"loss": "gap in end loss", "cooled": "gap after the cooldown", "steps": "gap in steps to the target"}
+    for (metric, label), shift, *look in zip(words.items(), (-0.1, 0.0, 0.1), OTHERS, "DoP", LINES, strict=False):
         style: dict[str, Any] = dict(zip(("color", "marker", "dashes"), look, strict=True))
-        _by_depth(axes[1], gaps[gaps["metric"] == metric], shift, **style)
+        own = gaps[gaps["metric"] == metric]
+        _by_depth(axes[1], own, shift, **style)
+        means = own.groupby("layers").agg(value=("value", "mean"), bound=("bound", "any"))
+        bounds = np.exp(means[means["bound"]]["value"])
+        axes[1].plot(bounds.index + shift, bounds, "^", color=style["color"], markersize=9, fillstyle="none")
         handles.append(key(label, markersize=5, **style))
+    if gaps["bound"].any():
+        handles.append(key("a bound: some runs never get there", marker="^", linestyle="none", fillstyle="none"))
     axes[1].axhline(1.0, color=GREY, linewidth=1.0)
-    axes[0].set(ylabel="typical loss at the end", xlabel="layers L", yscale="log", xticks=DEPTHS)
+    axes[0].set(ylabel="typical loss", xlabel="layers L", yscale="log", xticks=DEPTHS)
     axes[1].set(ylabel="ratio, SGD over Adam", xlabel="layers L", xticks=DEPTHS)
-    log_axis(axes[1], "y")
+    ratio_axis(axes[1])
     return legend_below(figure, handles)
+
+
+def gap_along(table: pd.DataFrame) -> Figure:
+    """The ratio of losses, SGD over Adam, against the step, a panel a depth, a colour a horizon.
+
+    Columns: model, horizon, kind ("along", "tuned", "cooled"), step, estimate, low, high.
+    """
+    if table.empty:
+        return nothing()
+    titles = list(dict.fromkeys(table["model"]))
+    horizons = sorted(table["horizon"].unique())
+    figure, shown = panels(len(titles), 3.4)
+    marks: dict[str, dict[str, Any]] = {
+        "tuned": {"marker": "D", "markersize": 5},
+        "cooled": {"marker": "o", "markersize": 6, "markerfacecolor": "none"},
+    }
+    for axes, title in zip(shown, titles, strict=True):
+        for horizon, colour, dashes in zip(horizons, OTHERS, LINES, strict=False):
+            own = table[(table["model"] == title) & (table["horizon"] == horizon)]
+            line = own[own["kind"] == "along"].sort_values("step")
+            axes.plot(line["step"], line["estimate"], color=colour, dashes=dashes, linewidth=1.2)
+            for kind, mark in marks.items():
+                end = own[own["kind"] == kind]
+                axes.vlines(end["step"], end["low"], end["high"], color=colour, linewidth=1.4)
+                axes.plot(end["step"], end["estimate"], color=colour, linestyle="none", **mark)
+        axes.axhline(1.0, color=GREY, linewidth=1.0)
+        axes.set(title=title, xlabel="step", xlim=(0, None))
+        axes.locator_params(axis="x", nbins=3)
+    good = table[["estimate", "low", "high"]].to_numpy(np.float64).ravel()
+    shown[0].set_yscale("log")
+    log_limits(shown[0], np.append(good[np.isfinite(good)], 1.0))
+    ratio_axis(shown[0])
+    shown[0].set_ylabel("loss, SGD over Adam")
+    handles = [
+        key(f"rates for {horizon:,} steps", colour, dashes=dashes)
+        for horizon, colour, dashes in zip(horizons, OTHERS, LINES, strict=False)
+    ]
+    words = {"tuned": "end value", "cooled": "after the cooldown"}
+    return legend_below(
+        figure, [*handles, *(key(words[kind], linestyle="none", **mark) for kind, mark in marks.items())]
+    )
 
 
 def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> Figure:
@@ -104,7 +155,6 @@ def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> 
         long = table.rename_axis(columns="layers").reset_index().melt(id_vars="seed", value_name="value")
         _by_depth(panel, long.astype({"layers": int}), 0.0, color=colour, marker=marker)
         panel.set(xlabel="layers L", xticks=list(table.columns))
-        ratio_axis(panel)
     lines: list[dict[str, Any]] = [
         {"color": GREY, "linewidth": 1.0, "linestyle": style} for style in ("-", DOTTED, DASHED)
     ]
@@ -116,6 +166,8 @@ def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> 
     layers = np.linspace(depths.min(), depths.max(), 50)
     first = float(np.exp(widths.to_numpy(np.float64)[:, 0].mean()))
     axes[1].plot(layers, first * np.sqrt(layers / depths[0]), **lines[2])
+    for panel in axes:  # with all that is drawn inside
+        ratio_axis(panel)
     words = ("Gaussian", f"clearly heavier ({margin:g})", "root of L")
     return legend_below(figure, [key(label, **line) for label, line in zip(words, lines, strict=True)])
 

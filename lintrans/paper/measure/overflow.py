@@ -142,14 +142,15 @@ def isotropy(parameters: Tensor) -> Array:
     return share
 
 
-def basins(history: History) -> npt.NDArray[np.int64]:
-    """A basin for every run, 0 the largest; -1 for a run that diverged.
+def basins(history: History, finished: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """A basin, that is a group of solutions, for every run, 0 the largest; -1 for one that diverged or is unfinished.
 
     Two runs are in one basin where the mean diagonals of Q agree in sign and within a factor CLOSE in every layer, at
     the end of the cooldown; groups are such that this holds for all pairs in them (complete linkage).
     """
     _, q = scales(history.parameters())
-    good = np.flatnonzero(np.isfinite(q).all(-1) & (q != 0).all(-1) & (history.runs["diverged"] < 0).to_numpy())
+    arrived = finished & (history.runs["diverged"] < 0).to_numpy()
+    good = np.flatnonzero(np.isfinite(q).all(-1) & (q != 0).all(-1) & arrived)
     labels = np.full(len(q), -1, np.int64)
     if len(good) < 2:
         labels[good] = 0

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from ...statistics import Interval, band
 from ...training.history import History
 from ..claims.c3 import CONVENTIONS, MATCHED
-from ..claims.c9 import METRICS
+from ..claims.c9 import METRICS, Gap
 from ..claims.common import judged_losses
+from ..claims.depth import NAMES, Depths, Trained, contrast, end_losses, losses_of
 from ..claims.records import Verdict
-from ..claims.rules import Unit, table_of
+from ..claims.rules import Keys, Unit, ratio_unit, table_of
 from ..measure import overflow
 from ..problems import PROBLEMS
-from ..protocol import LOSS
+from ..protocol import COARSE_LOSS, LOSS
 from ..scales import LABELS
 from .common import unit_text
 
@@ -25,6 +27,7 @@ FLOAT32_MOST = float(np.finfo(np.float32).max)
 FEW = 3
 """Basins of one depth that the table lists; the rest is one row."""
 Frames = Mapping[str, pd.DataFrame]
+Gaps = Mapping[int, Gap]
 Histories = Mapping[str, History]
 
 
@@ -37,6 +40,95 @@ def gaps(verdict: Verdict) -> list[Unit]:
             numbers.setdefault(unit.keys.problems, []).append(text)
     decide = [unit for unit in verdict.units if unit.decides]
     return [replace(unit, statistic="; ".join(numbers.get(unit.keys.problems, ()))) for unit in decide]
+
+
+def gains(trained: Trained) -> list[Unit]:
+    """What the cooldown gains at each depth, end loss over the loss after it: a unit an optimizer."""
+    found = []
+    for layers, name in NAMES.items():
+        ends, cooled = (end_losses(trained, layers, cool) for cool in (False, True))
+        for optimizer, label in LABELS.items() if ends is not None and cooled is not None else ():
+            ratio = contrast(losses_of(ends, optimizer), losses_of(cooled, optimizer))
+            keys = Keys((name,), trained.budget.steps, optimizer)
+            found.append(ratio_unit(f"L = {layers}, {label}", decades_text(ratio), ratio, keys=keys))
+    return found
+
+
+def decades_text(ratio: Interval | None) -> str:
+    """A ratio as powers of ten: "3.7 decades [3.5, 3.9]"."""
+    if ratio is None or not ratio.estimate > 0:
+        return "not measured"
+    own, low, high = (math.log10(value) if value > 0 else math.nan for value in (ratio.estimate, ratio.low, ratio.high))
+    return f"{own:.2g} decades" + ("" if math.isnan(low) else f" [{low:.2g}, {high:.2g}]")
+
+
+def longer(depths: Depths) -> list[Unit]:
+    """End loss at the short horizon over that at the long one, each at rates tuned for it; which both horizons have.
+
+    The statistic says what a cooldown gains after the longer run.
+    """
+    cooling = {(unit.keys.problem, unit.keys.optimizer): unit.statistic for unit in gains(depths.long)}
+    found = []
+    for layers, name in NAMES.items():
+        short, long = (end_losses(trained, layers) for trained in (depths.short, depths.long))
+        for optimizer, label in LABELS.items() if short is not None and long is not None else ():
+            ratio = contrast(losses_of(short, optimizer), losses_of(long, optimizer))
+            text, keys = cooling[name, optimizer], Keys((name,), None, optimizer)
+            found.append(ratio_unit(f"L = {layers}, {label}", text, ratio, keys=keys))
+    return found
+
+
+def ends(trained: Trained, found: Gaps) -> pd.DataFrame:
+    """Where the runs of each depth end, at the constant rate and after the cooldown, a row a depth and optimizer."""
+    rows = []
+    for unit in gains(trained):
+        name, optimizer = str(unit.keys.problem), str(unit.keys.optimizer)
+        layers = next(layers for layers, own in NAMES.items() if own == name)
+        gap, table = found[layers], end_losses(trained, layers, cooled=True)
+        assert table is not None
+        done = gap.finished[optimizer]
+        rows.append(
+            {
+                "model": PROBLEMS[name].title,
+                "optimizer": LABELS[optimizer],
+                "end loss": f"{gap.above[optimizer] * gap.floor:.2e}",
+                "over f*": f"{gap.above[optimizer]:.3g}",
+                "after the cooldown": f"{math.exp(float(losses_of(table, optimizer).mean())):.2e}",
+                "gained": unit.statistic,
+                "runs that reached the target": f"{int(done.sum())} of {len(done)}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def along(depths: Depths) -> pd.DataFrame:
+    """The gap along every training and at its end: model, horizon, kind, step, estimate, low, high (ratios).
+
+    Kinds: "along" the run (20 blocks), "tuned" (the end value), "cooled" (after the cooldown). A run worse than the
+    zero predictor counts as that one.
+    """
+    rows: list[tuple[object, ...]] = []
+    for trained in (depths.short, depths.long):
+        for layers, name in NAMES.items():
+            if name not in trained.histories:
+                continue
+            history, zero = trained.histories[name], PROBLEMS[name].task.zero_loss
+            curve = history.metric(COARSE_LOSS).query("step <= @history.steps")
+            curve = curve.assign(value=np.log(curve["value"].where(curve["value"] <= zero, zero)))
+            wide = curve.pivot(index=["step", "seed"], columns="optimizer", values="value")
+            logs = {"along": (wide["sgd"] - wide["adam"]).unstack("seed")}
+            for cooled, kind in ((False, "tuned"), (True, "cooled")):
+                table = end_losses(trained, layers, cooled)
+                assert table is not None
+                gap = losses_of(table, "sgd") - losses_of(table, "adam")
+                last = int(history.metric(LOSS)["step"].max()) if cooled else history.steps
+                logs[kind] = gap.to_frame(last).T
+            for kind, values in logs.items():
+                own = values.to_numpy(np.float64)
+                numbers = np.exp(np.array([own.mean(-1), *band(own)]))
+                head = (PROBLEMS[name].title, history.steps, kind)
+                rows += [(*head, step, *found) for step, found in zip(values.index, numbers.T, strict=True)]
+    return pd.DataFrame(rows, columns=["model", "horizon", "kind", "step", "estimate", "low", "high"])
 
 
 def conditions(verdict: Verdict) -> pd.DataFrame:
@@ -172,33 +264,83 @@ def mean_growth(found: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "fewest", "most", "median", "least", "largest"]).dropna()
 
 
-def basin_counts(histories: Histories) -> dict[str, pd.DataFrame]:
-    """Runs of each optimizer (columns) in each basin (rows), by depth."""
-    counts = {}
-    for name, history in histories.items():
-        runs = history.runs.assign(basin=overflow.basins(history)).query("basin >= 0")
-        table = pd.crosstab(runs["basin"], runs["optimizer"])
-        counts[PROBLEMS[name].title] = table.reindex(columns=list(LABELS), fill_value=0)
-    return counts
+def finished(history: History, gap: Gap) -> np.ndarray:
+    """Whether each run of a training was ever below the half-way target, cooldown included."""
+    keys = zip(history.runs["optimizer"], history.runs["seed"], strict=True)
+    return np.array([bool(gap.finished[key]) for key in keys])
 
 
-def basin_table(histories: Histories) -> pd.DataFrame:
-    """The basins of each depth: which runs, at which scales, with which typical loss, a row each."""
+@dataclass(frozen=True)
+class Solutions:
+    """Runs of one depth that reached the half-way target, by basin.
+
+    Attributes:
+        labels: a basin a run, -1 where it has none.
+        counts: runs of each optimizer (columns) in each basin (rows).
+        unfinished: runs of each optimizer that never reached the target.
+        runs: all runs of each optimizer.
+    """
+
+    labels: np.ndarray
+    counts: pd.DataFrame
+    unfinished: dict[str, int]
+    runs: dict[str, int]
+
+    @property
+    def shared(self) -> int:
+        """Basins with runs of both optimizers."""
+        return int((self.counts > 0).all(axis=1).sum())
+
+    @property
+    def comparable(self) -> bool:
+        """Whether both optimizers have runs in a basin, so that it can be said which they share."""
+        return bool((self.counts.sum() > 0).all())
+
+
+def solutions(histories: Histories, gaps: Gaps) -> dict[str, Solutions]:
+    """The basins of each depth, by its problem."""
+    found = {}
+    for layers, name in NAMES.items():
+        if name not in histories:
+            continue
+        history, done = histories[name], finished(histories[name], gaps[layers])
+        runs = history.runs.assign(basin=overflow.basins(history, done), unfinished=~done)
+        inside = runs[runs["basin"] >= 0]
+        counts = pd.crosstab(inside["basin"], inside["optimizer"]).reindex(columns=list(LABELS), fill_value=0)
+        by = runs.groupby("optimizer")["unfinished"]
+        lost, total = by.sum(), by.size()
+        found[name] = Solutions(
+            runs["basin"].to_numpy(),
+            counts,
+            {optimizer: int(lost[optimizer]) for optimizer in LABELS},
+            {optimizer: int(total[optimizer]) for optimizer in LABELS},
+        )
+    return found
+
+
+def basin_table(histories: Histories, found: Mapping[str, Solutions]) -> pd.DataFrame:
+    """The basins of each depth, then its unfinished runs: at which scales, with which typical loss, a row each."""
     rows = []
-    for (title, counts), history in zip(basin_counts(histories).items(), histories.values(), strict=True):
-        labels, (_, q), last = overflow.basins(history), overflow.scales(history.parameters()), history.metric(LOSS)
-        ends = last[last["step"] == last["step"].max()].set_index("run")["value"].reindex(history.runs["run"])
-        basins = list(counts.index)
-        for group in filter(None, (*([basin] for basin in basins[:FEW]), basins[FEW:])):
-            inside, alone = np.isin(labels, group), len(group) == 1
+    for name, own in found.items():
+        history = histories[name]
+        (_, q), last = overflow.scales(history.parameters()), history.metric(LOSS)
+        losses = last[last["step"] == last["step"].max()].set_index("run")["value"].reindex(history.runs["run"])
+        basins = [int(basin) for basin in own.counts.index]
+        groups = {"ABCDEFGHIJ"[basin]: [basin] for basin in basins[:FEW]}
+        groups |= {f"{len(basins) - FEW} further": basins[FEW:]} if len(basins) > FEW else {}
+        for label, group in (groups | {"none: unfinished": [-1]}).items():
+            inside = np.isin(own.labels, group)
+            if not inside.any():
+                continue
             middle = ", ".join(f"{value:.2f}" for value in np.median(q[inside], axis=0))
+            count = history.runs[inside]["optimizer"].value_counts()
             rows.append(
                 {
-                    "model": title,
-                    "basin": "ABCDEFGHIJ"[group[0]] if alone else f"{len(group)} further",
-                    **{f"{label} runs": f"{counts.loc[group, name].sum()}" for name, label in LABELS.items()},
-                    "mean diagonals of Q, first to last layer": middle if alone else "various",
-                    "median typical loss": f"{np.median(ends.to_numpy()[inside]):.2e}",
+                    "model": PROBLEMS[name].title,
+                    "basin": label,
+                    **{f"{words} runs": f"{count.get(optimizer, 0)}" for optimizer, words in LABELS.items()},
+                    "mean diagonals of Q, first to last layer": middle if len(group) == 1 else "various",
+                    "median typical loss": f"{np.median(losses.to_numpy()[inside]):.2e}",
                 }
             )
     return pd.DataFrame(rows)
