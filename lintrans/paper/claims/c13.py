@@ -64,7 +64,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sparse form with all that the five behaviours are judged on, the trainings of the full form, and the reach."""
+    """The sparse form with all that the five behaviours are judged on, the full form, and the reach of softmax."""
 
     sparse: c16.Measured
     full: Judged
@@ -104,7 +104,7 @@ def steps_to_end_loss(name: str, other: str, histories: Mapping[str, History], o
 
 
 def speed(name: str, other: str, histories: Mapping[str, History], optimizer: str) -> Interval | None:
-    """T over the steps that `other` needs to the end loss of `name`; an upper bound where some seeds never get there."""
+    """T over the steps that `other` needs to the end loss of `name`; an upper bound where a seed never gets there."""
     if name not in histories or other not in histories:
         return None
     taken = Bounded.of(steps_to_end_loss(name, other, histories, optimizer), optimizer)
@@ -144,9 +144,7 @@ def _losses(units: Iterable[Unit], names: Collection[str]) -> list[Unit]:
     return [unit for unit in units if unit.keys.part is None and unit.keys.problems[0] in names]
 
 
-def judge(
-    reading: str, scale: str, histories: Mapping[str, History], least: float, budget: AttentionBudget
-) -> Verdict:
+def judge(reading: str, scale: str, histories: Mapping[str, History], least: float, budget: AttentionBudget) -> Verdict:
     """The verdict of one reading; `least` is the loss that the public code's softmax cannot get below."""
 
     def all_units(cooled: bool) -> list[Unit]:

@@ -68,4 +68,6 @@ def judge(reading: str, scale: str, larger: Larger, budget: LargerBudget) -> Ver
     if reading == "tuned":
         deciding, cooled = ([unit for unit in own if unit.decides] for own in (units, units_of("cooled", larger)))
         checks["cooled"] = agree(deciding, cooled)
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), tuple(short), rules_digest(__name__), checks)
+    return Verdict(
+        CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), tuple(short), rules_digest(__name__), checks
+    )

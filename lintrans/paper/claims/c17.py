@@ -1,8 +1,8 @@
 """C17: the features are more pronounced with heavier-tailed data and with depth (Ahn et al. 2024, contributions).
 
 Derived: nothing is measured for it. Its inputs are the kept verdicts of five other claims, and D of C8, the ratio of
-the Adam-SGD gaps in steps, read by the general rule, so that D > 1 says that the gap grows with the tails. Where censored
-runs make D a bound, it counts if the bound alone decides it.
+the Adam-SGD gaps in steps, read by the general rule, so that D > 1 says that the gap grows with the tails. Where runs
+that never get there make D a bound, it counts if the bound alone decides it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def verdict_state(text: str | None) -> State:
 def reading_of(claim: str, reading: str) -> str:
     """The reading of an input that counts for one of C17.
 
-    One judged at initialization counts for every reading, and one without an end loss in its tuned reading for *cooled*.
+    One judged at initialization counts for every reading; the tuned one for *cooled* where no end loss is judged.
     """
     offered = OFFERED[claim]
     return next((own for own in (reading, "init") if own in offered), "tuned" if reading == "cooled" else reading)

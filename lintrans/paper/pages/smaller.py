@@ -9,7 +9,17 @@ import torch
 
 from ...diagnostics.along import fixed_batch
 from ...diagnostics.curvature import hessian
-from ..claims.c16 import LARGEST, Measured, Size, Table, constant_hessian, lacking, title, unsettled
+from ..claims.c16 import (
+    LARGEST,
+    Measured,
+    Size,
+    Table,
+    constant_hessian,
+    few_directions,
+    lacking,
+    title,
+    unsettled,
+)
 from ..claims.common import floor, judged_losses
 from ..claims.records import Verdict
 from ..claims.rules import Unit
@@ -17,6 +27,33 @@ from ..problems import PROBLEMS, SIZES
 from ..scales import LABELS
 from .behaviours import MISSING, word
 from .common import at_edge, clip_words
+
+
+def power(measured: Measured) -> pd.DataFrame:
+    """E by size beside what it can show: effective directions of the noise, q99 / median of N(0, C) (medians)."""
+    rows = []
+    for size, name in SIZES.items():
+        if name not in measured.noise:
+            continue
+        noise = measured.noise[name]
+        middle = noise[["excess", "directions", "null_q99"]].median()
+        rows.append(
+            {
+                "size": title(size),
+                "E": f"{middle['excess']:.2f}",
+                "directions": f"{middle['directions']:.1f}",
+                "q99 / median of N(0, C)": f"{middle['null_q99']:.2f}",
+                "E can tell": "hardly" if few_directions(noise) else "yes",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def powerless(measured: Measured) -> list[str]:
+    """Sizes whose noise has too few directions for E."""
+    return [
+        title(size) for size, name in SIZES.items() if name in measured.noise and few_directions(measured.noise[name])
+    ]
 
 
 def sizes(verdict: Verdict, table: Table) -> list[Unit]:
