@@ -22,7 +22,6 @@ from ...statistics import mean_of
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import COARSE_LOSS, Judged
-from ..problems import PROBLEMS
 from ..scales import PAPER_SEEDS
 from .common import (
     CASES,
@@ -30,13 +29,14 @@ from .common import (
     FIXED_BATCH,
     READINGS,
     Basis,
+    by_seed_and_batch,
     curvature_deviations,
     deviations,
-    floor,
     on_batches,
     paired,
     papers_sample,
     rules_digest,
+    target_of,
 )
 from .records import Verdict
 from .rules import NO_KEYS, Keys, Unit, agree, rule
@@ -85,11 +85,6 @@ def log_ratios(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     return pd.DataFrame(logs[good], wide.index[good], list(metrics))
 
 
-def by_seed_and_batch(logs: pd.Series) -> pd.DataFrame:
-    """The mean over steps as a table [seeds, batches]; seeds that lack a batch are left out."""
-    return logs.groupby(level=["seed", "batch"]).mean().unstack("batch").dropna()
-
-
 def log_ratios_along(frame: pd.DataFrame, metric: str, settled: int, fixed: bool = False) -> pd.DataFrame:
     """A table [seeds, batches] of the log ratio of a metric, SGD over Adam, averaged over the probes from `settled` on.
 
@@ -98,11 +93,6 @@ def log_ratios_along(frame: pd.DataFrame, metric: str, settled: int, fixed: bool
     """
     rows = on_batches(frame, fixed)
     return by_seed_and_batch(log_ratios(rows[rows["step"] >= settled], metric)[metric])
-
-
-def target_of(name: str, judged: Judged) -> float:
-    """sqrt(f0 f*) of a setting, f* over all its trainings."""
-    return math.sqrt(PROBLEMS[name].task.zero_loss * floor(*judged.all_of(name)))
 
 
 def at_matched_loss(
@@ -158,7 +148,7 @@ def matched_cases(reading: str, frames: Mapping[str, pd.DataFrame], judged: Judg
         logs = pd.DataFrame()
         if name in frames:
             history = judged.histories[reading][name]
-            logs = at_matched_loss(frames[name], history, target=target_of(name, judged))
+            logs = at_matched_loss(frames[name], history, target=target_of(name, *judged.all_of(name)))
         keys = Keys((name,), convention=MATCHED)
         units.append(table_unit(f"setting {name}, {MATCHED}", f"{RATIO}, {MATCHED}", logs, keys=keys))
     return units
@@ -228,7 +218,7 @@ def blocks(frame: pd.DataFrame, step: int) -> pd.DataFrame:
     rows = on_batches(frame)
     rows = rows[(rows["step"] == step) & rows["metric"].str.startswith(BLOCK) & (rows["value"] > 0)]
     logs = np.log(rows["value"]).groupby([rows["metric"].str.removeprefix(BLOCK), rows["optimizer"]]).mean()
-    return logs.unstack("optimizer").transform(np.exp).rename_axis(index=None, columns=None)
+    return pd.DataFrame(logs.unstack("optimizer")).apply(np.exp).rename_axis(index=None, columns=None)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import COARSE_LOSS, LOSS, cooled_values, end_values
+from ..problems import PROBLEMS
 from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PAPER_SEEDS, PROTOCOL
 from .rules import Keys, State, Unit
 
@@ -51,6 +52,11 @@ def floor(*histories: History) -> float:
         rows = history.metric(LOSS)
         lowest.append(float(rows[rows["step"].isin((history.steps, rows["step"].max()))]["value"].min()))
     return min(lowest)
+
+
+def target_of(name: str, *histories: History) -> float:
+    """sqrt(f0 f*) of a problem, half-way (in logarithms) between the zero predictor and the least loss of these."""
+    return math.sqrt(PROBLEMS[name].task.zero_loss * floor(*histories))
 
 
 def judged_losses(history: History, zero_loss: float, cooled: bool = False) -> pd.DataFrame:
@@ -135,9 +141,20 @@ def on_batches(frame: pd.DataFrame, fixed: bool = False) -> pd.DataFrame:
     return frame[(frame["batch"] < 0) == fixed]
 
 
+def typical(frame: pd.DataFrame) -> pd.DataFrame:
+    """The median over evaluation batches of every run's every measure, a row each; their ``batch`` is 0."""
+    keys = ["run", "optimizer", "lr", "clip", "seed", "step", "metric"]
+    return on_batches(frame).groupby(keys, sort=False, dropna=False)["value"].median().reset_index().assign(batch=0)
+
+
 def papers_sample(frame: pd.DataFrame, judging: Sequence[int]) -> pd.DataFrame:
     """The rows of the fixed batch and of as many of the judging seeds as the paper has."""
     return on_batches(frame[frame["seed"].isin(judging[:PAPER_SEEDS])], fixed=True)
+
+
+def by_seed_and_batch(values: pd.Series) -> pd.DataFrame:
+    """The mean over steps as a table [seeds, batches]; seeds that lack a batch are left out."""
+    return pd.DataFrame(values.groupby(level=["seed", "batch"]).mean().unstack("batch")).dropna()
 
 
 def arms(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.ndarray]:
