@@ -182,13 +182,10 @@ def size_unit(size: Size, table: Table) -> Unit:
         else:
             state = State.UNDECIDED if None in strengths else State.NULL
         return Unit(title(size), words, None, state, keys=keys)
-    lacks, still_open = lacking(size, table), unsettled(size, table)
-    if lacks:
+    if lacks := lacking(size, table):
         doubt = (f"lacks {' and '.join(lacks)} alone: {POWERLESS}",) if all(own[c].powerless for c in lacks) else ()
         return Unit(title(size), words, None, State.YES, keys=keys, remarks=doubt)
-    if still_open and all(own[claim].undefined for claim in still_open):
-        return Unit(title(size), words, None, State.MISSING, keys=keys)
-    return Unit(title(size), words, None, State.UNDECIDED if still_open else State.REV, keys=keys)
+    return Unit(title(size), words, None, State.UNDECIDED if unsettled(size, table) else State.REV, keys=keys)
 
 
 def _strengths(size: Size, table: Table) -> dict[str, tuple[int | None, int | None]]:

@@ -59,8 +59,9 @@ def powerless(measured: Measured) -> list[str]:
 def sizes(verdict: Verdict, table: Table) -> list[Unit]:
     """The units of C16 on the smaller sizes, their statistic what a size lacks, or what is open of it."""
     smaller = [(size, unit) for size, unit in zip(SIZES, verdict.units, strict=False) if size != LARGEST]
-    lacks = {size: [f"{claim} ({word(table[size][claim])})" for claim in lacking(size, table)] for size, _ in smaller}
-    return [replace(unit, statistic=", ".join(lacks[size] or unsettled(size, table))) for size, unit in smaller]
+    claims = {size: lacking(size, table) or unsettled(size, table) for size, _ in smaller}
+    words = {size: [f"{claim} ({word(table[size][claim])})" for claim in own] for size, own in claims.items()}
+    return [replace(unit, statistic=", ".join(words[size])) for size, unit in smaller]
 
 
 def best_rates(measured: Measured) -> pd.DataFrame:
