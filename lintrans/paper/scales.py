@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -29,7 +29,7 @@ from .budgets import (
     TailBudget,
     TuningBudget,
 )
-from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, LARGER, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES
+from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, LARGER, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES, Setting
 
 AnyBudget = TypeVar("AnyBudget", covariant=True)
 
@@ -71,18 +71,32 @@ class Table(Mapping[str, AnyBudget]):
 
 
 def frame(names: Iterable[str]) -> pd.DataFrame:
-    """Problems as a table for a page: context length, covariates, E||x||^2, published rates and clip."""
+    """Problems as a table for a page: context length, covariates, E||x||^2, published rates and clip.
+
+    Where the zero predictor's loss f0 is another number than E||x||^2, it has a column too.
+    """
+    found = [PROBLEMS[name] for name in names]
+    moments = [_second_moment(setting) for setting in found]
+    other = any(moment != setting.task.zero_loss for moment, setting in zip(moments, found, strict=True))
     return pd.DataFrame(
         {
             "setting": setting.title,
             "$n$": setting.task.n,
             "covariates": setting.law,
-            r"$\mathbb{E}\lVert x \rVert^2$": f"{setting.task.zero_loss:g}",
+            r"$\mathbb{E}\lVert x \rVert^2$": f"{moment:g}",
+            **({"$f_0$": f"{setting.task.zero_loss:.2g}"} if other else {}),
             **{f"{LABELS[optimizer]} rate": f"{lr:g}" for optimizer, lr in setting.lr.items()},
             "clip": f"{setting.clip:g}",
         }
-        for setting in map(PROBLEMS.__getitem__, names)
+        for setting, moment in zip(found, moments, strict=True)
     )
+
+
+def _second_moment(setting: Setting) -> float:
+    """E||x||^2; f0 stands for it where a task has no law of covariates."""
+    task: Any = setting.task
+    covariates = getattr(task, "covariates", None)
+    return float(task.zero_loss if covariates is None else covariates.squared_norm(task.d))
 
 
 # trainings of the paper's settings

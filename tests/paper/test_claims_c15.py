@@ -12,6 +12,7 @@ import pytest
 import lintrans as lt
 from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c15, scorecard
 from lintrans.paper.claims.c16 import FEATURES, Behaviour
+from lintrans.paper.claims.common import FIXED_BATCH
 from lintrans.paper.measure import variants
 from lintrans.paper.pages import nonlinear as tables
 from lintrans.paper.problems import PROBLEMS
@@ -112,7 +113,7 @@ def test_scales_say_what_they_lack() -> None:
     )
     quick = c15.judge("quick", found(), NONLINEAR_BUDGETS["quick"]).deviations
     assert any("horizon" in text for text in quick)
-    assert any("on 100 prompts" in text for text in quick)
+    assert any("batches of 100 prompts" in text for text in quick)
 
 
 def test_the_claim_is_registered() -> None:
@@ -123,13 +124,14 @@ def test_the_claim_is_registered() -> None:
 
 def conditions(sgd: float, adam: float, steps: tuple[int, ...] = (1, 750, 1250, 2000)) -> pd.DataFrame:
     rows = [
-        (optimizer, seed, step, metric, value * (1 + 0.02 * seed))
+        (optimizer, seed, step, metric, value * (1 + 0.02 * seed) * (1 if batch < 0 else 3), batch)
         for optimizer, value in (("sgd", sgd), ("adam", adam))
         for seed in range(5)
         for step in steps
         for metric in ("r_lower", "r_midpoint")
+        for batch in (-1, 0, 1)
     ]
-    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value", "batch"])
 
 
 def test_ratio_table_beside_the_notebook() -> None:
@@ -140,6 +142,38 @@ def test_ratio_table_beside_the_notebook() -> None:
     assert list(table["agrees"]) == ["no", "yes", "yes", "no number"]
     assert tables.late(conditions(55.0, 10.0)) == (2000, 0, 5)
     assert tables.late(conditions(5.0, 10.0)) == (2000, 5, 5)
+
+
+def test_figures_show_medians_over_evaluation_batches() -> None:
+    frame = tables.per_seed(conditions(55.0, 10.0))
+    assert not frame.duplicated(["optimizer", "seed", "step", "metric"]).any()
+    assert set(frame["batch"]) == {0}
+    first = frame[(frame["optimizer"] == "sgd") & (frame["seed"] == 0)]
+    assert first["value"].to_numpy() == pytest.approx(3 * 55.0)
+
+
+def test_other_ways_to_judge() -> None:
+    """C1 after a cooldown, C3 without structural zeros, C3 and C4 on the fixed batch."""
+
+    def beside(state: State, convention: str | None = None, part: str | None = None) -> Unit:
+        return made_up.unit(state, "beside", decides=False, keys=Keys(convention=convention, part=part))
+
+    def behaviours(cooled: State, used: State, fixed: State) -> dict[str, Behaviour]:
+        made = found()
+        others = {
+            "C1": (beside(cooled, part=c15.COOLED),),
+            "C3": (*[beside(used, convention=c15.USED)] * 2, *[beside(fixed, part=FIXED_BATCH)] * 2),
+            "C4": (beside(YES, part=FIXED_BATCH),),
+        }
+        return made | {claim: Behaviour((*made[claim].units, *units)) for claim, units in others.items()}
+
+    assert judge(behaviours(YES, WEAK, UNDECIDED)).checks == {
+        "cooled": True, "without structural zeros": True, FIXED_BATCH: False,
+    }  # fmt: skip
+    assert judge(behaviours(REV, NULL, YES)).checks == {
+        "cooled": False, "without structural zeros": False, FIXED_BATCH: True,
+    }  # fmt: skip
+    assert judge(found()).checks == {}, "nothing was measured otherwise"
 
 
 def test_when_sgd_catches_up() -> None:

@@ -6,6 +6,7 @@ import ast
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -30,9 +31,11 @@ def judged(claim: str, state: State, reading: str = "tuned", scale: str = "paper
     return made_up.verdict(unit(state), claim=claim, reading=reading, scale=scale, deviations=deviations, rules="r")
 
 
-def gap(state: State, reading: str = "tuned", scale: str = "paper") -> Verdict:
+def gap(state: State, reading: str = "tuned", scale: str = "paper", bound: str = "") -> Verdict:
     """C8 with D in that state, which does not decide."""
-    units = unit(YES, "SGD"), unit(state, c8.GROWTH, c8.GAP, decides=False)
+    number = replace(made_up.interval(2, 1, 3), bound=bound)
+    own = {} if state is MISSING else {"interval": number}
+    units = unit(YES, "SGD"), unit(state, c8.GROWTH, c8.GAP, decides=False, **own)
     return made_up.verdict(*units, claim="C8", reading=reading, scale=scale, rules="r")
 
 
@@ -96,6 +99,38 @@ def test_readings_are_apart_and_init_counts_for_both(tmp_path: Path) -> None:
     assert str(c17.derive("quick", store)["tuned"].ruling) == "not measurable here"  # another scale
 
 
+def test_cooled_inputs(tmp_path: Path) -> None:
+    """An input without a cooled reading counts by its tuned one; one that has it does not fall back."""
+    store = kept(tmp_path, *all_of(YES), gap(YES))
+    cooled = {claim: "cooled" in module.READINGS for claim, module in scorecard.CLAIMS.items() if claim in INPUTS}
+    assert {claim for claim, has in cooled.items() if has} == {"C9"}
+    assert str(c17.derive("paper", store)["cooled"].ruling) == "not measurable here"
+    claims.record(judged("C9", NULL, "cooled"), store)
+    found = c17.derive("paper", store)
+    assert str(found["cooled"].ruling).startswith("partly reproduced (C6, C7, C11, C12, D of C8")
+    assert str(found["tuned"].ruling) == "reproduced"
+
+
+def test_a_bound_on_d_is_kept(tmp_path: Path) -> None:
+    """Whether it decides is said by its state; that it is one, by its flag."""
+    store = kept(tmp_path, *all_of(YES), gap(YES, bound=">="))
+    verdict = c17.judge("tuned", "paper", verdict_records("paper", store))
+    assert made_up.number(verdict.units[-1]).bound == ">="
+    assert "lower bound" in verdict.units[-1].flags
+    assert verdict.ruling.word is Word.REPRODUCED
+    claims.record(gap(UNDECIDED, bound=">="), store)
+    assert c17.judge("tuned", "paper", verdict_records("paper", store)).ruling.word is Word.PARTLY
+
+
+def test_checks_of_inputs(tmp_path: Path) -> None:
+    fragile = replace(judged("C7", YES), checks={"matched loss": False})
+    store = kept(tmp_path, *all_of(YES), gap(YES), fragile, replace(judged("C12", YES), checks={"cooled": True}))
+    verdict = c17.judge("tuned", "paper", verdict_records("paper", store))
+    assert [*verdict.checks.values()] == [False, True]
+    assert verdict.robust is False
+    assert any("C7" in flag and "C12" not in flag for flag in verdict.flags)
+
+
 def test_it_is_kept_and_shows_only_verdicts(tmp_path: Path) -> None:
     store = kept(tmp_path, *all_of(WEAK), gap(NULL))
     before = claims.verdicts_digest(store)
@@ -122,7 +157,7 @@ def test_claims_stand_in_order_and_have_what_pages_need() -> None:
     for name, claim in scorecard.CLAIMS.items():
         assert name == claim.CLAIM
         assert claim.SENTENCE.endswith(".")
-        assert set(claim.READINGS) <= {"published", "tuned", "init"}
+        assert set(claim.READINGS) <= {"published", "tuned", "cooled", "init"}
         assert claim.CHAPTER in in_book, "a page links to it"
         text = (ROOT / "book" / f"{claim.CHAPTER}.md").read_text("utf-8")
         assert not claim.FIGURE or f"name: {claim.FIGURE}\n" in text

@@ -13,6 +13,7 @@ import torch
 import lintrans as lt
 from lintrans.diagnostics import noise
 from lintrans.paper.claims import State, Verdict, Word, c14
+from lintrans.paper.judged import Judged
 from lintrans.paper.measure import variants
 from lintrans.paper.problems import LARGER, PROBLEMS
 from lintrans.paper.protocol import end_steps
@@ -21,11 +22,14 @@ from lintrans.paper.scales import LARGER_BUDGETS, LARGER_PROTOCOL
 SPREAD = (1.0, 1.1, 0.95, 1.05)
 
 
-def history_of(ratio: float) -> lt.History:
-    """Four seeds; SGD ends at `ratio` times Adam's loss."""
-    return made_up.history(
-        lambda s, o, k, r: 0.1 * (ratio * SPREAD[s] if o == "sgd" else 1.0), 4, steps=200, every=50, ends=end_steps(200)
-    )
+def history_of(ratio: float, cooled: float | None = None) -> lt.History:
+    """Four seeds; SGD ends at `ratio` times Adam's loss, after the cooldown at `cooled` times it."""
+
+    def loss(seed: int, optimizer: str, step: int, lr: float) -> float:
+        share = ratio if cooled is None or step <= 200 else cooled
+        return 0.1 * (share * SPREAD[seed] if optimizer == "sgd" else 1.0)
+
+    return made_up.history(loss, 4, steps=200, every=50, ends=end_steps(200))
 
 
 def noise_of(tail: float) -> pd.DataFrame:
@@ -34,9 +38,13 @@ def noise_of(tail: float) -> pd.DataFrame:
     )
 
 
-def judged(ratio: float | None, tail: float) -> Verdict:
-    histories = {} if ratio is None else {LARGER.name: history_of(ratio)}
-    return c14.judge("paper", histories, noise_of(tail), LARGER_PROTOCOL)
+def larger_of(ratio: float | None, tail: float, cooled: float | None = None) -> c14.Larger:
+    histories = {} if ratio is None else {LARGER.name: history_of(ratio, cooled)}
+    return c14.Larger(Judged({"published": {}, "tuned": histories}, {}), noise_of(tail))
+
+
+def judged(ratio: float | None, tail: float, reading: str = "tuned", cooled: float | None = None) -> Verdict:
+    return c14.judge(reading, "paper", larger_of(ratio, tail, cooled), LARGER_PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,26 @@ def test_one_verdict_on_two_halves(ratio: float | None, tail: float, states: tup
     assert (verdict.ruling.word, verdict.reading, verdict.deviations) == (word, "tuned", ())
 
 
+@pytest.mark.parametrize(
+    ("cooled", "state", "word"),
+    [(4.0, State.YES, Word.REPRODUCED), (1.0, State.NULL, Word.PARTLY), (0.3, State.REV, Word.PARTLY)],
+)
+def test_the_cooled_reading_of_the_first_half(cooled: float, state: State, word: Word) -> None:
+    verdict = judged(4.0, 2.0, "cooled", cooled)
+    assert [unit.state for unit in verdict.units if unit.decides] == [state, State.YES]
+    assert (verdict.ruling.word, verdict.reading, verdict.checks) == (word, "cooled", {})
+    tuned = judged(4.0, 2.0, cooled=cooled)
+    assert tuned.ruling.word is Word.REPRODUCED
+    assert tuned.checks == {"cooled": state is State.YES}
+    assert judged(None, 2.0, "cooled").ruling.word is Word.UNMEASURABLE
+
+
+def test_steps_are_a_bound_where_sgd_never_gets_there() -> None:
+    steps = next(unit for unit in judged(40.0, 2.0).units if unit.keys.part == "steps")
+    assert made_up.number(steps).bound == ">="
+    assert not steps.decides
+
+
 def test_the_problem_and_its_budgets() -> None:
     assert LARGER.model == lt.LinearTransformer(layers=8, d=20)
     assert lt.LinearRegression(d=20, n=60) == LARGER.task
@@ -69,11 +97,11 @@ def test_the_problem_and_its_budgets() -> None:
         6,
         1000,
     )
-    texts = c14.judge("paper", {}, noise_of(2.0), paper).deviations
+    texts = c14.judge("tuned", "paper", larger_of(None, 2.0), paper).deviations
     assert "batches of 250 prompts instead of 1,000" in texts
     assert "4 learning rates instead of 10" in texts
     assert "minibatches of 250 prompts instead of 1,000" in texts
-    assert not any("horizon" in text or "judging seeds" in text for text in texts)
+    assert not any("horizon T" in text or "judging seeds" in text for text in texts)
 
 
 def test_rates_chosen_early_are_judged_late(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import unit
 from matplotlib import pyplot as plt
 
 from lintrans.paper import figures
 from lintrans.paper.budgets import SizeBudget
-from lintrans.paper.claims import State, Unit, Word, c16
+from lintrans.paper.claims import State, Unit, Verdict, Word, c16
 from lintrans.paper.claims.c16 import FEATURES, LARGEST, Behaviour, Size, title
 from lintrans.paper.figures.sizes import MARKS
 from lintrans.paper.measure import variants
@@ -48,9 +49,14 @@ def states(default: State, **other: State) -> dict[str, State]:
     return dict.fromkeys(FEATURES, default) | other
 
 
+def judge(table: Table, scale: str = "paper", budget: SizeBudget = SIZE_PROTOCOL) -> Verdict:
+    """The tuned reading, the cooled one being the same."""
+    return c16.judge("tuned", scale, {"tuned": table, "cooled": table}, budget)
+
+
 def shown(table: Table, case: str) -> Unit:
     """What the page has of a smaller size."""
-    [unit] = [unit for unit in tables.sizes(c16.judge("paper", table, SIZE_PROTOCOL), table) if unit.case == case]
+    [unit] = [unit for unit in tables.sizes(judge(table), table) if unit.case == case]
     return unit
 
 
@@ -59,7 +65,7 @@ def named(table: Table) -> dict[str, dict[str, Behaviour]]:
 
 
 def ruling(table: Table) -> str:
-    return str(c16.judge("paper", table, SIZE_PROTOCOL).ruling)
+    return str(judge(table).ruling)
 
 
 def test_all_of_it_and_nothing_smaller_has_it() -> None:
@@ -69,7 +75,7 @@ def test_all_of_it_and_nothing_smaller_has_it() -> None:
 
 def test_a_smaller_size_with_all_of_it_refutes() -> None:
     table = table_of(YES, NULL, **{"L = 2, d = 1": YES})
-    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+    verdict = judge(table)
     assert verdict.ruling.word is Word.NOT
     assert shown(table, "L = 2, d = 1").state is REV
     assert shown(table, "L = 3, d = 2").state is YES
@@ -96,28 +102,59 @@ def test_what_the_seeds_leave_open() -> None:
     assert ruling(table_of(states(YES, C1=UNDECIDED), YES)) == "not reproduced"  # no doubt of that
 
 
-def test_one_layer_cannot_have_what_needs_a_changing_hessian() -> None:
-    table = table_of(YES, NULL, **{"L = 1, d = 5": YES})
-    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+def test_of_one_layer_only_what_can_be_measured_counts() -> None:
+    """Its Hessian is constant: C3 and C5 are not measurable, neither there nor missing."""
+    table = table_of(YES, NULL, **{"L = 1, d = 5": states(YES, C2=WEAK)})
+    verdict = judge(table)
     assert verdict.ruling.word is Word.REPRODUCED
-    assert shown(table, "L = 1, d = 5").statistic == "C3 (undefined), C5 (undefined)"
+    assert shown(table, "L = 1, d = 5").statistic == "C2 (partly)"
+    assert behaviours.words(named(table)).loc["L = 1, d = 5", "C3"] == "not measurable"
     assert not table[1, 5]["C3"].missing
+    whole = table_of(YES, NULL, **{"L = 1, d = 5": YES})
+    assert shown(whole, "L = 1, d = 5").state is UNDECIDED, "it has all that can be measured: nobody knows of the rest"
+    assert shown(whole, "L = 1, d = 5").statistic == "C3 (not measurable), C5 (not measurable)"
+    assert ruling(whole) == "not measurable here (undecided)"
+    neither = states(YES, C3=NULL, C5=NULL)
+    assert ruling(table_of(neither, NULL, **{"L = 1, d = 5": YES})) == "not reproduced", "it needs neither"
+
+
+def test_the_cooled_reading_and_its_check() -> None:
+    tuned, cooled = table_of(YES, NULL), table_of(YES, NULL, **{"L = 2, d = 1": YES})
+    both = {"tuned": tuned, "cooled": cooled}
+    first, second = (c16.judge(reading, "paper", both, SIZE_PROTOCOL) for reading in c16.READINGS)
+    assert (first.reading, first.ruling.word, first.checks) == ("tuned", Word.REPRODUCED, {"cooled": False})
+    assert (second.reading, second.ruling.word, second.checks) == ("cooled", Word.NOT, {})
+    assert judge(tuned).checks == {"cooled": True}
+
+
+def test_what_e_cannot_show_is_marked() -> None:
+    table = table_of(YES, states(YES, C2=NULL))
+    assert shown(table, "L = 3, d = 1").flags == ()
+    powerless = Behaviour((unit(NULL, remarks=(c16.POWERLESS,)),))
+    table[3, 1] = table[3, 1] | {"C2": powerless}
+    assert shown(table, "L = 3, d = 1").remarks == (f"lacks C2 alone: {c16.POWERLESS}",)
+    assert any(c16.POWERLESS in flag for flag in judge(table).flags)
+    table[3, 1] = table[3, 1] | {"C1": behaviour(NULL)}
+    assert shown(table, "L = 3, d = 1").remarks == ()
+    noise = pd.DataFrame({"directions": [1.0, 2.0, 40.0]})
+    assert c16.few_directions(noise)
+    assert not c16.few_directions(noise * 2)
 
 
 def test_anything_missing_is_not_measurable() -> None:
     table = table_of(YES, NULL, **{"L = 3, d = 1": states(NULL, C2=MISSING)})
-    verdict = c16.judge("paper", table, SIZE_PROTOCOL)
+    verdict = judge(table)
     assert str(verdict.ruling) == "not measurable here"
     assert shown(table, "L = 3, d = 1").state is MISSING
     assert behaviours.words(named(table)).loc["L = 3, d = 1", "C2"] == "not measured"
 
 
 def test_the_verdict_keeps_every_case() -> None:
-    verdict = c16.judge("paper", table_of(YES, NULL), SIZE_PROTOCOL)
+    verdict = judge(table_of(YES, NULL))
     assert [unit.case for unit in verdict.units if unit.decides] == [title(size) for size in SIZES]
     assert sum(not unit.decides for unit in verdict.units) == len(SIZES) * len(FEATURES)
     assert verdict.deviations == (c16.FIRST_HALF,)
-    short = c16.judge("quick", table_of(YES, NULL), SIZE_BUDGETS["quick"]).deviations
+    short = judge(table_of(YES, NULL), "quick", SIZE_BUDGETS["quick"]).deviations
     assert "horizon T of 100 steps instead of 2,000" in short
     assert "noise: 100 minibatches instead of 10,000" in short
 
@@ -134,7 +171,7 @@ def test_sizes_are_setting_1_in_all_else() -> None:
 
 def test_the_grid_of_rates_is_shared_with_setting_1() -> None:
     own, whole = SIZE_BUDGETS("paper").training, SCALES["paper"]
-    for field in ("rates", "clips", "tuning_seeds", "screening", "batch", "tuning_blocks"):
+    for field in ("rates", "clips", "tuning_seeds", "screening", "screening_seeds", "minima", "batch", "tuning_blocks"):
         assert getattr(own, field) == getattr(whole, field)
 
 
@@ -173,7 +210,7 @@ def test_behaviours_for_real() -> None:
             "L = 3, d = 5, step 10",
             "L = 3, d = 5, step 15",
         ]
-    verdict = c16.judge("quick", table, TINY)
+    verdict = judge(table, "quick", TINY)
     assert str(verdict.ruling) == "not measurable here"
     assert tables.best_rates(measured)["size"].tolist() == ["L = 1, d = 5", "L = 3, d = 5"]
     assert len(tables.above_least(measured)) <= 1

@@ -1,7 +1,8 @@
 """C16: (L = 3, d = 5) is the minimally complex setting that recovers all the features (Ahn et al. 2024).
 
 The five behaviours of C1 to C5 are judged on every size up to that of Setting 1, each by its own claim's rule, at each
-optimizer's best rate. The claim fails where a smaller size has all that the largest has.
+optimizer's best rate; the cooled reading takes C1 by the loss after the cooldown and the rest as it is. The claim fails
+where a smaller size has all that the largest has.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from ..judged import Tuning
 from ..problems import PROBLEMS, SIZES
 from ..scales import SIZE_PROTOCOL
 from . import c1, c2, c3, c4, c5
-from .common import Basis, curvature_deviations, deviations, rules_digest
+from .common import Basis, curvature_deviations, deviations, floor, rules_digest
 from .records import Verdict
-from .rules import Keys, Ruling, State, Unit, Word, rule
+from .rules import Keys, Ruling, State, Unit, Word, agree, rule
 
 CLAIM = "C16"
 SENTENCE = "Three layers and dimension 5 are the minimally complex setting that recovers all the features."
 CHAPTER = "smaller"
 FIGURE = "fig-smaller"
-READINGS = ("tuned",)
+READINGS = ("tuned", "cooled")
 GROUP = "causes"
 BASIS = Basis(tuple(SIZES.values()))
 
@@ -38,9 +39,13 @@ FEATURES = {
 }
 """The five behaviours, in a word or two each."""
 LARGEST = (3, 5)
-CONSTANT = "undefined: the Hessian is constant"
+CONSTANT = "not measurable: the Hessian is constant"
 CURVED = ("C3", "C5")
-"""Behaviours that a model whose Hessian does not change cannot have."""
+"""Behaviours that no number can be given for where the Hessian does not change."""
+FEW_DIRECTIONS = 3.0
+"""Effective directions of the noise below which E says little: N(0, C) itself then has a wide spread of norms, with a
+99% quantile of more than twice the median, which a tail has to exceed."""
+POWERLESS = "so few directions of noise that E can hardly show a tail"
 FIRST_HALF = (
     "C4 by its first half: its second half relates a grid of rates over several settings, and is not measured by size"
 )
@@ -61,7 +66,7 @@ class Behaviour:
 
     Attributes:
         units: what its claim's statistic says there, those that decide and those beside.
-        undefined: it cannot be there, whatever is measured.
+        undefined: it cannot be measured, since the Hessian is constant.
     """
 
     units: tuple[Unit, ...]
@@ -74,14 +79,19 @@ class Behaviour:
 
     @property
     def strength(self) -> int | None:
-        """2 where the behaviour is reproduced, 1 in part, 0 where it is not there, None where that is open."""
-        return 0 if self.undefined else STRENGTH.get(self.ruling.word)
+        """2 where the behaviour is reproduced, 1 in part, 0 where it is not there, None where that is not known."""
+        return STRENGTH.get(self.ruling.word)
 
     @property
     def missing(self) -> bool:
         """Not measured at this scale."""
         measured = {unit.state for unit in self.units if unit.decides}
         return not self.undefined and (not measured or State.MISSING in measured)
+
+    @property
+    def powerless(self) -> bool:
+        """Whether the statistic could hardly have shown it."""
+        return any(POWERLESS in unit.remarks for unit in self.units if unit.decides)
 
 
 Table = Mapping[Size, Mapping[str, Behaviour]]
@@ -105,19 +115,30 @@ def constant_hessian(name: str) -> bool:
     return model.parameter_shape[0] == 1
 
 
-def behaviours(measured: Measured, budget: SizeBudget) -> dict[Size, dict[str, Behaviour]]:
-    """What each size has of each behaviour."""
-    return {size: behaviours_of(title(size), name, measured, budget) for size, name in SIZES.items()}
+def behaviours(measured: Measured, budget: SizeBudget, reading: str = "tuned") -> dict[Size, dict[str, Behaviour]]:
+    """What each size has of each behaviour; the readings differ in C1 alone."""
+    cooled = reading == "cooled"
+    return {size: behaviours_of(title(size), name, measured, budget, cooled) for size, name in SIZES.items()}
 
 
-def behaviours_of(case: str, name: str, measured: Measured, budget: SizeBudget) -> dict[str, Behaviour]:
+def few_directions(table: pd.DataFrame) -> bool:
+    """Whether noise spreads over so few directions that E has no power (median over initializations)."""
+    return bool(table["directions"].median() < FEW_DIRECTIONS)
+
+
+def behaviours_of(
+    case: str, name: str, measured: Measured, budget: SizeBudget, cooled: bool = False
+) -> dict[str, Behaviour]:
     """What one problem has of each behaviour, its units called `case`."""
     found: dict[str, Sequence[Unit]] = {}
     keys = {claim: Keys((name,), claim=claim) for claim in FEATURES}
     if name in measured.histories:
-        found["C1"] = c1.gap_units(case, c1.compare(name, measured.histories[name]), keys["C1"])
+        history = measured.histories[name]
+        found["C1"] = c1.gap_units(case, c1.compare(name, history, floor(history), cooled), keys["C1"], cooled)
     if name in measured.noise:
-        found["C2"] = c2.noise_units(case, measured.noise[name], keys["C2"])
+        excess, further = c2.noise_units(case, measured.noise[name], keys["C2"])
+        remarks = (POWERLESS,) if few_directions(measured.noise[name]) else ()
+        found["C2"] = replace(excess, remarks=remarks), further
     if name in measured.conditions:
         found["C3"] = c3_units(case, measured.conditions[name], budget, keys["C3"])
     if name in measured.steps:
@@ -161,8 +182,10 @@ def size_unit(size: Size, table: Table) -> Unit:
         else:
             state = State.UNDECIDED if None in strengths else State.NULL
         return Unit(title(size), words, None, state, keys=keys)
-    otherwise = State.UNDECIDED if unsettled(size, table) else State.REV
-    return Unit(title(size), words, None, State.YES if lacking(size, table) else otherwise, keys=keys)
+    if lacks := lacking(size, table):
+        doubt = (f"lacks {' and '.join(lacks)} alone: {POWERLESS}",) if all(own[c].powerless for c in lacks) else ()
+        return Unit(title(size), words, None, State.YES, keys=keys, remarks=doubt)
+    return Unit(title(size), words, None, State.UNDECIDED if unsettled(size, table) else State.REV, keys=keys)
 
 
 def _strengths(size: Size, table: Table) -> dict[str, tuple[int | None, int | None]]:
@@ -206,8 +229,9 @@ def ruling_of(units: Sequence[Unit], table: Table) -> Ruling:
     return Ruling(Word.PARTLY, tuple(claim for claim, found in table[LARGEST].items() if (found.strength or 0) > 0))
 
 
-def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
-    """The verdict, reading "tuned"."""
+def judge(reading: str, scale: str, tables: Mapping[str, Table], budget: SizeBudget) -> Verdict:
+    """The verdict of one reading, from the behaviours under each."""
+    table = tables[reading]
     units = [size_unit(size, table) for size in SIZES]
     beside = [
         replace(unit, case=f"{claim}: {unit.case}", decides=False)
@@ -222,5 +246,8 @@ def judge(scale: str, table: Table, budget: SizeBudget) -> Verdict:
         *(f"noise: {text}" for text in c2.deviations(budget.noise, asked.noise)),
         FIRST_HALF,
     )
-    ruling = ruling_of(units, table)
-    return Verdict(CLAIM, "tuned", scale, CHAPTER, (*units, *beside), ruling, short, rules_digest(__name__))
+    checks = {}
+    if reading == "tuned" and "cooled" in tables:
+        checks["cooled"] = agree(units, [size_unit(size, tables["cooled"]) for size in SIZES])
+    whole, digest = (*units, *beside), rules_digest(__name__)
+    return Verdict(CLAIM, reading, scale, CHAPTER, whole, ruling_of(units, table), short, digest, checks)

@@ -1,7 +1,8 @@
 """C17: the features are more pronounced with heavier-tailed data and with depth (Ahn et al. 2024, contributions).
 
 Derived: nothing is measured for it. Its inputs are the kept verdicts of five other claims, and D of C8, the ratio of
-the Adam-SGD gaps in steps, read by the general rule, so that D > 1 says that the gap grows with the tails.
+the Adam-SGD gaps in steps, read by the general rule, so that D > 1 says that the gap grows with the tails. Where runs
+that never get there make D a bound, it counts if the bound alone decides it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 from ...statistics import Interval
 from ...store.store import Store
-from . import c8
-from .common import READINGS, Basis, rules_digest
+from . import c6, c7, c8, c9, c11, c12
+from .common import END_READINGS, Basis, rules_digest
 from .records import Verdict, record, verdict_records
 from .rules import Keys, Ruling, State, Unit, Word, word_of
 
@@ -22,6 +23,7 @@ SENTENCE = "The features are more pronounced with heavier-tailed data and with d
 CHAPTER = "scorecard"
 FIGURE = ""
 GROUP = "causes"
+READINGS = END_READINGS
 
 INPUTS = {
     "C6": "noise and covariate tails",
@@ -32,6 +34,8 @@ INPUTS = {
 }
 """Claims that some feature grows with tails or depth."""
 BASIS = Basis(claims=(*INPUTS, c8.CLAIM))
+OFFERED = {module.CLAIM: tuple(module.READINGS) for module in (c6, c7, c8, c9, c11, c12)}
+"""The readings that each has a verdict of."""
 GAP = "D of C8"
 STATISTIC = "verdict on {}"
 STATES = {Word.REPRODUCED: State.YES, Word.PARTLY: State.WEAK, Word.NOT: State.NULL}
@@ -46,9 +50,18 @@ def verdict_state(text: str | None) -> State:
     return otherwise if text is None else STATES.get(word_of(text), otherwise)
 
 
+def reading_of(claim: str, reading: str) -> str:
+    """The reading of an input that counts for one of C17.
+
+    One judged at initialization counts for every reading; the tuned one for *cooled* where no end loss is judged.
+    """
+    offered = OFFERED[claim]
+    return next((own for own in (reading, "init") if own in offered), "tuned" if reading == "cooled" else reading)
+
+
 def _kept(records: Records, claim: str, reading: str) -> Mapping[str, Any]:
-    """A claim's kept verdict under a reading; one judged at initialization counts for every reading."""
-    return records.get((claim, reading)) or records.get((claim, "init")) or {}
+    """An input's kept verdict."""
+    return records.get((claim, reading_of(claim, reading))) or {}
 
 
 def _rows(records: Records, claim: str, reading: str) -> Sequence[Mapping[str, Any]]:
@@ -71,7 +84,8 @@ def gap_unit(records: Records, reading: str) -> Unit:
             estimate, low, high = (
                 math.nan if row[name] is None else float(row[name]) for name in ("estimate", "low", "high")
             )
-            interval = None if math.isnan(estimate) else Interval(estimate, low, high, math.nan, 0)
+            found = Interval(estimate, low, high, math.nan, row.get("n") or 0, bound=row.get("bound") or "")
+            interval = None if math.isnan(estimate) else found
             return Unit(GAP, c8.GAP, interval, State(row["state"]), keys=keys)
     return Unit(GAP, c8.GAP, None, State.MISSING, keys=keys)
 
@@ -100,12 +114,16 @@ def judge(reading: str, scale: str, records: Records) -> Verdict:
     gap = gap_unit(records, reading)
     short = [name for name in (*INPUTS, c8.CLAIM) if _kept(records, name, reading).get("deviations")]
     texts = (f"so do its inputs: {', '.join(short)}",) if short else ()
-    ruling = ruling_of(claims, gap)
-    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest(__name__))
+    ruling, checks = ruling_of(claims, gap), {}
+    for name in INPUTS:
+        found = [row for row in _rows(records, name, reading) if row["case"] == "all"]
+        if found and found[0].get("robust") is not None:
+            checks[f"the checks of {name}"] = bool(found[0]["robust"])
+    return Verdict(CLAIM, reading, scale, CHAPTER, (*claims, gap), ruling, texts, rules_digest(__name__), checks)
 
 
 def derive(scale: str, store: Store | None = None) -> dict[str, Verdict]:
-    """Judge both readings from the kept verdicts of a scale, and keep the verdicts."""
+    """Judge every reading from the kept verdicts of a scale, and keep the verdicts."""
     kept = verdict_records(scale, store)
     verdicts = {reading: judge(reading, scale, kept) for reading in READINGS}
     for verdict in verdicts.values():

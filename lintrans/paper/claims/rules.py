@@ -134,6 +134,7 @@ class Unit:
         interval: None where it was not measured.
         decides: False for a statistic that is shown beside the one the rule reads.
         keys: what the case is about.
+        remarks: what else a reader has to know, beside what the interval says.
     """
 
     case: str
@@ -142,13 +143,14 @@ class Unit:
     state: State
     decides: bool = True
     keys: Keys = NO_KEYS
+    remarks: tuple[str, ...] = ()
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What a reader has to know beside the state."""
-        found, own = [], self.interval
+        found, own = list(self.remarks), self.interval
         if own is None:
-            return ()
+            return self.remarks
         if own.two_kinds:
             found.append(f"two kinds of runs ({own.above} of {own.n} above)")
         if own.bound:

@@ -29,11 +29,18 @@ def _finite(values: Any) -> Array:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def typical_curves(histories: Mapping[str, History]) -> Figure:
-    """Typical loss against step, a panel a problem: single seeds as thin lines, their median as a thick one."""
+FLAT = 3.0
+"""Losses within this factor of each other are drawn on a linear axis, where each panel has its own."""
+
+
+def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> Figure:
+    """Typical loss against step, a panel a problem: single seeds as thin lines, their median as a thick one.
+
+    Panels share a logarithmic axis. With `own_axes` each has its own, a linear one where its losses hardly fall.
+    """
     if not histories:
         return nothing()
-    figure, shown = panels(len(histories), 3.4)
+    figure, shown = panels(len(histories), 3.4, sharey=not own_axes)
     zero_line: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": DOTTED}
     lowest, highest = np.inf, 0.0
     for axes, (name, history) in zip(shown, histories.items(), strict=True):
@@ -50,8 +57,15 @@ def typical_curves(histories: Mapping[str, History]) -> Figure:
         zero = PROBLEMS[name].task.zero_loss
         axes.axhline(zero, **zero_line)
         good = rows["value"][np.isfinite(rows["value"]) & (rows["value"] > 0)]
-        lowest, highest = min(lowest, float(good.min()) if len(good) else zero), max(highest, zero)
-    shown[0].set_ylim(lowest / 2, 10 * highest)
+        least = float(good.min()) if len(good) else zero
+        lowest, highest = min(lowest, least), max(highest, zero)
+        if own_axes and zero < FLAT * least:
+            margin = 0.1 * (zero - least) or 0.1 * zero
+            axes.set(yscale="linear", ylim=(least - margin, zero + margin))
+        elif own_axes:
+            axes.set_ylim(least / 2, 2 * zero)
+    if not own_axes:
+        shown[0].set_ylim(lowest / 2, 10 * highest)
     shown[0].set_ylabel("typical loss, 20 blocks")
     seeds = key("single seeds", linewidth=0.5, alpha=0.7)
     return legend_below(figure, [*optimizer_keys(), seeds, key("zero predictor", **zero_line)])

@@ -16,7 +16,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "partly": {"marker": "D", "color": OTHERS[2]},
     "not reproduced": {"marker": "x", "color": COLOURS["sgd"], "markeredgewidth": 2.2},
     "undecided": {"marker": "$?$", "color": GREY},
-    "undefined": {"marker": "_", "color": GREY, "markeredgewidth": 2.2},
+    "not measurable": {"marker": "_", "color": GREY, "markeredgewidth": 2.2},
     "not measured": {"marker": ".", "color": GREY},
 }
 """A marker and a colour for each word, so that neither is needed alone."""

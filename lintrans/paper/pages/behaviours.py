@@ -10,7 +10,7 @@ from ..claims.c16 import FEATURES, Behaviour
 from ..claims.records import interval_text
 from ..claims.rules import Word
 
-UNDEFINED, MISSING = "undefined", "not measured"
+UNDEFINED, MISSING = "not measurable", "not measured"
 NAMES = dict(zip(Word, ("reproduced", "partly", "not reproduced", "undecided"), strict=True))
 Behaviours = Mapping[str, Mapping[str, Behaviour]]
 """Of models by name, by claim."""

@@ -11,7 +11,7 @@ from ...training.history import History
 from ..claims import c3
 from ..claims.c15 import NAME
 from ..claims.c16 import Behaviour
-from ..claims.common import arms, judged_losses
+from ..claims.common import arms, judged_losses, on_batches
 from ..problems import NONLINEAR
 from ..protocol import COARSE_LOSS
 from ..scales import LABELS
@@ -48,9 +48,16 @@ def catch_up(history: History) -> tuple[int, float, int | None]:
     return early, level, int(reached[0]) if len(reached) else None
 
 
+def per_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The median over the evaluation batches, as batch 0: one number a run, step and metric, for figures."""
+    rows = on_batches(frame)
+    keys = [column for column in rows.columns if column not in ("value", "batch")]
+    return rows.groupby(keys, as_index=False, sort=False)[["value"]].median().assign(batch=0)
+
+
 def ratios(frame: pd.DataFrame) -> pd.DataFrame:
-    """R_med, SGD over Adam: mean (standard deviation) over seeds beside the notebook's, and both medians."""
-    rows = []
+    """R_med on the fixed batch, SGD over Adam: mean (deviation) over seeds beside the notebook's, and both medians."""
+    rows, frame = [], on_batches(frame, fixed=True)
     for step in sorted(frame["step"].unique()):
         found = {row.metric: row for row in c3.ratios({NAME: frame}, (int(step),))}
         if c3.PUBLIC not in found:
@@ -72,7 +79,8 @@ def ratios(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def late(frame: pd.DataFrame) -> tuple[int, int, int]:
-    """The last probe, the seeds in which Adam's R_med is the larger there, and all seeds that have both."""
+    """The last probe, the seeds in which Adam's R_med is the larger there (fixed batch), and all that have both."""
+    frame = on_batches(frame, fixed=True)
     last = int(frame["step"].max())
     sgd, adam = arms(frame[(frame["step"] == last) & (frame["metric"] == c3.PUBLIC)])
     return last, int((adam > sgd).sum()), int(np.isfinite(adam - sgd).sum())

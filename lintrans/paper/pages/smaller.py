@@ -9,7 +9,17 @@ import torch
 
 from ...diagnostics.along import fixed_batch
 from ...diagnostics.curvature import hessian
-from ..claims.c16 import LARGEST, Measured, Size, Table, constant_hessian, lacking, title, unsettled
+from ..claims.c16 import (
+    LARGEST,
+    Measured,
+    Size,
+    Table,
+    constant_hessian,
+    few_directions,
+    lacking,
+    title,
+    unsettled,
+)
 from ..claims.common import floor, judged_losses
 from ..claims.records import Verdict
 from ..claims.rules import Unit
@@ -19,11 +29,39 @@ from .behaviours import MISSING, word
 from .common import at_edge, clip_words
 
 
+def power(measured: Measured) -> pd.DataFrame:
+    """E by size beside what it can show: effective directions of the noise, q99 / median of N(0, C) (medians)."""
+    rows = []
+    for size, name in SIZES.items():
+        if name not in measured.noise:
+            continue
+        noise = measured.noise[name]
+        middle = noise[["excess", "directions", "null_q99"]].median()
+        rows.append(
+            {
+                "size": title(size),
+                "E": f"{middle['excess']:.2f}",
+                "directions": f"{middle['directions']:.1f}",
+                "q99 / median of N(0, C)": f"{middle['null_q99']:.2f}",
+                "E can tell": "hardly" if few_directions(noise) else "yes",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def powerless(measured: Measured) -> list[str]:
+    """Sizes whose noise has too few directions for E."""
+    return [
+        title(size) for size, name in SIZES.items() if name in measured.noise and few_directions(measured.noise[name])
+    ]
+
+
 def sizes(verdict: Verdict, table: Table) -> list[Unit]:
     """The units of C16 on the smaller sizes, their statistic what a size lacks, or what is open of it."""
     smaller = [(size, unit) for size, unit in zip(SIZES, verdict.units, strict=False) if size != LARGEST]
-    lacks = {size: [f"{claim} ({word(table[size][claim])})" for claim in lacking(size, table)] for size, _ in smaller}
-    return [replace(unit, statistic=", ".join(lacks[size] or unsettled(size, table))) for size, unit in smaller]
+    claims = {size: lacking(size, table) or unsettled(size, table) for size, _ in smaller}
+    words = {size: [f"{claim} ({word(table[size][claim])})" for claim in own] for size, own in claims.items()}
+    return [replace(unit, statistic=", ".join(words[size])) for size, unit in smaller]
 
 
 def best_rates(measured: Measured) -> pd.DataFrame:
