@@ -15,7 +15,7 @@ import pandas as pd
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import Judged
 from ..scales import CURVATURE_PROTOCOL
-from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along, table_unit, target_of
+from .c3 import CONVENTIONS, MATCHED, PUBLIC, at_matched_loss, log_ratios_along, table_unit
 from .common import (
     CURVATURE_ASKED,
     FIXED_BATCH,
@@ -26,6 +26,7 @@ from .common import (
     deviations,
     papers_sample,
     rules_digest,
+    target_of,
 )
 from .records import Verdict
 from .rules import Keys, Unit, agree, rule
@@ -54,7 +55,7 @@ def _along(frames: Frames, metric: str, settled: int, names: tuple[str, str] = P
 def _matched(reading: str, frames: Frames, judged: Judged) -> Unit:
     """The contrast with each optimizer at its first probe of R_med under sqrt(f0 f*)."""
     heavy, light = (
-        at_matched_loss(frames[name], judged.histories[reading][name], target=target_of(name, judged))
+        at_matched_loss(frames[name], judged.histories[reading][name], target=target_of(name, *judged.all_of(name)))
         if name in frames
         else None
         for name in PAIR

@@ -25,7 +25,7 @@ from ..scales import LABELS, PROTOCOL
 from .common import ARMS, READINGS, Basis, Bounded, deviations, rules_digest
 from .records import Verdict
 from .rules import MARGIN, Keys, State, Unit, agree, ratio_unit, rule
-from .tails import AT_CLIP, CLIPPED, PAIR, Levels, contrast, loss_gap, steps_of, target_of
+from .tails import AT_CLIP, CLIPPED, PAIR, Levels, contrast, loss_gap, steps_of, trained_target
 
 CLAIM = "C8"
 SENTENCE = "Spherical covariates train much faster for both optimizers, and the gap between them stays."
@@ -68,7 +68,7 @@ def all_steps(reading: str, judged: Judged) -> dict[str, pd.DataFrame]:
     """Steps to the target of the pair's runs of one reading, by setting; f* is one number over all readings."""
     histories = judged.histories[reading]
     return {
-        name: steps_of(name, histories[name], target_of(name, *judged.all_of(name)))
+        name: steps_of(name, histories[name], trained_target(name, *judged.all_of(name)))
         for name in PAIR
         if name in histories
     }
@@ -119,9 +119,7 @@ def loss_unit(histories: Mapping[str, History], names: tuple[str, str], words: s
     return ratio_unit(f"{GAP_CASE}, {words}", COOLED_GAP if cooled else LOSS_GAP, ratio, False, keys)
 
 
-def judge(
-    reading: str, scale: str, judged: Judged, budget: TuningBudget, levels: Levels | None = None
-) -> Verdict:
+def judge(reading: str, scale: str, judged: Judged, budget: TuningBudget, levels: Levels | None = None) -> Verdict:
     """The verdict of one reading; it is robust where the shorter runs at equal clip say the same."""
     histories = judged.histories[reading]
     units, growth = pair_units(all_steps(reading, judged))
@@ -130,7 +128,7 @@ def judge(
         beside.append(loss_unit(histories, PAIR, "cooled", cooled=True))
     if levels is not None:
         own = {name: levels.histories[name] for name in CLIPPED if name in levels.histories}
-        steps = {name: steps_of(name, history, target_of(name, history)) for name, history in own.items()}
+        steps = {name: steps_of(name, history, trained_target(name, history)) for name, history in own.items()}
         at_clip, _ = pair_units(steps, CLIPPED, AT_CLIP)
         checks["equal clip"] = agree(units, at_clip)
         beside += [*at_clip, loss_unit(own, CLIPPED, f"end loss, {AT_CLIP}")]

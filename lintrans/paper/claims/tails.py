@@ -68,7 +68,7 @@ class Levels:
     noise: dict[str, pd.DataFrame]
 
 
-def target_of(name: str, *histories: History) -> float:
+def trained_target(name: str, *histories: History) -> float:
     """1.01 f* + 1 % f0, the loss at which a run counts as trained in claim C8; f* over all of these trainings."""
     return 1.01 * floor(*histories) + 0.01 * PROBLEMS[name].task.zero_loss
 
@@ -109,14 +109,12 @@ Logs: TypeAlias = pd.Series | pd.DataFrame | Bounded
 
 def _of_level(name: str, levels: Levels, settled: int) -> dict[str, Logs]:
     """All statistics of one level."""
-    found: dict[str, Logs] = {
-        "noise": np.log(levels.noise[name].set_index("seed")["excess"]).dropna()
-    }
+    found: dict[str, Logs] = {"noise": np.log(levels.noise[name].set_index("seed")["excess"]).dropna()}
     if name not in levels.histories:
         return found
     history = levels.histories[name]
     found |= {"loss": loss_gap(name, history), "above": gap_above(name, history)}
-    steps = steps_of(name, history, target_of(name, history))
+    steps = steps_of(name, history, trained_target(name, history))
     gap = Bounded.of(steps, "sgd") - Bounded.of(steps, "adam")
     if not (gap.least | gap.most).any():  # a bound has no place in an order
         found["steps"] = gap
@@ -126,7 +124,8 @@ def _of_level(name: str, levels: Levels, settled: int) -> dict[str, Logs]:
 def _rows(logs: Logs) -> Iterator[tuple[Hashable, Hashable, float, float]]:
     """Seed, batch, logarithm and half the distance between measurements there."""
     if isinstance(logs, Bounded):
-        yield from ((seed, 0, value, logs.width[seed]) for seed, value in logs.logs.items())
+        own = zip(logs.logs.index, logs.logs, logs.width, strict=True)
+        yield from ((seed, 0, value, width) for seed, value, width in own)
         return
     for batch, column in logs.items() if isinstance(logs, pd.DataFrame) else [(0, logs)]:
         yield from ((seed, batch, value, 0.0) for seed, value in column.items())

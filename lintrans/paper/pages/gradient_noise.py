@@ -15,6 +15,14 @@ from ..problems import PROBLEMS
 from ..scales import LABELS
 
 WORDS = dict(zip(State, ("heavier", "slightly heavier", "alike", "lighter", "undecided", "not measured"), strict=True))
+AT_FIRST = {
+    State.YES: "**heavier-tailed** than Gaussian noise of the same covariance",
+    State.WEAK: "a little heavier-tailed than it",
+    State.NULL: "as good as **Gaussian**",
+    State.REV: "**lighter-tailed** than Gaussian noise",
+    State.UNDECIDED: "undecided",
+    State.MISSING: "not measured",
+}
 INFINITE_VARIANCE = 0.5
 """Tail index gamma = 1 / alpha above which the variance is infinite."""
 ESTIMATORS = {"Hill": hill, "moment": moment_estimator}
@@ -29,11 +37,16 @@ def pareto(count: int, alpha: float) -> Array:
     return sample
 
 
+def readable(values: pd.Series) -> bool:
+    """Whether E can be read for at least two seeds and for most of them; a mean over the rest would say little."""
+    return int(values.notna().sum()) >= 2 and bool(values.notna().mean() > 0.5)
+
+
 def _excess_text(values: pd.Series) -> str:
     """E over the seeds for which it can be read, and how many those are where it is not all."""
     mean, count = geometric_mean(values.dropna()), int(values.notna().sum())
-    if not count:
-        return f"not measurable (0 of {len(values)} seeds)"
+    if not readable(values):
+        return f"not measurable ({count} of {len(values)} seeds)"
     text = f"{interval_text(mean)} {WORDS[ratio_state(mean)]}"
     return text if count == len(values) else f"{text} ({count} of {len(values)} seeds)"
 
@@ -62,16 +75,44 @@ def small_over_large(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
     return units
 
 
-def last_over_first(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
-    """E at the last step over E at the first, a unit a setting and optimizer."""
-    units = []
+def _states(table: pd.DataFrame, step: int) -> dict[str, tuple[State, float]]:
+    """By optimizer, what E says at one step, where it can be read, and its geometric mean."""
+    found = {}
+    for optimizer, label in LABELS.items():
+        values = table[(table["step"] == step) & (table["optimizer"] == optimizer)]["excess"]
+        if readable(values) and (mean := geometric_mean(values.dropna())):
+            found[label] = ratio_state(mean), mean.estimate
+    return found
+
+
+def later(judged: Mapping[str, Unit], tables: Mapping[str, pd.DataFrame]) -> str:
+    """What becomes of E along training, one sentence a setting, in Markdown.
+
+    Args:
+        judged: the unit of C2 at initialization, by setting.
+        tables: E along trainings, by setting.
+    """
+    lines = []
     for name, table in tables.items():
-        last = int(table["step"].max())
-        for optimizer, label in LABELS.items():
-            wide = table[table["optimizer"] == optimizer].pivot(index="seed", columns="step", values="excess")
-            ratio = geometric_mean((wide[last] / wide[0]).dropna())
-            units.append(Unit(f"{PROBLEMS[name].title}, step {last:,}", label, ratio, ratio_state(ratio)))
-    return units
+        at_first, steps = judged[name], sorted(step for step in table["step"].unique() if step > 0)
+        along = {step: own for step in steps if (own := _states(table, step))}
+        if not along or at_first.interval is None:
+            continue
+        numbers = "; ".join(
+            f"{', '.join(f'{mean:.2f} ({label})' for label, (_, mean) in own.items())} at step {step:,}"
+            for step, own in along.items()
+        )
+        heavy = {state is State.YES for own in along.values() for state, _ in own.values()}
+        every = (
+            "**heavy** at every later step that can be read" if heavy == {True} else "at no later step clearly heavy"
+        )
+        then = "heavy at some later steps" if len(heavy) == 2 else every
+        first = "near Gaussian" if at_first.state in (State.NULL, State.WEAK) else WORDS[at_first.state]
+        lines.append(
+            f"- {PROBLEMS[name].title}: {first} at initialization (E = {interval_text(at_first.interval)}), "
+            f"{then}: E = {numbers}."
+        )
+    return "\n".join(lines)
 
 
 def unreadable(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -103,3 +144,39 @@ def variance_infinite(sample: Array) -> bool | None:
     if all(index.low[0] > INFINITE_VARIANCE for index in indices):
         return True
     return False if all(index.high[0] < INFINITE_VARIANCE for index in indices) else None
+
+
+def index_text(samples: Mapping[str, Array], control: str) -> str:
+    """What the few largest values say of the variance, in Markdown; that of `control` is infinite and is not asked."""
+    words = {
+        False: "both intervals lie below 1/2, no sign of infinite variance",
+        True: "both intervals lie above 1/2, as infinite variance would look",
+        None: "the two intervals do not decide",
+    }
+    answers = {label: variance_infinite(sample) for label, sample in samples.items()}
+    lines = [f"- {label}: {words[answer]}." for label, answer in answers.items() if label != control]
+    seen = {
+        True: "the estimators see it at this size of sample, too",
+        False: "yet both intervals lie below 1/2: at this size of sample they see nothing",
+        None: "and at this size of sample the intervals do not settle even that: an answer left open says nothing",
+    }
+    return "\n".join([*lines, f"- {control}, the control: its variance **is** infinite, {seen[answers[control]]}."])
+
+
+def conclusions(
+    judged: Mapping[str, Unit], batches: Mapping[str, pd.DataFrame], along: Mapping[str, pd.DataFrame]
+) -> str:
+    """What the page has found, in Markdown."""
+    groups: dict[State, list[str]] = {}
+    for unit in judged.values():
+        groups.setdefault(unit.state, []).append(
+            f"{unit.case[:1].upper()}{unit.case[1:]} ({interval_text(unit.interval)})"
+        )
+    first = "; ".join(f"{AT_FIRST[state]} in {', '.join(names)}" for state, names in groups.items())
+    lines = [f"- At initialization the noise is {first}: the number is $E$, 1 for Gaussian noise."]
+    small = [unit for unit in small_over_large(batches) if unit.state is State.YES]
+    if small:
+        names = ", ".join(f"{unit.case} ({interval_text(unit.interval)})" for unit in small)
+        lines.append(f"- The batch decides: {small[0].statistic} is clearly above 1 in {names}.")
+    text = later(judged, along)
+    return "\n".join([*lines, text] if text else lines)

@@ -12,7 +12,7 @@ from ...training.history import History
 from ..claims.c8 import all_steps
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import LEVEL, State
-from ..claims.tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, target_of
+from ..claims.tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, trained_target
 from ..judged import Judged, Tuning
 from ..problems import PROBLEMS, TAIL_FAMILIES
 from ..scales import LABELS
@@ -101,7 +101,7 @@ ORDER = phrases(
 
 
 def order_text(found: Sequence[Trend], summary: pd.DataFrame, family: str, statistic: str) -> str:
-    """One statistic along one family: words by sign and p of Kendall's tau, then the means from light tails to heavy."""
+    """One statistic along one family: words by Kendall's tau and its p, then the means from light tails on."""
     [trend] = [own for own in found if (own.family, own.statistic) == (family, statistic)]
     rows = summary[(summary["family"] == family) & (summary["statistic"] == statistic)]
     means = rows.sort_values("shape", ascending=False)["estimate"]
@@ -198,7 +198,9 @@ def steps_against_loss(verdict: Verdict, histories: Mapping[str, History]) -> st
     elif steps == ends:
         text = f"By steps and by end losses alike the gap is {steps} with heavy tails."
     else:
-        text = f"By steps the gap is {steps} with heavy tails, by end losses it is {ends}: the two **contradict** each other."
+        text = (
+            f"By steps the gap is {steps} with heavy tails, by end losses it is {ends}: they **contradict** each other."
+        )
     apart = ", ".join(f"{value:,.3g} times apart for {LABELS[key]}" for key, value in rates_apart(histories).items())
     return f"{text} Both are about one pair of laws, at rates {apart}."
 
@@ -257,7 +259,7 @@ def steps(reading: str, judged: Judged) -> pd.DataFrame:
     """Targets and median steps to them, with the runs that never get there, a row a setting."""
     rows = []
     for name, taken in all_steps(reading, judged).items():
-        target = target_of(name, *judged.all_of(name))
+        target = trained_target(name, *judged.all_of(name))
         row = {"setting": PROBLEMS[name].title, "target 1.01 f* + 1 % f0": f"{target:.3g}"}
         for optimizer, label in LABELS.items():
             own = taken[taken["optimizer"] == optimizer]
