@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,11 @@ from ..claims.records import interval_text
 from ..claims.rules import State, Unit, ratio_state
 from ..problems import PROBLEMS
 from ..scales import LABELS
+from .words import said
 
 WORDS = dict(zip(State, ("heavier", "slightly heavier", "alike", "lighter", "undecided", "not measured"), strict=True))
-AT_FIRST = {
-    State.YES: "**heavier-tailed** than Gaussian noise of the same covariance",
-    State.WEAK: "a little heavier-tailed than it",
-    State.NULL: "as good as **Gaussian**",
-    State.REV: "**lighter-tailed** than Gaussian noise",
-    State.UNDECIDED: "undecided",
-    State.MISSING: "not measured",
-}
+FEWEST = 3
+"""Seeds below which E has no mean."""
 INFINITE_VARIANCE = 0.5
 """Tail index gamma = 1 / alpha above which the variance is infinite."""
 ESTIMATORS = {"Hill": hill, "moment": moment_estimator}
@@ -38,8 +34,8 @@ def pareto(count: int, alpha: float) -> Array:
 
 
 def readable(values: pd.Series) -> bool:
-    """Whether E can be read for at least two seeds and for most of them; a mean over the rest would say little."""
-    return int(values.notna().sum()) >= 2 and bool(values.notna().mean() > 0.5)
+    """Whether E can be read for FEWEST seeds and for most of them; a mean over the rest would say little."""
+    return int(values.notna().sum()) >= FEWEST and bool(values.notna().mean() > 0.5)
 
 
 def _excess_text(values: pd.Series) -> str:
@@ -85,34 +81,75 @@ def _states(table: pd.DataFrame, step: int) -> dict[str, tuple[State, float]]:
     return found
 
 
-def later(judged: Mapping[str, Unit], tables: Mapping[str, pd.DataFrame]) -> str:
-    """What becomes of E along training, one sentence a setting, in Markdown.
+@dataclass(frozen=True)
+class Later:
+    """What becomes of E of one setting along training.
 
-    Args:
-        judged: the unit of C2 at initialization, by setting.
-        tables: E along trainings, by setting.
+    Attributes:
+        first: the unit of C2 at initialization.
+        steps: by step, then by optimizer, what E says there against Gaussian noise, and its geometric mean.
     """
-    lines = []
+
+    first: Unit
+    steps: dict[int, dict[str, tuple[State, float]]]
+
+    @property
+    def gaussian_first(self) -> bool:
+        """Whether E is near that of Gaussian noise at initialization."""
+        return self.first.state in (State.NULL, State.WEAK)
+
+    @property
+    def heavy(self) -> set[bool]:
+        """Whether E is clearly heavy at later steps: at all of them, at none, or both answers."""
+        return {state is State.YES for own in self.steps.values() for state, _ in own.values()}
+
+    def numbers(self, steps: Sequence[int]) -> str:
+        """E by optimizer at some steps."""
+        return "; ".join(
+            f"{', '.join(f'{mean:.2f} ({label})' for label, (_, mean) in self.steps[step].items())} at step {step:,}"
+            for step in steps
+        )
+
+
+def later(judged: Mapping[str, Unit], tables: Mapping[str, pd.DataFrame]) -> dict[str, Later]:
+    """E at initialization, as C2 has judged it, and along training, by setting; without what cannot be read."""
+    found = {}
     for name, table in tables.items():
-        at_first, steps = judged[name], sorted(step for step in table["step"].unique() if step > 0)
-        along = {step: own for step in steps if (own := _states(table, step))}
-        if not along or at_first.interval is None:
-            continue
-        numbers = "; ".join(
-            f"{', '.join(f'{mean:.2f} ({label})' for label, (_, mean) in own.items())} at step {step:,}"
-            for step, own in along.items()
-        )
-        heavy = {state is State.YES for own in along.values() for state, _ in own.values()}
-        every = (
-            "**heavy** at every later step that can be read" if heavy == {True} else "at no later step clearly heavy"
-        )
-        then = "heavy at some later steps" if len(heavy) == 2 else every
-        first = "near Gaussian" if at_first.state in (State.NULL, State.WEAK) else WORDS[at_first.state]
+        steps = {step: _states(table, step) for step in sorted(table["step"].unique()) if step > 0}
+        if judged[name].interval is not None:
+            found[name] = Later(judged[name], {int(step): own for step, own in steps.items() if own})
+    return found
+
+
+def later_text(found: Mapping[str, Later]) -> str:
+    """What becomes of E along training, a line a setting, in Markdown."""
+    heavy = "**heavy** at every later step that can be read"
+    words = {
+        (True,): heavy, (False,): "at no later step clearly heavy", (False, True): "heavy at some later steps",
+        (): "which cannot be read later",
+    }  # fmt: skip
+    lines = []
+    for name, own in found.items():
+        first = "near Gaussian" if own.gaussian_first else WORDS[own.first.state]
+        numbers = own.numbers(list(own.steps))
         lines.append(
-            f"- {PROBLEMS[name].title}: {first} at initialization (E = {interval_text(at_first.interval)}), "
-            f"{then}: E = {numbers}."
+            f"- {PROBLEMS[name].title}: {first} at initialization (E = {interval_text(own.first.interval)}), "
+            f"{words[tuple(sorted(own.heavy))]}{': E = ' if numbers else ''}{numbers}."
         )
     return "\n".join(lines)
+
+
+def turned_heavy(found: Mapping[str, Later]) -> str:
+    """The settings whose noise is near Gaussian at initialization and heavy at the last step that can be read."""
+    texts = []
+    for name, own in found.items():
+        last = max(own.steps, default=0)
+        if own.gaussian_first and last and all(state is State.YES for state, _ in own.steps[last].values()):
+            assert own.first.interval is not None
+            texts.append(f"{PROBLEMS[name].title} (E from {own.first.interval.estimate:.2f} to {own.numbers([last])})")
+    if not texts:
+        return "No setting's noise is near Gaussian at initialization and heavy later."
+    return f"Noise that is near Gaussian at initialization is **heavy later** in {' and '.join(texts)}."
 
 
 def unreadable(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -167,16 +204,18 @@ def conclusions(
     judged: Mapping[str, Unit], batches: Mapping[str, pd.DataFrame], along: Mapping[str, pd.DataFrame]
 ) -> str:
     """What the page has found, in Markdown."""
-    groups: dict[State, list[str]] = {}
-    for unit in judged.values():
-        groups.setdefault(unit.state, []).append(
-            f"{unit.case[:1].upper()}{unit.case[1:]} ({interval_text(unit.interval)})"
-        )
-    first = "; ".join(f"{AT_FIRST[state]} in {', '.join(names)}" for state, names in groups.items())
-    lines = [f"- At initialization the noise is {first}: the number is $E$, 1 for Gaussian noise."]
+    first = said(
+        judged.values(),
+        yes="**heavier-tailed** than Gaussian noise of the same covariance",
+        weak="a little heavier-tailed than Gaussian noise of the same covariance",
+        null="as good as **Gaussian**",
+        rev="**lighter-tailed** than Gaussian noise of the same covariance",
+        undecided="perhaps Gaussian, perhaps not",
+        line="- {Case}: at initialization the noise is {words}, E = {interval}.",
+    )
+    lines = [first, f"- {turned_heavy(later(judged, along))}"]
     small = [unit for unit in small_over_large(batches) if unit.state is State.YES]
     if small:
         names = ", ".join(f"{unit.case} ({interval_text(unit.interval)})" for unit in small)
         lines.append(f"- The batch decides: {small[0].statistic} is clearly above 1 in {names}.")
-    text = later(judged, along)
-    return "\n".join([*lines, text] if text else lines)
+    return "\n".join(lines)

@@ -133,7 +133,6 @@ def headline(found: Sequence[Trend], family: str = "moment") -> str:
 def gap_in_r(verdict: Verdict) -> str:
     """What C7 says of one reading, and how many of the other ways to compare say otherwise."""
     beside = [unit.state for unit in verdict.units if not unit.decides]
-    against = "; ".join(name for name, holds in verdict.checks.items() if not holds)
     text = said(
         verdict,
         yes=r"the gap in $R_\mathrm{{med}}$ is **larger** with heavy tails",
@@ -144,12 +143,11 @@ def gap_in_r(verdict: Verdict) -> str:
         line=f"At the {verdict.reading} rates {{words}}: {{interval}} times that on the sphere.",
         unmeasured=f"At the {verdict.reading} rates: {{words}}.",
     )
-    said_otherwise = (
-        f"not robust, since the answer is another one under: {against}" if against else "every check says the same"
-    )
+    against = "; ".join(name for name, holds in verdict.checks.items() if not holds)
+    robust = f" (**not robust**: another answer under {against})" if against else ""
     return (
-        f"{text} Of {len(beside)} other ways to compare, {beside.count(State.YES)} say larger and "
-        f"{beside.count(State.REV)} smaller ({said_otherwise})."
+        f"{text} Of {len(beside)} other ways to compare, {beside.count(State.YES) + beside.count(State.WEAK)} say "
+        f"larger and {beside.count(State.REV)} smaller{robust}."
     )
 
 
@@ -178,7 +176,7 @@ def speeds(verdict: Verdict) -> str:
 def rates_apart(histories: Mapping[str, History]) -> dict[str, float]:
     """By optimizer, its rate on the sphere over that in Setting 3."""
     heavy, light = (histories[name].runs.groupby("optimizer")["lr"].first() for name in PAIR)
-    return {str(key): float(light[key] / heavy[key]) for key in light.index}
+    return {key: float(light[key] / heavy[key]) for key in LABELS if key in light.index}
 
 
 SIDES = {State.YES: "larger", State.WEAK: "larger", State.NULL: "the same", State.REV: "smaller"}
