@@ -171,7 +171,7 @@ def test_what_becomes_of_noise(first: float, end: float, said: str, turned: bool
         [start.assign(optimizer=o, step=0) for o in ("sgd", "adam")]
         + [later.assign(optimizer=o, step=5) for o in ("sgd", "adam")]
     )
-    verdict = c2.judge("paper", {name: start for name in "123"}, NOISE_PROTOCOL)
+    verdict = c2.judge("paper", dict.fromkeys("123", start), NOISE_PROTOCOL)
     judged = {str(unit.keys.problem): unit for unit in verdict.units if unit.decides}
     found = page.later(judged, {"1": along})
     assert said in page.later_text(found)
