@@ -48,7 +48,7 @@ def test_verdicts() -> None:
         assert [unit.state for unit in verdict.units if unit.decides] == [state] * 3
         assert verdict.ruling.word is word
         assert (verdict.claim, verdict.reading, verdict.deviations) == ("C2", "init", ())
-        assert verdict.robust
+        assert verdict.robust is (None if state is UNDECIDED else True)
         estimate = made_up.number(verdict.units[0])
         assert estimate.estimate == pytest.approx(math.exp(np.log(values).mean()))
     mixed = c2.judge("paper", {"1": table_of(small), "2": table_of(little), "3": table_of(heavy)}, NOISE_PROTOCOL)
