@@ -36,11 +36,11 @@ def table_of(excess: list[float]) -> pd.DataFrame:
 
 
 def test_verdicts() -> None:
-    heavy, little, alike, light = ([x, x + 0.02, x - 0.01] for x in (1.6, 1.1, 1.0, 0.9))
+    heavy, little, small, light = ([x, x + 0.02, x - 0.01] for x in (1.6, 1.2, 1.06, 0.85))
     for values, state, word in (
         (heavy, YES, Word.REPRODUCED),
         (little, WEAK, Word.PARTLY),
-        (alike, NULL, Word.NOT),
+        (small, NULL, Word.NOT),  # clearly above 1, and no difference
         (light, REV, Word.NOT),
         ([0.5, 3.0, 1.5], UNDECIDED, Word.UNMEASURABLE),
     ):
@@ -48,10 +48,13 @@ def test_verdicts() -> None:
         assert [unit.state for unit in verdict.units if unit.decides] == [state] * 3
         assert verdict.ruling.word is word
         assert (verdict.claim, verdict.reading, verdict.deviations) == ("C2", "init", ())
+        assert verdict.robust is (None if state is UNDECIDED else True)
         estimate = made_up.number(verdict.units[0])
         assert estimate.estimate == pytest.approx(math.exp(np.log(values).mean()))
-    mixed = c2.judge("paper", {"1": table_of(alike), "2": table_of(little), "3": table_of(heavy)}, NOISE_PROTOCOL)
+    mixed = c2.judge("paper", {"1": table_of(small), "2": table_of(little), "3": table_of(heavy)}, NOISE_PROTOCOL)
     assert str(mixed.ruling) == "partly reproduced (setting 2, setting 3)"
+    further = table_of(heavy).assign(excess_999=light)
+    assert not c2.judge("paper", {**dict.fromkeys("12", table_of(heavy)), "3": further}, NOISE_PROTOCOL).robust
 
 
 def test_a_missing_setting_or_value_is_not_measurable() -> None:
@@ -68,7 +71,10 @@ def test_noise_is_not_read_from_an_uncertain_reference() -> None:
     assert c2.geometric_mean(table["excess"]) is None
     along = pd.concat([table.assign(optimizer=o, step=step) for o in ("sgd", "adam") for step in (0, 5)])
     assert page.unreadable({"1": along}) == "2 of 6 in Setting 1"
-    assert str(page.excess_table({"1": along}, "step", "step {:,}").loc[0, "step 5"]).endswith("(2 of 3 seeds)")
+    few = page.excess_table({"1": along}, "step", "step {:,}").loc[0, "step 5"]
+    assert few == "not measurable (2 of 3 seeds)"
+    most = pd.Series([1.5, 1.6, 1.7, math.nan])
+    assert [page.readable(values) for values in (most, most[1:], most.reindex(range(7)))] == [True, False, False]
     assert not page.unreadable({"1": along[along["excess"].notna()]})
 
 
@@ -131,9 +137,9 @@ def test_seed_of_an_initialization_is_that_of_its_prompts(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(measured, "measure_noise", watched)
     with pytest.raises(RuntimeError, match="seen"):
-        noise.at_initialization(replace(TINY, seeds=3))
-    assert list(asked["seed"]) == [0, 1, 2]
-    assert torch.equal(asked["parameters"], lt.settings.SETTINGS["1"].model.init([0, 1, 2]))
+        noise.at_initialization(replace(TINY, seeds=3, first_seed=100))
+    assert list(asked["seed"]) == [100, 101, 102]
+    assert torch.equal(asked["parameters"], lt.settings.SETTINGS["1"].model.init([100, 101, 102]))
     assert (asked["batch"], asked["samples"], asked["reference"]) == (5, 12, 50)
 
 
@@ -148,17 +154,32 @@ def test_noise_by_batch_and_along_training() -> None:
     shown = page.excess_table(tables, "batch", "B = {:,}")
     assert list(shown.columns) == ["setting", "B = 10", "B = 1,000"]
     assert [str(text).split("] ")[1] for text in shown["B = 10"]] == [page.WORDS[YES]] * 2
-    start, end = table_of([1.0, 1.01, 1.02]), table_of([3.0, 3.2, 3.1])
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "said", "turned"),
+    [
+        (1.0, 3.0, "**heavy** at every later step", True),
+        (1.0, 1.05, "at no later step clearly heavy", False),
+        (3.0, 3.0, "**heavy** at every later step", False),
+        (1.0, math.nan, "cannot be read later", False),
+    ],
+)
+def test_what_becomes_of_noise(first: float, end: float, said: str, turned: bool) -> None:
+    start, later = (table_of([x, x + 0.01, x + 0.02]) for x in (first, end))
     along = pd.concat(
         [start.assign(optimizer=o, step=0) for o in ("sgd", "adam")]
-        + [end.assign(optimizer="sgd", step=5), start.assign(optimizer="adam", step=5)]
+        + [later.assign(optimizer=o, step=5) for o in ("sgd", "adam")]
     )
-    sgd, adam = page.last_over_first({"1": along})
-    assert [(unit.case, unit.statistic, unit.state) for unit in (sgd, adam)] == [
-        ("Setting 1, step 5", "SGD", YES),
-        ("Setting 1, step 5", "Adam", NULL),
-    ]
-    assert page.excess_table({"1": along}, "step", "step {:,}")["optimizer"].tolist() == ["SGD", "Adam"]
+    verdict = c2.judge("paper", dict.fromkeys("123", start), NOISE_PROTOCOL)
+    judged = {str(unit.keys.problem): unit for unit in verdict.units if unit.decides}
+    found = page.later(judged, {"1": along})
+    assert said in page.later_text(found)
+    assert ("Setting 1" in page.turned_heavy(found)) == turned
+    if turned:
+        assert "E from 1.01 to 3.01 (SGD), 3.01 (Adam) at step 5" in page.turned_heavy(found)
+        batches = {"1": pd.concat([start.assign(batch=10), start.assign(batch=1000)])}
+        assert page.turned_heavy(found) in page.conclusions(judged, batches, {"1": along})
 
 
 def test_infinite_variance_is_seen_and_not_imagined() -> None:
@@ -166,3 +187,6 @@ def test_infinite_variance_is_seen_and_not_imagined() -> None:
     samples["between"] = page.pareto(1000, 2.0)
     assert [page.variance_infinite(sample) for sample in samples.values()] == [True, False, None]
     assert len(page.index_table(samples)) == 6
+    text = page.index_text(samples, "between")
+    assert len(text.splitlines()) == 3
+    assert "is** infinite" in text.splitlines()[-1]

@@ -35,7 +35,7 @@ def style() -> None:
 
 
 def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
-    figure = figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES)
+    figure = figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES, "a finding")
     assert {*LABELS.values(), *FAMILIES.values(), "ratio", "shape k", "sphere", "0.05"} <= texts(figure)
     for axes in figure.axes:
         lines = [line for line in axes.lines if len(np.asarray(line.get_xdata())) > 2]
@@ -46,9 +46,10 @@ def test_levels_stand_from_light_tails_to_heavy_ones() -> None:
         bars = axes.collections[0].get_segments()  # type: ignore[attr-defined]
         np.testing.assert_allclose(bars[0][:, 1], [0.9, 1.2])
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["sphere", "10", "2.5", "0.5", "0.1", "0.05"]
+    assert figure.get_suptitle() == "a finding"
     markers = {line.get_marker() for line in figure.axes[0].lines[1:]}
     assert markers == {style["marker"] for style in FAMILY_STYLES.values()}
-    assert svg(figure) == svg(figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES))
+    assert svg(figure) == svg(figures.level_panels(SUMMARY, LABELS, SHAPES, FAMILIES, "a finding"))
 
 
 def test_levels_without_numbers() -> None:

@@ -17,7 +17,7 @@ from ..scales import NOISE_PROTOCOL
 from .c2 import deviations, geometric_mean
 from .common import Basis, rules_digest
 from .records import Verdict
-from .rules import Keys, State, Unit, correlation_state, ratio_unit, rule
+from .rules import Keys, State, Unit, agree, correlation_state, ratio_unit, rule
 from .tails import PAIR, Trend
 
 CLAIM = "C6"
@@ -45,14 +45,17 @@ def contrast(tables: Mapping[str, pd.DataFrame], column: str, statistic: str, ca
 
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], budget: NoiseBudget, trend: Trend | None = None) -> Verdict:
-    """The verdict, reading "init"."""
+    """The verdict, reading "init"; robust where the 99.9% quantile, and the order of all levels, say the same."""
     units = [
         contrast(tables, "excess", STATISTIC, CASE, decides=True),
         contrast(tables, "excess_999", STATISTIC_999, f"{CASE}, q99.9", decides=False),
     ]
+    checks = {"q99.9": agree(units[:1], units[1:])}
     if trend is not None:
         state = correlation_state(trend.seeds) if trend.seeds is not None else State.MISSING
         units.append(Unit(f"along {trend.levels} levels", TREND, trend.seeds, state, False, Keys(part="trend")))
+        checks["all levels"] = agree(units[:1], units[-1:])
     measured = replace(budget, settings=tuple(name for name in PAIR if name in tables))
     short = deviations(measured, replace(NOISE_PROTOCOL, settings=PAIR))
-    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
+    digest = rules_digest(__name__)
+    return Verdict(CLAIM, "init", scale, CHAPTER, tuple(units), rule(units), short, digest, checks)

@@ -1,7 +1,9 @@
 """C8: spherical covariates train much faster for both optimizers, and the gap between them stays (Ahn et al. 2024).
 
 Three units: the steps that SGD needs, those that Adam needs, Setting 3 over sphere; and D, the ratio of these ratios,
-which the paper says is about one: adaptivity would help alike whatever the tails.
+which the paper says is about one: adaptivity would help alike whatever the tails. A run that never reaches its target
+makes a bound of a ratio, and a bound decides only what it decides alone. The same at equal clip, and the gaps in loss,
+stand beside.
 """
 
 from __future__ import annotations
@@ -11,18 +13,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from ...statistics import ROUNDING, Interval, equivalent
+from ...statistics import ROUNDING, Interval, equivalent, mean_of
 from ...training.history import History
 from ..budgets import TuningBudget
-from ..problems import PROBLEMS
+from ..judged import Judged
 from ..scales import LABELS, PROTOCOL
-from .common import ARMS, READINGS, Basis, deviations, judged_losses, rules_digest, steps_to
+from .common import ARMS, READINGS, Basis, Bounded, deviations, rules_digest
 from .records import Verdict
-from .rules import MARGIN, Keys, State, Unit, ratio_unit, rule
-from .tails import PAIR, contrast, log_ratio, step_ratio, target_of
+from .rules import MARGIN, Keys, State, Unit, agree, ratio_unit, rule
+from .tails import AT_CLIP, CLIPPED, PAIR, Levels, contrast, loss_gap, steps_of, trained_target
 
 CLAIM = "C8"
 SENTENCE = "Spherical covariates train much faster for both optimizers, and the gap between them stays."
@@ -33,39 +36,23 @@ BASIS = Basis(PAIR, ARMS)
 STEPS = "steps to 1.01 f* + 1 % f0, Setting 3 over sphere"
 GAP = "D: ratio of steps (SGD over Adam), Setting 3 over sphere"
 LOSS_GAP = "ratio of end losses (SGD over Adam), Setting 3 over sphere"
+COOLED_GAP = "ratio of losses after the cooldown (SGD over Adam), Setting 3 over sphere"
 GAP_CASE = "gap between the optimizers"
 GROWTH = f"{GAP_CASE}, general rule"
 """The case that says whether the gap grows with the tails; claim C17 reads it."""
 
 
-def steps_of(history: History, name: str, optimizer: str) -> tuple[pd.Series, float]:
-    """Log of the steps to the target per seed, and the share of seeds that never get there."""
-    taken = steps_to(history, target_of(name, history))
-    own = taken[taken["optimizer"] == optimizer].set_index("seed")
-    return np.log(own["steps"].clip(lower=1.0)), float(own["censored"].mean())
-
-
-def _speed(histories: Mapping[str, History], optimizer: str) -> Unit:
-    """Unit of one optimizer: how many times the steps in Setting 3."""
-    case, keys = LABELS[optimizer], Keys(PAIR, optimizer=optimizer)
-    if not all(name in histories for name in PAIR):
-        return ratio_unit(case, STEPS, None, keys=keys)
-    (heavy, heavy_lost), (light, light_lost) = (steps_of(histories[name], name, optimizer) for name in PAIR)
-    return ratio_unit(case, STEPS, contrast(heavy, light), keys=keys, censored=min(heavy_lost, light_lost) > 0.5)
-
-
-def gap_state(gap: Interval | None, censored: bool = False) -> State:
-    """State of D: YES inside the margins, REV wholly outside, else undecided."""
+def gap_state(gap: Interval | None) -> State:
+    """State of D: YES inside the margins, REV wholly outside, else undecided; a bound may say REV, never YES."""
     if gap is None or math.isnan(gap.estimate):
         return State.MISSING
-    if censored or math.isnan(gap.low):
-        return State.UNDECIDED
-    if equivalent(gap, 1 / MARGIN, MARGIN):
+    if equivalent(gap, 1 / MARGIN, MARGIN) and not gap.bound:
         return State.YES
-    return State.REV if gap.high < 1 / MARGIN or gap.low > MARGIN else State.UNDECIDED
+    above, below = gap.low > MARGIN and gap.bound in ("", ">="), gap.high < 1 / MARGIN and gap.bound in ("", "<=")
+    return State.REV if (above or below) and not gap.two_kinds else State.UNDECIDED
 
 
-def equivalence_p(logs: np.ndarray) -> float:
+def equivalence_p(logs: npt.NDArray[np.float64]) -> float:
     """The p-value of "the mean lies outside the margins" (two t tests): below 0.05 where the 95% interval is inside."""
     if len(logs) < 2:
         return math.nan
@@ -77,60 +64,78 @@ def equivalence_p(logs: np.ndarray) -> float:
     return min(1.0, 2.0 * max(float(above), float(below)))
 
 
-def _gaps(histories: Mapping[str, History], names: tuple[str, str]) -> tuple[pd.Series | None, bool]:
-    """Log D per seed, heavy less light; whether in either setting most runs of both optimizers are censored."""
-    if not all(name in histories for name in names):
-        return None, False
-    (heavy, heavy_lost), (light, light_lost) = (step_ratio(name, histories[name]) for name in names)
-    return (heavy - light).dropna(), heavy_lost or light_lost
+def all_steps(reading: str, judged: Judged) -> dict[str, pd.DataFrame]:
+    """Steps to the target of the pair's runs of one reading, by setting; f* is one number over all readings."""
+    histories = judged.histories[reading]
+    return {
+        name: steps_of(name, histories[name], trained_target(name, *judged.all_of(name)))
+        for name in PAIR
+        if name in histories
+    }
 
 
-def gap_units(histories: Mapping[str, History]) -> tuple[Unit, Unit]:
-    """D by the claim's own rule, which decides, and by the general one, where D > 1 says the gap grows with tails."""
-    logs, censored = _gaps(histories, PAIR)
-    own, growth = Keys(PAIR, part="gap"), Keys(PAIR, part="growth")
-    if logs is None or logs.empty:
-        missing = Unit(GAP_CASE, GAP, None, State.MISSING, keys=own)
-        return missing, replace(missing, case=GROWTH, decides=False, keys=growth)
-    ratio = contrast(logs, 0.0 * logs)
-    assert ratio is not None
-    inside = replace(ratio, p=equivalence_p(logs.to_numpy(np.float64)))
-    return (
-        Unit(GAP_CASE, GAP, inside, gap_state(ratio, censored), keys=own),
-        ratio_unit(GROWTH, GAP, ratio, False, growth, censored),
-    )
+def pair_units(
+    steps: Mapping[str, pd.DataFrame], names: tuple[str, str] = PAIR, words: str = ""
+) -> tuple[list[Unit], Unit]:
+    """The three units of a pair (SGD, Adam, D), and D by the general rule, where D > 1 says the gap grows with tails.
 
-
-def _beside(histories: Mapping[str, History], names: tuple[str, str], case: str) -> list[Unit]:
-    """D and the gap in end losses of any pair, by the general rule."""
-    logs, censored = _gaps(histories, names)
-    ratio = None if logs is None else contrast(logs, 0.0 * logs)
-    found = [
-        log_ratio(judged_losses(histories[name], PROBLEMS[name].task.zero_loss), "loss") if name in histories else None
-        for name in names
+    `words` are added to their names, and then they do not decide.
+    """
+    found: dict[str, Bounded | None] = dict.fromkeys(LABELS)
+    if all(name in steps for name in names):
+        of = {key: [Bounded.of(steps[name], key) for name in names] for key in LABELS}
+        found = {key: heavy - light for key, (heavy, light) in of.items()}
+    decides, suffix = not words, f", {words}" if words else ""
+    ratios = {key: own.ratio() if own else None for key, own in found.items()}
+    units = [
+        ratio_unit(f"{LABELS[key]}{suffix}", STEPS, ratio, decides, Keys(names, optimizer=key))
+        for key, ratio in ratios.items()
     ]
-    return [
-        ratio_unit(f"{case}, steps", GAP, ratio, False, Keys(names, part="steps"), censored),
-        ratio_unit(f"{case}, end loss", LOSS_GAP, contrast(*found), False, Keys(names, part="loss")),
-    ]
+    sgd, adam = found["sgd"], found["adam"]
+    gap = sgd - adam if sgd and adam else None
+    ratio = gap.ratio() if gap else None
+    own, growth = Keys(names, part="gap"), Keys(names, part="growth")
+    units.append(Unit(f"{GAP_CASE}{suffix}", GAP, _own_p(ratio, gap), gap_state(ratio), decides, own))
+    return units, ratio_unit(f"{GROWTH}{suffix}", GAP, ratio, False, growth)
 
 
-def judge(
-    reading: str,
-    scale: str,
-    histories: Mapping[str, History],
-    budget: TuningBudget,
-    levels: Mapping[str, History] | None = None,
-) -> Verdict:
-    """The verdict of one reading."""
-    decides, growth = gap_units(histories)
-    units = [*(_speed(histories, optimizer) for optimizer in LABELS), decides, growth]
-    units += _beside(histories, PAIR, GAP_CASE)[1:]
+def _own_p(ratio: Interval | None, gap: Bounded | None) -> Interval | None:
+    """D with the p-value of equivalence, which is what D's own rule asks for; as it is where two kinds of runs decide.
+
+    No bound is equivalent to anything: its p is 1.
+    """
+    if ratio is None or gap is None or (gap_state(ratio) is State.UNDECIDED and ratio.two_kinds):
+        return ratio
+    p = 1.0 if ratio.bound else equivalence_p(gap.logs.to_numpy(np.float64))
+    return replace(ratio, p=p, flip=math.nan)
+
+
+def loss_unit(histories: Mapping[str, History], names: tuple[str, str], words: str, cooled: bool = False) -> Unit:
+    """The gap in end losses, or in losses after the cooldown, of any pair, by the general rule."""
+    heavy, light = (loss_gap(name, histories[name], cooled).to_frame() if name in histories else None for name in names)
+    logs = contrast(heavy, light)
+    ratio = mean_of(logs.to_numpy(np.float64)).exp() if logs.size else None
+    keys = Keys(names, part="cooled" if cooled else "loss")
+    return ratio_unit(f"{GAP_CASE}, {words}", COOLED_GAP if cooled else LOSS_GAP, ratio, False, keys)
+
+
+def judge(reading: str, scale: str, judged: Judged, budget: TuningBudget, levels: Levels | None = None) -> Verdict:
+    """The verdict of one reading; it is robust where the shorter runs at equal clip say the same."""
+    histories = judged.histories[reading]
+    units, growth = pair_units(all_steps(reading, judged))
+    beside, checks = [growth, loss_unit(histories, PAIR, "end loss")], {}
+    if reading == "tuned":
+        beside.append(loss_unit(histories, PAIR, "cooled", cooled=True))
     if levels is not None:
-        units += _beside(levels, ("3", "tail sphere"), f"{GAP_CASE} at equal clip")
+        own = {name: levels.histories[name] for name in CLIPPED if name in levels.histories}
+        steps = {name: steps_of(name, history, trained_target(name, history)) for name, history in own.items()}
+        at_clip, _ = pair_units(steps, CLIPPED, AT_CLIP)
+        checks["equal clip"] = agree(units, at_clip)
+        beside += [*at_clip, loss_unit(own, CLIPPED, f"end loss, {AT_CLIP}")]
     pair = tuple(name for name in PAIR if name in histories)
     short = deviations(replace(budget, settings=pair), replace(PROTOCOL, settings=PAIR), tuned=reading == "tuned")
-    return Verdict(CLAIM, reading, scale, CHAPTER, tuple(units), rule(units), short, rules_digest(__name__))
+    every = (*units, *beside)
+    return Verdict(CLAIM, reading, scale, CHAPTER, every, rule(every), short, rules_digest(__name__), checks)
 
 
-__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "gap_units", "judge"]
+__all__ = ["CHAPTER", "CLAIM", "FIGURE", "READINGS", "SENTENCE", "judge", "pair_units"]

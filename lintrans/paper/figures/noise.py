@@ -136,11 +136,11 @@ def _plain(axis: XAxis | YAxis, ticks: Array) -> None:
 def _means(table: pd.DataFrame, along: str) -> tuple[Array, Array, Array, Array]:
     """Values of the column `along`, and of E at each the geometric mean and the 95% interval over seeds.
 
-    A mean is over the seeds for which E could be read, an interval only where that is all of them.
+    A mean is over the seeds for which E could be read, where those are most of them; an interval asks for all.
     """
     logs = table.pivot(index=along, columns="seed", values="excess").transform(np.log)
     low, high = band(logs.to_numpy(np.float64))
-    middle = np.exp(logs.mean(axis=1).to_numpy(np.float64))
+    middle = np.exp(logs.mean(axis=1).where(logs.notna().mean(axis=1) > 0.5).to_numpy(np.float64))
     return logs.index.to_numpy(np.float64), middle, np.exp(low), np.exp(high)
 
 

@@ -60,7 +60,11 @@ def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping
 
 
 def level_panels(
-    summary: pd.DataFrame, statistics: Mapping[str, str], shapes: Sequence[float], titles: Mapping[str, str]
+    summary: pd.DataFrame,
+    statistics: Mapping[str, str],
+    shapes: Sequence[float],
+    titles: Mapping[str, str],
+    finding: str = "",
 ) -> Figure:
     """Ratios against the level of tail, a panel a statistic, a line a family, with 95% intervals over seeds.
 
@@ -69,6 +73,7 @@ def level_panels(
         statistics: those to show, with the label of their axis.
         shapes: the levels from light tails to heavy ones; infinite for the sphere.
         titles: names of the families.
+        finding: what the figure shows, its title.
     """
     if summary.empty:
         return nothing("no level of tail was measured")
@@ -89,4 +94,6 @@ def level_panels(
         axes.grid(axis="x", visible=False)
         axes.set(title=label, xlabel="shape k")
     shown[0].set_ylabel("ratio")
+    if finding:
+        figure.suptitle(finding, fontsize="medium")
     return legend_below(figure, [key(titles[family], **style) for family, style in FAMILY_STYLES.items()])

@@ -37,9 +37,9 @@ def _table(
     return readable(measurement(f"{setting.title}, gradient noise {what}", {**of, **how}, compute))
 
 
-def _at_init(setting: Setting, seeds: int, batch: int, budget: NoiseBudget, keep: int = 0) -> pd.DataFrame:
+def _at_init(setting: Setting, seeds: Sequence[int], batch: int, budget: NoiseBudget, keep: int = 0) -> pd.DataFrame:
     table = _table(
-        setting, f"at initialization, batches of {batch:,}", setting.model.init(range(seeds)), range(seeds),
+        setting, f"at initialization, batches of {batch:,}", setting.model.init(seeds), seeds,
         {"parameters": "init"}, batch=batch, samples=budget.samples, reference=budget.reference, keep=keep,
     )  # fmt: skip
     return table.assign(batch=batch)
@@ -50,17 +50,17 @@ def at_initialization(budget: NoiseBudget) -> dict[str, pd.DataFrame]:
 
     Every initialization has prompts of its own: the seed of the parameters is that of the minibatches.
     """
-    return {name: _at_init(PROBLEMS[name], budget.seeds, budget.batch, budget, KEPT) for name in budget.settings}
+    return {name: _at_init(PROBLEMS[name], budget.judging, budget.batch, budget, KEPT) for name in budget.settings}
 
 
 def by_batch(tables: Mapping[str, pd.DataFrame], budget: NoiseBudget) -> dict[str, pd.DataFrame]:
     """The same on the paper's own seeds for each batch size, with the judged one from `tables`; column batch."""
-    few = min(PAPER_SEEDS, budget.seeds)
+    few = budget.judging[:PAPER_SEEDS]
     found = {}
     for name, judged in tables.items():
         others = [size for size in budget.batches if size != budget.batch]
         parts = [_at_init(PROBLEMS[name], few, size, budget) for size in others]
-        found[name] = _joined([*parts, judged[judged["seed"] < few]], ["batch", "seed"])
+        found[name] = _joined([*parts, judged[judged["seed"].isin(few)]], ["batch", "seed"])
     return found
 
 
@@ -71,16 +71,16 @@ def along_training(
 
     Step 0 is the initialization, from `tables`; it is the same for both optimizers.
     """
-    count = min(budget.trained_seeds, budget.seeds)
+    few = budget.judging[: budget.trained_seeds]
     found = {}
     for name, judged in tables.items():
         setting = PROBLEMS[name]
         history = experiment(
-            setting.model, setting.task, published_runs(setting, range(count)), steps=max(budget.steps), probes=[],
+            setting.model, setting.task, published_runs(setting, few), steps=max(budget.steps), probes=[],
             snapshots=budget.steps, device=device, title=f"{setting.title}, short training at the published rates",
         )  # fmt: skip
         optimizers, seeds = history.runs["optimizer"], [int(seed) for seed in history.runs["seed"]]
-        start = judged[judged["seed"] < count]
+        start = judged[judged["seed"].isin(few)]
         parts = [start.assign(optimizer=optimizer, step=0) for optimizer in optimizers.unique()]
         for step in budget.steps:
             part = _table(

@@ -15,6 +15,9 @@ from ..protocol import judge_all
 from .curvature import condition_numbers
 from .noise import at_initialization
 
+BATCHES = 4
+"""Evaluation batches at a level, at most; the pair that claims are judged on has its own number."""
+
 
 def levels(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, device: str = "auto") -> Levels:
     """Train and measure every level; what other chapters have measured is found in the store."""
@@ -31,5 +34,7 @@ def levels(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, d
         if (setting.task, setting.model) not in known:
             own = replace(own, seeds=min(noise.seeds, budget.noise_seeds), samples=budget.noise_samples)
         tables |= at_initialization(own)
-    probes = replace(curvature, seeds=budget.training.seeds, probes=budget.probes)
+    probes = replace(
+        curvature, seeds=budget.training.seeds, probes=budget.probes, batches=min(BATCHES, curvature.batches)
+    )
     return Levels(histories, condition_numbers(histories, probes, "best"), tunings, tables)

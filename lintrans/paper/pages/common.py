@@ -19,7 +19,7 @@ from ..problems import PROBLEMS
 from ..protocol import LOSS, MARKED_STEP, Choice, Tuning
 from ..scales import LABELS, TARGETS
 
-KEPT_SEED = 0
+NULL_SEED = 0
 HALF = 0.5
 TOLERANCE = 0.01
 """Relative difference below which two implementations agree: a hundredth, where the rules ask for a quarter."""
@@ -157,7 +157,7 @@ def noise(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def kept(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, Array], dict[str, Array]]:
     """By setting, norms of the first initialization's noise and of Gaussian noise with the same covariance."""
-    first = {name: table.set_index("seed").loc[KEPT_SEED] for name, table in tables.items()}
+    first = {name: table.sort_values("seed").iloc[0] for name, table in tables.items()}
     norms = {name: np.asarray(row["norms"], dtype=np.float64) for name, row in first.items()}
     spectra = {name: np.asarray(row["spectrum"], dtype=np.float64) for name, row in first.items()}
-    return norms, {name: gaussian_norms(spectrum, seed=KEPT_SEED) for name, spectrum in spectra.items()}
+    return norms, {name: gaussian_norms(spectrum, seed=NULL_SEED) for name, spectrum in spectra.items()}

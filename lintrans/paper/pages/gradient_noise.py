@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ from ..claims.records import interval_text
 from ..claims.rules import State, Unit, ratio_state
 from ..problems import PROBLEMS
 from ..scales import LABELS
+from .words import said
 
 WORDS = dict(zip(State, ("heavier", "slightly heavier", "alike", "lighter", "undecided", "not measured"), strict=True))
+FEWEST = 3
+"""Seeds below which E has no mean."""
 INFINITE_VARIANCE = 0.5
 """Tail index gamma = 1 / alpha above which the variance is infinite."""
 ESTIMATORS = {"Hill": hill, "moment": moment_estimator}
@@ -29,11 +33,16 @@ def pareto(count: int, alpha: float) -> Array:
     return sample
 
 
+def readable(values: pd.Series) -> bool:
+    """Whether E can be read for FEWEST seeds and for most of them; a mean over the rest would say little."""
+    return int(values.notna().sum()) >= FEWEST and bool(values.notna().mean() > 0.5)
+
+
 def _excess_text(values: pd.Series) -> str:
     """E over the seeds for which it can be read, and how many those are where it is not all."""
     mean, count = geometric_mean(values.dropna()), int(values.notna().sum())
-    if not count:
-        return f"not measurable (0 of {len(values)} seeds)"
+    if not readable(values):
+        return f"not measurable ({count} of {len(values)} seeds)"
     text = f"{interval_text(mean)} {WORDS[ratio_state(mean)]}"
     return text if count == len(values) else f"{text} ({count} of {len(values)} seeds)"
 
@@ -62,16 +71,85 @@ def small_over_large(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
     return units
 
 
-def last_over_first(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
-    """E at the last step over E at the first, a unit a setting and optimizer."""
-    units = []
+def _states(table: pd.DataFrame, step: int) -> dict[str, tuple[State, float]]:
+    """By optimizer, what E says at one step, where it can be read, and its geometric mean."""
+    found = {}
+    for optimizer, label in LABELS.items():
+        values = table[(table["step"] == step) & (table["optimizer"] == optimizer)]["excess"]
+        if readable(values) and (mean := geometric_mean(values.dropna())):
+            found[label] = ratio_state(mean), mean.estimate
+    return found
+
+
+@dataclass(frozen=True)
+class Later:
+    """What becomes of E of one setting along training.
+
+    Attributes:
+        first: the unit of C2 at initialization.
+        steps: by step, then by optimizer, what E says there against Gaussian noise, and its geometric mean.
+    """
+
+    first: Unit
+    steps: dict[int, dict[str, tuple[State, float]]]
+
+    @property
+    def gaussian_first(self) -> bool:
+        """Whether E is near that of Gaussian noise at initialization."""
+        return self.first.state in (State.NULL, State.WEAK)
+
+    @property
+    def heavy(self) -> set[bool]:
+        """Whether E is clearly heavy at later steps: at all of them, at none, or both answers."""
+        return {state is State.YES for own in self.steps.values() for state, _ in own.values()}
+
+    def numbers(self, steps: Sequence[int]) -> str:
+        """E by optimizer at some steps."""
+        return "; ".join(
+            f"{', '.join(f'{mean:.2f} ({label})' for label, (_, mean) in self.steps[step].items())} at step {step:,}"
+            for step in steps
+        )
+
+
+def later(judged: Mapping[str, Unit], tables: Mapping[str, pd.DataFrame]) -> dict[str, Later]:
+    """E at initialization, as C2 has judged it, and along training, by setting; without what cannot be read."""
+    found = {}
     for name, table in tables.items():
-        last = int(table["step"].max())
-        for optimizer, label in LABELS.items():
-            wide = table[table["optimizer"] == optimizer].pivot(index="seed", columns="step", values="excess")
-            ratio = geometric_mean((wide[last] / wide[0]).dropna())
-            units.append(Unit(f"{PROBLEMS[name].title}, step {last:,}", label, ratio, ratio_state(ratio)))
-    return units
+        steps = {step: _states(table, step) for step in sorted(table["step"].unique()) if step > 0}
+        if judged[name].interval is not None:
+            found[name] = Later(judged[name], {int(step): own for step, own in steps.items() if own})
+    return found
+
+
+def later_text(found: Mapping[str, Later]) -> str:
+    """What becomes of E along training, a line a setting, in Markdown."""
+    heavy = "**heavy** at every later step that can be read"
+    words = {
+        (True,): heavy, (False,): "at no later step clearly heavy", (False, True): "heavy at some later steps",
+        (): "which cannot be read later",
+    }  # fmt: skip
+    lines = []
+    for name, own in found.items():
+        first = "near Gaussian" if own.gaussian_first else WORDS[own.first.state]
+        numbers = own.numbers(list(own.steps))
+        lines.append(
+            f"- {PROBLEMS[name].title}: {first} at initialization (E = {interval_text(own.first.interval)}), "
+            f"{words[tuple(sorted(own.heavy))]}{': E = ' if numbers else ''}{numbers}."
+        )
+    return "\n".join(lines)
+
+
+def turned_heavy(found: Mapping[str, Later]) -> str:
+    """The settings whose noise is near Gaussian at initialization and heavy at the last step that can be read."""
+    texts = []
+    for name, own in found.items():
+        last = max(own.steps, default=0)
+        if own.gaussian_first and last and all(state is State.YES for state, _ in own.steps[last].values()):
+            assert own.first.interval is not None
+            texts.append(f"{PROBLEMS[name].title} (E from {own.first.interval.estimate:.2f} to {own.numbers([last])})")
+    if not texts:
+        return "No setting's noise is near Gaussian at initialization and heavy later."
+    return f"Noise that is near Gaussian at initialization is **heavy later** in {' and '.join(texts)}."
 
 
 def unreadable(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -103,3 +181,41 @@ def variance_infinite(sample: Array) -> bool | None:
     if all(index.low[0] > INFINITE_VARIANCE for index in indices):
         return True
     return False if all(index.high[0] < INFINITE_VARIANCE for index in indices) else None
+
+
+def index_text(samples: Mapping[str, Array], control: str) -> str:
+    """What the few largest values say of the variance, in Markdown; that of `control` is infinite and is not asked."""
+    words = {
+        False: "both intervals lie below 1/2, no sign of infinite variance",
+        True: "both intervals lie above 1/2, as infinite variance would look",
+        None: "the two intervals do not decide",
+    }
+    answers = {label: variance_infinite(sample) for label, sample in samples.items()}
+    lines = [f"- {label}: {words[answer]}." for label, answer in answers.items() if label != control]
+    seen = {
+        True: "the estimators see it at this size of sample, too",
+        False: "yet both intervals lie below 1/2: at this size of sample they see nothing",
+        None: "and at this size of sample the intervals do not settle even that: an answer left open says nothing",
+    }
+    return "\n".join([*lines, f"- {control}, the control: its variance **is** infinite, {seen[answers[control]]}."])
+
+
+def conclusions(
+    judged: Mapping[str, Unit], batches: Mapping[str, pd.DataFrame], along: Mapping[str, pd.DataFrame]
+) -> str:
+    """What the page has found, in Markdown."""
+    first = said(
+        judged.values(),
+        yes="**heavier-tailed** than Gaussian noise of the same covariance",
+        weak="a little heavier-tailed than Gaussian noise of the same covariance",
+        null="as good as **Gaussian**",
+        rev="**lighter-tailed** than Gaussian noise of the same covariance",
+        undecided="perhaps Gaussian, perhaps not",
+        line="- {Case}: at initialization the noise is {words}, E = {interval}.",
+    )
+    lines = [first, f"- {turned_heavy(later(judged, along))}"]
+    small = [unit for unit in small_over_large(batches) if unit.state is State.YES]
+    if small:
+        names = ", ".join(f"{unit.case} ({interval_text(unit.interval)})" for unit in small)
+        lines.append(f"- The batch decides: {small[0].statistic} is clearly above 1 in {names}.")
+    return "\n".join(lines)

@@ -9,16 +9,24 @@ import pandas as pd
 
 from ...statistics import Interval
 from ...training.history import History
-from ..claims.c8 import steps_of
-from ..claims.records import interval_text
-from ..claims.rules import LEVEL, State, Unit
-from ..claims.tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, target_of
+from ..claims.c8 import all_steps
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import LEVEL, State
+from ..claims.tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, trained_target
+from ..judged import Judged, Tuning
 from ..problems import PROBLEMS, TAIL_FAMILIES
-from ..protocol import Tuning
 from ..scales import LABELS
+from .words import phrases, said
 
 SHOWN = ("loss", "noise", "r_lower")
 """Statistics of the figure: gap in loss, tail of the noise, gap in R_med."""
+SAID = {
+    "loss": "the gap in end loss",
+    "above": "the gap in what is left above $f^\\star$",
+    "noise": "the tail of the noise, $E$,",
+    "r_lower": r"the gap in $R_\mathrm{med}$",
+}
+"""Statistics whose order along the levels is told."""
 GAUSSIAN = 2.5
 """The shape at which the covariates are Gaussian, for d = 5, whatever their scale."""
 
@@ -74,28 +82,165 @@ def trends(found: Sequence[Trend]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trend_units(found: Sequence[Trend]) -> list[Unit]:
-    """Trends of the figure's statistics: YES grows at every step, WEAK grows, REV shrinks, NULL all levels alike."""
-    return [
-        Unit(
-            f"{STATISTICS[trend.statistic]}, {FAMILIES[trend.family]}",
-            "no τ" if math.isnan(trend.tau) else f"τ = {trend.tau:.2f}, p = {trend.p:.2g}",
-            trend.seeds,
-            _state(trend),
-        )
-        for trend in found
-        if trend.statistic in SHOWN
-    ]
-
-
-def _state(trend: Trend) -> State:
+def trend_state(trend: Trend) -> State:
+    """What a trend says: YES it grows, REV it shrinks, both at 5%; NULL where all levels are alike."""
     if math.isnan(trend.tau):
         return State.NULL if trend.levels >= FEWEST else State.MISSING
     if trend.p >= LEVEL:
         return State.UNDECIDED
-    if trend.tau < 0:
-        return State.REV
-    return State.YES if trend.tau > 1 - 1e-9 else State.WEAK
+    return State.YES if trend.tau > 0 else State.REV
+
+
+ORDER = phrases(
+    yes="**grows** with the tails",
+    weak="grows with the tails",
+    null="is the same at every level",
+    rev="**shrinks** with heavier tails",
+    undecided="shows **no clear order**",
+)
+
+
+def order_text(found: Sequence[Trend], summary: pd.DataFrame, family: str, statistic: str) -> str:
+    """One statistic along one family: words by Kendall's tau and its p, then the means from light tails on."""
+    [trend] = [own for own in found if (own.family, own.statistic) == (family, statistic)]
+    rows = summary[(summary["family"] == family) & (summary["statistic"] == statistic)]
+    means = rows.sort_values("shape", ascending=False)["estimate"]
+    numbers = ", ".join(f"{value:.3g}" for value in means)
+    test = "" if math.isnan(trend.tau) else f"; τ = {trend.tau:.2f}, p = {trend.p:.2g}"
+    return f"{SAID[statistic]} {ORDER[trend_state(trend)]}" + (f" ({numbers}{test})" if numbers else "")
+
+
+def orders(found: Sequence[Trend], summary: pd.DataFrame) -> str:
+    """What grows and what shrinks along the levels of tail, a line a family, in Markdown."""
+    lines = []
+    for family, words in FAMILIES.items():
+        texts = "; ".join(order_text(found, summary, family, statistic) for statistic in SAID)
+        lines.append(f"- {words[:1].upper()}{words[1:]}, each optimizer at its best rate: {texts}.")
+    return "\n".join(lines)
+
+
+def headline(found: Sequence[Trend], family: str = "moment") -> str:
+    """The finding of the figure of levels, as its title."""
+    own = {trend.statistic: trend for trend in found if trend.family == family}
+    words = {State.YES: "grows", State.REV: "shrinks", State.NULL: "stays", State.UNDECIDED: "has no clear order"}
+    texts = [
+        f"{what} {words.get(trend_state(own[key]), 'was not measured')}"
+        for key, what in (("loss", "the loss gap"), ("noise", "the noise's tail"), ("r_lower", "the R_med gap"))
+    ]
+    return f"Heavier tails, {FAMILIES[family]}: {', '.join(texts)}"
+
+
+def gap_in_r(verdict: Verdict) -> str:
+    """What C7 says of one reading, and how many of the other ways to compare say otherwise."""
+    beside = [unit.state for unit in verdict.units if not unit.decides]
+    text = said(
+        verdict,
+        yes=r"the gap in $R_\mathrm{{med}}$ is **larger** with heavy tails",
+        weak=r"the gap in $R_\mathrm{{med}}$ is larger with heavy tails, by little",
+        null=r"the gap in $R_\mathrm{{med}}$ is **the same** with heavy tails",
+        rev=r"the gap in $R_\mathrm{{med}}$ is **smaller** with heavy tails",
+        undecided=r"whether the gap in $R_\mathrm{{med}}$ is larger with heavy tails stays **open**",
+        line=f"At the {verdict.reading} rates {{words}}: {{interval}} times that on the sphere.",
+        unmeasured=f"At the {verdict.reading} rates: {{words}}.",
+    )
+    against = "; ".join(name for name, holds in verdict.checks.items() if not holds)
+    robust = f" (**not robust**: another answer under {against})" if against else ""
+    return (
+        f"{text} Of {len(beside)} other ways to compare, {beside.count(State.YES) + beside.count(State.WEAK)} say "
+        f"larger and {beside.count(State.REV)} smaller{robust}."
+    )
+
+
+def speeds(verdict: Verdict) -> str:
+    """What C8 says of one reading: the steps of each optimizer, then their ratio."""
+    line = "{Case}: {words}, {interval}."
+    steps = said(
+        verdict.units[:2],
+        yes="training is **faster** on the sphere",
+        weak="training is faster on the sphere, by little",
+        null="training takes as long on the sphere",
+        rev="training is **slower** on the sphere",
+        undecided="what can be counted does not decide",
+        line=line,
+    )
+    gap = said(
+        verdict.units[2:3],
+        **dict.fromkeys(("yes", "weak", "null"), "it **stays**"),
+        rev="it **changes**",
+        undecided="whether it stays is open",
+        line=line,
+    )
+    return " ".join([f"At the {verdict.reading} rates:", *steps.splitlines(), gap])
+
+
+def rates_apart(histories: Mapping[str, History]) -> dict[str, float]:
+    """By optimizer, its rate on the sphere over that in Setting 3."""
+    heavy, light = (histories[name].runs.groupby("optimizer")["lr"].first() for name in PAIR)
+    return {key: float(light[key] / heavy[key]) for key in LABELS if key in light.index}
+
+
+SIDES = {State.YES: "larger", State.WEAK: "larger", State.NULL: "the same", State.REV: "smaller"}
+
+
+def steps_against_loss(verdict: Verdict, histories: Mapping[str, History]) -> str:
+    """Whether D and the gap in end loss go the same way with the tails, and what their comparison rests on."""
+    units = {unit.keys.part: unit for unit in verdict.units if unit.keys.problems == PAIR}
+    steps, ends = (SIDES.get(units[part].state) for part in ("growth", "loss"))
+    if len([name for name in PAIR if name in histories]) < len(PAIR):
+        return "Steps and end losses were not both measured."
+    if steps is None and ends is None:
+        text = "Neither steps nor end losses decide whether the gap is larger with heavy tails."
+    elif steps is None or ends is None:
+        which, other, side = ("end losses", "steps", ends) if steps is None else ("steps", "end losses", steps)
+        text = f"By {which} the gap is {side} with heavy tails; {other} do not decide."
+    elif steps == ends:
+        text = f"By steps and by end losses alike the gap is {steps} with heavy tails."
+    else:
+        text = (
+            f"By steps the gap is {steps} with heavy tails, by end losses it is {ends}: they **contradict** each other."
+        )
+    apart = ", ".join(f"{value:,.3g} times apart for {LABELS[key]}" for key, value in rates_apart(histories).items())
+    return f"{text} Both are about one pair of laws, at rates {apart}."
+
+
+def summary_and_claim(verdict: Verdict) -> str:
+    """What D says of the claim, and of the paper's summary, by which the features grow with the tails."""
+    [growth] = [unit for unit in verdict.units if unit.keys.problems == PAIR and unit.keys.part == "growth"]
+    open_text = "whether the gap grows with the tails stays open"
+    return said(
+        [growth],
+        **dict.fromkeys(("yes", "weak"), "the gap **grows** with the tails, which contradicts this claim of the paper"),
+        null="the gap does not grow with the tails",
+        rev="the gap **shrinks** with the tails, which contradicts the paper's summary",
+        undecided=open_text,
+        line="Read by the general rule, {words}: D = {interval}.",
+        unmeasured="Read by the general rule: {words}.",
+    )
+
+
+def conclusions(
+    by_noise: Verdict,
+    by_condition: Mapping[str, Verdict],
+    by_speed: Mapping[str, Verdict],
+    found: Sequence[Trend],
+    summary: pd.DataFrame,
+) -> str:
+    """What the page has found, in Markdown."""
+    noise = said(
+        by_noise,
+        yes="Heavier-tailed covariates give **heavier-tailed noise**",
+        weak="Heavier-tailed covariates give slightly heavier-tailed noise",
+        null="Heavier-tailed covariates do not give heavier-tailed noise",
+        rev="Heavier-tailed covariates give **lighter-tailed noise**",
+        undecided="Whether heavier-tailed covariates give heavier-tailed noise stays open",
+        line="- {words}: {interval} times the $E$ of the sphere.",
+        unmeasured="- Noise: {words}.",
+    )
+    ends = " and ".join(order_text(found, summary, "moment", statistic) for statistic in ("loss", "above"))
+    lines = [noise, f"- At {FAMILIES['moment']} and best rates, {ends}."]
+    lines += [f"- {gap_in_r(verdict)}" for verdict in by_condition.values()]
+    lines += [f"- {speeds(verdict)}" for verdict in by_speed.values()]
+    return "\n".join(lines)
 
 
 def rates(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
@@ -108,14 +253,16 @@ def rates(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def steps(histories: Mapping[str, History]) -> pd.DataFrame:
+def steps(reading: str, judged: Judged) -> pd.DataFrame:
     """Targets and median steps to them, with the runs that never get there, a row a setting."""
     rows = []
-    for name in (name for name in PAIR if name in histories):
-        row = {"setting": PROBLEMS[name].title, "target 1.01 f* + 1 % f0": f"{target_of(name, histories[name]):.3g}"}
+    for name, taken in all_steps(reading, judged).items():
+        target = trained_target(name, *judged.all_of(name))
+        row = {"setting": PROBLEMS[name].title, "target 1.01 f* + 1 % f0": f"{target:.3g}"}
         for optimizer, label in LABELS.items():
-            logs, lost = steps_of(histories[name], name, optimizer)
-            row[f"{label}: median steps"] = f"{math.exp(logs.median()):,.0f}" if lost <= 0.5 else "not reached"
-            row[f"{label}: never reached"] = f"{round(lost * len(logs))} of {len(logs)}"
+            own = taken[taken["optimizer"] == optimizer]
+            lost = int(own["censored"].sum())
+            row[f"{label}: median steps"] = f"{own['steps'].median():,.0f}" if 2 * lost <= len(own) else "not reached"
+            row[f"{label}: never reached"] = f"{lost} of {len(own)}"
         rows.append(row)
     return pd.DataFrame(rows)
