@@ -58,7 +58,9 @@ def test_two_way_covers_as_often_as_it_says(seeds: int, of_seeds: float, of_batc
     generator, draws, batches = np.random.default_rng(seeds), 800, 16
     size = (draws, seeds, batches)
     tables = 0.3 + generator.normal(size=size)
-    tables += of_seeds * generator.normal(size=(draws, seeds, 1)) + of_batches * generator.normal(size=(draws, 1, batches))
+    tables += of_seeds * generator.normal(size=(draws, seeds, 1)) + of_batches * generator.normal(
+        size=(draws, 1, batches)
+    )
     both = [covers(two_way(table), 0.3) for table in tables]
     assert 0.93 <= np.mean(both) <= 0.97
     if of_batches > of_seeds:
