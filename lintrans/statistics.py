@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -18,10 +19,10 @@ import scipy
 CONFIDENCE = 0.95
 ROUNDING = 1e-13
 """Relative spread below which values are equal."""
-
-
 FEWEST_FLIPS = 6
 """Observations from which on a sign-flip test can reject at 5%: of five, the two most extreme of 32 flips are 6%."""
+MOST_FLIPS = 2**13
+"""Flips of sign that are made; those of up to 13 observations are all of them."""
 
 Values: TypeAlias = Sequence[float] | npt.NDArray[np.float64]
 
@@ -94,7 +95,8 @@ def two_way(differences: npt.NDArray[np.float64]) -> Interval:
 
     The variance of the mean is (A + B - E) / (rows columns), with A, B and E the mean squares of rows, columns and the
     rest; where that is below A or B alone, it is taken to be the larger of them. Degrees of freedom after
-    Satterthwaite (1946). n counts seeds, and so does the sign-flip test, on the means of rows.
+    Satterthwaite (1946). n counts seeds, and so does the sign-flip test, on the means of rows; since it takes the
+    batches as given, its p is no smaller than that of the interval.
 
     Raises:
         ValueError: fewer than two rows or columns, or a value that is not finite.
@@ -123,7 +125,8 @@ def two_way(differences: npt.NDArray[np.float64]) -> Interval:
         return replace(by_seed, estimate=mean, low=mean, high=mean, p=1.0 if mean == 0.0 else 0.0)
     half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     p = 2 * float(scipy.stats.t.sf(abs(mean) / error, freedom))
-    return replace(by_seed, estimate=mean, low=mean - half, high=mean + half, p=p)
+    flip = max(by_seed.flip, p) if not math.isnan(by_seed.flip) else math.nan
+    return replace(by_seed, estimate=mean, low=mean - half, high=mean + half, p=p, flip=flip)
 
 
 def mean_of(differences: Values) -> Interval:
@@ -142,21 +145,29 @@ def mean_interval(values: Values, null: float = 0.0) -> Interval:
 def correlation_interval(correlations: Values, points: int) -> Interval:
     """Mean of rank correlations of so many points each by Fisher's z, as a correlation, against zero.
 
-    A correlation of +-1 counts as half a swap of neighbours away from it: the points can tell no more.
+    A correlation of +-1 counts as half a swap of neighbours away from it: the points can tell no more, and no interval
+    is narrower than that.
     """
-    limit = 1.0 - 6.0 / (points * (points**2 - 1.0))
-    z = np.arctanh(np.clip(np.asarray(correlations, dtype=np.float64), -limit, limit))
-    return mean_of(z).map(np.tanh)
+    swap = 6.0 / (points * (points**2 - 1.0))
+    z = np.arctanh(np.clip(np.asarray(correlations, dtype=np.float64), swap - 1.0, 1.0 - swap))
+    return no_narrower(mean_of(z).map(np.tanh), swap, -1.0, 1.0)
 
 
 def share_interval(shares: Values, points: int) -> Interval:
     """Mean of shares of so many points each by the logit, as a share, against one half.
 
-    None or all of the points count as half a point: they can tell no more.
+    None or all of the points count as half a point: they can tell no more, and no interval is narrower than that.
     """
     edge = 0.5 / points
     inside = np.clip(np.asarray(shares, dtype=np.float64), edge, 1.0 - edge)
-    return mean_of(scipy.special.logit(inside)).map(scipy.special.expit)
+    return no_narrower(mean_of(scipy.special.logit(inside)).map(scipy.special.expit), edge, 0.0, 1.0)
+
+
+def no_narrower(found: Interval, half: float, least: float = -math.inf, most: float = math.inf) -> Interval:
+    """The interval reaching at least so far to both sides of the estimate, inside the possible; none stays none."""
+    edges = np.minimum(found.low, found.estimate - half), np.maximum(found.high, found.estimate + half)
+    low, high = (float(edge) for edge in np.clip(edges, least, most))
+    return replace(found, low=low, high=high)
 
 
 def sign_flip(differences: Values) -> float:
@@ -164,10 +175,18 @@ def sign_flip(differences: Values) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < 2:
         return math.nan
-    test = scipy.stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=2**13 - 1, rng=np.random.default_rng(0)
-    )
-    return float(test.pvalue)
+    sums, rounding = np.abs(_flips(len(values)) @ values), 1e-12 * np.abs(values).sum()
+    return float(np.mean(sums >= abs(values.sum()) - rounding))
+
+
+@cache
+def _flips(count: int) -> npt.NDArray[np.float64]:
+    """Signs ``[flips, count]``: every choice of them where there are few, else a sample with no flip among them."""
+    if 2**count <= MOST_FLIPS:
+        return 1.0 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), (MOST_FLIPS, count))
+    signs[0] = 1.0
+    return signs
 
 
 def equivalent(interval: Interval, low: float, high: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 import lintrans as lt
 from lintrans.paper.budgets import CurvatureBudget, NoiseBudget, TuningBudget
 from lintrans.paper.claims import State, Unit, Verdict, rule
-from lintrans.paper.judged import COARSE_LOSS, LOSS
+from lintrans.paper.judged import COARSE_LOSS, LOSS, Judged, Tuning
 from lintrans.statistics import Interval
 
 LR = {"sgd": 0.02, "adam": 0.01}
@@ -37,8 +37,9 @@ def noise(**changes: Any) -> NoiseBudget:
     return NoiseBudget(**{"settings": ("1",), "seeds": 2, "samples": 12, "batch": 5, "reference": 50, **changes})
 
 
-def interval(estimate: float, low: float, high: float, n: int = 6, p: float = 0.001) -> Interval:
-    return Interval(estimate, low, high, p, n)
+def interval(estimate: float, low: float, high: float, n: int = 6, p: float = 0.001, **more: Any) -> Interval:
+    """An interval of seeds whose sign-flip test says what `p` says."""
+    return Interval(estimate, low, high, p, n, **{"flip": p, **more})
 
 
 def number(given: Unit | Interval | None) -> Interval:
@@ -76,3 +77,10 @@ def history(
     ]
     frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
     return lt.History(frame, runs, {}, steps)
+
+
+def judged(
+    published: Mapping[str, lt.History], tuned: Mapping[str, lt.History] | None = None, **tunings: Tuning
+) -> Judged:
+    """Trainings to be judged, at published and at best rates."""
+    return Judged({"published": dict(published), "tuned": dict(tuned or {})}, tunings)

@@ -121,12 +121,16 @@ class CurvatureBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlBudget:
-    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value."""
+    """The arms beside the published ones: horizon, seeds, prompts a step, blocks behind an end value.
+
+    `tuning_seeds`: how many of the tuning seeds a beta2 of Adam gets its own rate on.
+    """
 
     steps: int
     seeds: int
     batch: int
     blocks: int
+    tuning_seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

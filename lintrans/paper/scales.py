@@ -119,7 +119,7 @@ SCALES = Table(paper=PROTOCOL, quick=_QUICK)
 """Steps, seeds, batch and grid of the judged trainings at each scale: the one place to change them."""
 
 CONTROLS = Table(
-    paper=ControlBudget(steps=1000, seeds=PAPER_SEEDS, batch=1000, blocks=100),
+    paper=ControlBudget(steps=1000, seeds=PAPER_SEEDS, batch=1000, blocks=100, tuning_seeds=2),
     quick=ControlBudget(steps=100, seeds=3, batch=500, blocks=10),
 )
 

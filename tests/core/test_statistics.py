@@ -9,23 +9,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from lintrans.statistics import (
     Interval,
     band,
+    correlation_interval,
     equal_means,
     equivalent,
     geometric_ratio,
     holm,
     mean_interval,
+    mean_of,
     paired_t,
     rank_correlation,
+    share_interval,
     sign_flip,
+    two_way,
     upper_line,
 )
 
 FLOATS = st.floats(-50, 50)
+KNIFE_EDGE = 1.27
+"""Value of the second kind of runs for which the two tests disagree."""
 
 
 @given(st.lists(FLOATS, min_size=2, max_size=30).filter(lambda values: np.ptp(values) > 1e-6))
@@ -43,6 +49,101 @@ def test_interval_covers_as_often_as_it_says() -> None:
     intervals = [paired_t(sample) for sample in generator.normal(0.3, 2.0, size=(2000, 6))]
     covered = np.mean([interval.low <= 0.3 <= interval.high for interval in intervals])
     assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 2000)
+
+
+@pytest.mark.parametrize("seeds", [6, 12])
+@pytest.mark.parametrize(("of_seeds", "of_batches"), [(1.0, 1.0), (1.0, 0.3), (0.3, 1.0)])
+def test_two_way_covers_as_often_as_it_says(seeds: int, of_seeds: float, of_batches: float) -> None:
+    """Seeds and 16 batches have effects of their own; the interval of one alone would cover far less."""
+    generator, draws, batches = np.random.default_rng(seeds), 800, 16
+    size = (draws, seeds, batches)
+    tables = 0.3 + generator.normal(size=size)
+    tables += of_seeds * generator.normal(size=(draws, seeds, 1)) + of_batches * generator.normal(
+        size=(draws, 1, batches)
+    )
+    both = [covers(two_way(table), 0.3) for table in tables]
+    assert 0.93 <= np.mean(both) <= 0.97
+    if of_batches > of_seeds:
+        assert np.mean([covers(paired_t(table.mean(1)), 0.3) for table in tables]) < 0.9
+
+
+def covers(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
+def test_two_way_by_hand() -> None:
+    """Mean squares 8, 2 and 0 of rows, columns and the rest: their sum; of columns that do not differ, rows alone."""
+    found = two_way(np.array([[0.0, 1.0], [2.0, 3.0]]))
+    rows, columns = 2 * 2.0, 2 * 0.5
+    error = math.sqrt((rows + columns) / 4)
+    half = stats.t.ppf(0.975, (rows + columns) ** 2 / (rows**2 + columns**2)) * error
+    assert (found.estimate, found.low, found.high) == pytest.approx((1.5, 1.5 - half, 1.5 + half))
+    same = np.array([[1.0, 1.2], [2.1, 1.9], [3.0, 3.0]])
+    alone = paired_t(same.mean(1))
+    assert (two_way(same).low, two_way(same).p) == pytest.approx((alone.low, alone.p))
+    assert two_way(np.full((6, 4), 2.0)).p == 0.0
+
+
+def test_two_way_knows_seeds_and_batches_apart() -> None:
+    """Six seeds that agree on batches which do not: the seeds alone would decide, and are no second kind of runs."""
+    table = np.arange(6)[:, None] * 0.01 + np.array([[-1.5, 0.5, 2.0, 1.0]])
+    found = two_way(table)
+    assert found.low < 0 < found.high
+    assert paired_t(table.mean(1)).low > 0
+    assert (found.n, found.above, found.two_kinds) == (6, 6, False)
+    assert mean_of(table) == found
+    assert mean_of(table[:, :1]) == paired_t(table[:, 0])
+    assert mean_of(table[:1]).n == 1
+
+
+@pytest.mark.parametrize("bad", [np.ones(3), np.ones((1, 3)), np.ones((3, 1)), np.array([[1, math.nan], [1, 2]])])
+def test_bad_tables_are_named(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="at least two of each|a difference is nan"):
+        two_way(bad)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.integers(3, 40))
+def test_correlations_stay_possible(values: list[float], points: int) -> None:
+    found = correlation_interval(values, points)
+    assert -1 <= found.low < found.estimate < found.high <= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.integers(1, 200))
+def test_shares_stay_possible(values: list[float], points: int) -> None:
+    found = share_interval(values, points)
+    assert 0 <= found.low < found.estimate < found.high <= 1
+
+
+def test_shares_and_correlations_by_hand() -> None:
+    shares = share_interval([0.6, 0.7, 0.9, 0.75], 20)
+    logits = paired_t(special.logit([0.6, 0.7, 0.9, 0.75]))
+    assert (shares.low, shares.high) == pytest.approx(tuple(special.expit([logits.low, logits.high])))
+    all_of_them = share_interval([1.0] * 6, 20)
+    assert (all_of_them.low, all_of_them.high) == pytest.approx((0.95, 1.0))
+    turned = share_interval([0.0] * 6, 20)
+    assert (turned.low, turned.high, turned.above) == pytest.approx((0.0, 0.05, 0))
+    found = correlation_interval([0.9, 0.8, 0.95, 0.7], 10)
+    z = paired_t(np.arctanh([0.9, 0.8, 0.95, 0.7]))
+    assert (found.low, found.high) == pytest.approx(tuple(np.tanh([z.low, z.high])))
+    assert math.isnan(correlation_interval([0.5], 10).low)
+
+
+def two_kinds(many: int, few: int, value: float) -> Interval:
+    return paired_t([1.0] * many + [-value] * few)
+
+
+def test_two_kinds_of_runs() -> None:
+    """Of 18 runs of one kind and 6 of another t may reject where flips of sign do not; clear cases agree."""
+    clear, none = two_kinds(18, 6, 0.5), two_kinds(18, 6, 3.0)
+    assert (clear.p < 0.01, clear.flip < 0.01, clear.two_kinds) == (True, True, False)
+    assert (none.p, none.flip, none.two_kinds) == (1.0, 1.0, False)
+    between = two_kinds(18, 6, KNIFE_EDGE)
+    assert between.p < 0.05 <= between.flip
+    assert (between.two_kinds, between.above, between.n) == (True, 18, 24)
+    outlier = paired_t([1.0] * 5 + [30.0])
+    assert outlier.flip < 0.05 < outlier.p
+    assert outlier.two_kinds
+    assert not paired_t([1.0] * 4 + [30.0]).two_kinds, "five seeds cannot reject by flips of sign"
 
 
 def test_one_seed_and_equal_values() -> None:
@@ -96,11 +197,9 @@ def test_holm_is_no_smaller_and_keeps_the_order(p_values: list[float]) -> None:
 
 def test_equal_means_is_scipys() -> None:
     groups = np.random.default_rng(1).normal(size=(3, 5)) + np.array([[0.0], [0.5], [3.0]])
-    expected = stats.f_oneway(*groups)
-    ours = equal_means([list(group) for group in groups])
-    assert (ours.f, ours.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert equal_means([list(group) for group in groups]) == pytest.approx(stats.alexandergovern(*groups).pvalue)
     for nothing in ([[1.0, 2.0]], [[1.0], [2.0, 3.0]], [[1.0, 1.0], [1.0, 1.0]]):
-        assert math.isnan(equal_means(nothing).p)
+        assert math.isnan(equal_means(nothing))
 
 
 def test_band_is_the_paired_t_interval() -> None:
@@ -127,7 +226,7 @@ def test_mean_interval_of_little() -> None:
     assert one.estimate == pytest.approx(0.8)
     assert math.isnan(one.low)
     assert math.isnan(one.p)
-    assert mean_interval([1.0, 1.0], null=0.5) == Interval(1.0, 1.0, 1.0, 0.0, 2)
+    assert mean_interval([1.0, 1.0], null=0.5) == Interval(1.0, 1.0, 1.0, 0.0, 2, above=2)
     assert mean_interval([0.5, 0.5], null=0.5).p == 1.0
     with pytest.raises(ValueError, match="a difference is nan"):
         mean_interval([0.5, math.nan])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up
 import numpy as np
@@ -49,6 +50,18 @@ def test_basin_is_interpolated_and_connected() -> None:
     assert flat.decades == pytest.approx(4.0)
 
 
+def test_a_basin_ends_half_way_to_the_zero_predictor() -> None:
+    """Twice the best would be worse than no prediction at all; where nothing is learned there is no basin."""
+    x = np.array([0.01, 0.1, 1.0])
+    found = basin(x, np.array([1.0, 0.62, 1.0]), 1.0)
+    assert (found.open_low, found.open_high) == (False, False)
+    assert found.low == pytest.approx(10**-1.5)  # half way, in both logarithms
+    assert basin(x, np.array([1.0, 0.01, 1.0]), 1.0).decades == pytest.approx(2 * math.log(2) / math.log(100))
+    nothing = basin(x, np.ones(3), 1.0)
+    assert (nothing.decades, nothing.open_low, nothing.open_high) == (0.0, False, False)
+    assert basin(x, np.array([0.9, 0.8, 0.9]), 1.0).high < 1.0, "no better than 0.894"
+
+
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=12), st.floats(0.1, 10))
 def test_basin_holds_the_best_rate_and_no_scale(logs: list[float], scale: float) -> None:
     grid = np.geomspace(0.001, 1.0, len(logs))
@@ -63,13 +76,20 @@ def test_basin_holds_the_best_rate_and_no_scale(logs: list[float], scale: float)
 def tuning(name: str, best: dict[str, Choice], sgd: list[float], adam: list[float], free: float = 2.0) -> Tuning:
     """Losses at RATES for two seeds, the second 10% higher; without clipping `free` times as high."""
     rows = [
-        (optimizer, lr, clip, seed, 40, loss * (1.1 if seed else 1.0) * (free if clip == INF else 1.0))
+        (optimizer, lr, clip, seed, 40, loss * (1.1 if seed else 1.0) * (free if clip == INF else 1.0), True)
         for optimizer, losses in (("sgd", sgd), ("adam", adam))
         for clip in (1.0, INF)
         for lr, loss in zip(RATES, losses, strict=True)
         for seed in (0, 1)
     ]
-    frame = pd.DataFrame(rows, columns=["optimizer", "lr", "clip", "seed", "steps", "loss"])
+    ladder = (0.5, 1, 2) if all(choice.interior for choice in best.values()) else (1, 2)
+    rows += [
+        (optimizer, round(k * choice.lr, 9), choice.clip, seed, choice.steps, loss, False)
+        for optimizer, choice in best.items()
+        for k in ladder
+        for seed, loss in enumerate(choice.loss * (1 if k == 1 else 1.5) * np.array([1.0, 1.1, 0.9]))
+    ]
+    frame = pd.DataFrame(rows, columns=["optimizer", "lr", "clip", "seed", "steps", "loss", "screened"])
     return Tuning(name, frame, best, complete=True)
 
 
@@ -118,7 +138,9 @@ def test_published_against_best() -> None:
     sgd, adam = found
     assert (sgd.published, sgd.best, sgd.same, adam.same) == ((0.02, 1.0), (0.1, 1.0), False, True)
     assert sgd.ratio.estimate == pytest.approx(2.0, rel=0.01)
-    assert sgd.p == pytest.approx(2 / 2**6)  # all six on one side
+    assert sgd.ratio.flip == pytest.approx(2 / 2**6)  # all six on one side
+    assert page.better(found) == ""
+    assert page.better(choices(judged(0.5))).startswith("Setting 1 SGD 0.49")
     assert (sgd.worse, adam.worse, adam.ratio.estimate) == (6, 0, 1.0)
     units = page.choice_units(found)
     assert [(unit.case, unit.statistic) for unit in units] == [("Setting 1", "SGD"), ("Setting 1", "Adam")]
@@ -133,7 +155,7 @@ def test_published_against_best() -> None:
 def test_tests_agree_or_not() -> None:
     [sgd], apart = page.tested(choices(judged()))
     assert (sgd.optimizer, apart) == ("sgd", "")
-    other = rates.Choice("1", "sgd", (0.02, 1.0), (0.1, 1.0), sgd.ratio, 0.12, 6)
+    other = rates.Choice("1", "sgd", (0.02, 1.0), (0.1, 1.0), replace(sgd.ratio, flip=0.12), 6)
     assert page.tested([other]) == ([other], "Setting 1 SGD")
     assert page.tested([]) == ([], "")
 
@@ -159,8 +181,15 @@ def test_words_about_the_search() -> None:
     found = Searches(SHORT, Judged({"published": {}, "tuned": {}}, {"1": tuning("1", LATER, [1] * 3, [1] * 3)}))
     [(_, first, early, late), (_, second, *_)] = page.horizons(found)
     assert (first, second, early, late) == ("sgd", "adam", BEST["sgd"], LATER["sgd"])
-    table = page.optima(found).set_index("optimizer")
-    assert table.loc["Adam", "best at 100 steps"] == "0.1, no clip, at the edge"
+    table = page.optima(found).set_index(["optimizer", "steps"])
+    assert table.loc[("Adam", "100"), "best"] == "0.1, no clip, at the edge"
+    assert table.loc[("Adam", "40"), "best"] == "0.1, clip 1"
+    below, above = (table[f"loss at the next {side} rate, over the best"] for side in ("lower", "higher"))
+    assert below[("Adam", "100")] == "not run"
+    assert above[("Adam", "100")].startswith("1.5 [")
+    assert below[("Adam", "40")].startswith("1.5 [")
+    assert set(table["seeds"]) == {"3"}
+    assert page.inside(found) == [(40, 2, 2), (100, 1, 2)]
     assert page.lost(SHORT) == "4 of 12 runs of SGD and 0 of 12 runs of Adam"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import fields as dataclass_fields
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,15 @@ from lintrans.paper.scales import (
     CONTROLS,
     CURVATURE,
     CURVATURE_PROTOCOL,
+    DEPTH_BUDGETS,
+    LARGER_BUDGETS,
+    NOISE,
+    NOISE_PROTOCOL,
     PROTOCOL,
     RATES,
     SCALE_NAMES,
     SCALES,
+    SIZE_BUDGETS,
     TUNING_SEEDS,
     frame,
 )
@@ -60,11 +65,23 @@ def test_table_of_scales() -> None:
         kept = set(range(0, budget.steps + 1, budget.every))
         assert set(curvature.probes) <= kept, "parameters are kept only there"
         assert set(range(*curvature.spectral)) <= kept
-    assert SCALES["paper"].steps == PROTOCOL.steps
-    assert CURVATURE["paper"] == replace(CURVATURE_PROTOCOL, seeds=SCALES["paper"].seeds)
     for lookup in (lt.settings.scale, lt.settings.curvature, lt.settings.controls):
         with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
             lookup("papre")
+
+
+def test_paper_scale_has_the_seeds_and_batches_of_the_rules() -> None:
+    assert SCALES["paper"] == PROTOCOL
+    assert CURVATURE["paper"] == CURVATURE_PROTOCOL
+    assert NOISE["paper"] == NOISE_PROTOCOL
+    assert (PROTOCOL.judging, PROTOCOL.tuning_seeds, PROTOCOL.minima) == (range(24), tuple(range(1000, 1008)), 2)
+    assert (CURVATURE_PROTOCOL.judging, CURVATURE_PROTOCOL.evaluation) == (range(12), range(16))
+    assert NOISE_PROTOCOL.judging == range(16)
+    depths = DEPTH_BUDGETS["paper"]
+    assert (depths.long.seeds, depths.short.seeds, depths.deep_noise.seeds) == (12, 6, 8)
+    assert (len(depths.short.tuning_seeds_of("depth 8")), len(depths.long.tuning_seeds_of("depth 4"))) == (4, 8)
+    assert (depths.long_curvature.batches, depths.short_curvature.batches) == (16, 4)
+    assert (len(LARGER_BUDGETS["paper"].training.tuning_seeds), SIZE_BUDGETS["paper"].training.seeds) == (4, 12)
 
 
 def test_table_for_a_page() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ...statistics import ROUNDING, Interval, paired_t
+from ...statistics import ROUNDING, Interval, no_narrower, paired_t
 from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
@@ -107,8 +107,9 @@ class Bounded:
     def of(cls, steps: pd.DataFrame, optimizer: str) -> Bounded:
         """Steps of one optimizer's runs, from :func:`steps_to`."""
         own = steps[steps["optimizer"] == optimizer].set_index("seed").sort_index()
-        taken = own["steps"].clip(lower=1.0)
-        return cls(np.log(taken), own["censored"], own["censored"] & False, (own["tick"] / (2 * taken)).clip(upper=1.0))
+        taken, tick = own["steps"].clip(lower=1.0), own["tick"].clip(lower=1.0)
+        never = pd.Series(False, index=own.index)
+        return cls(np.log(taken), own["censored"], never, (tick / (2 * taken)).clip(upper=1.0))
 
     def __sub__(self, other: Bounded) -> Bounded:
         """The logarithm of a ratio, over the seeds that both have."""
@@ -125,10 +126,7 @@ class Bounded:
         bound = {(True, True): "?", (True, False): ">=", (False, True): "<="}.get(
             (bool(self.least.any()), bool(self.most.any())), ""
         )
-        low, high = min(found.low, found.estimate - half), max(found.high, found.estimate + half)
-        if math.isnan(found.low):
-            low = high = math.nan
-        return replace(found, low=low, high=high, bound=bound).exp()
+        return replace(no_narrower(found, half), bound=bound).exp()
 
 
 def step_ratio(steps: pd.DataFrame) -> Bounded:

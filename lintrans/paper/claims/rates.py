@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...statistics import Interval, geometric_ratio, sign_flip
+from ...statistics import Interval, geometric_ratio
 from ..judged import Judged, Tuning
 from ..problems import PROBLEMS
 from .common import judged_losses, steps_to
@@ -43,6 +43,9 @@ class Searches:
 class Basin:
     """The rates around the best whose loss is at most FACTOR times the best, log-linearly interpolated.
 
+    No loss further than half way to the zero predictor's, in logarithms, is in it: where little is learned, twice the
+    best is no loss to call good.
+
     Attributes:
         best, loss: the best rate tried and its loss.
         low, high: edges of the basin.
@@ -62,11 +65,16 @@ class Basin:
         return math.log10(self.high / self.low)
 
 
-def basin(rates: Array, losses: Array) -> Basin:
-    """The basin of a curve of positive finite losses over increasing rates, connected around its lowest point."""
+def basin(rates: Array, losses: Array, zero_loss: float = math.inf) -> Basin:
+    """The basin of a curve of positive finite losses over increasing rates, connected around its lowest point.
+
+    No rate is in it where all losses are the zero predictor's: it has no width then.
+    """
     x, y = np.log(rates), np.log(losses)
     place = int(np.argmin(y))
-    level = y[place] + math.log(FACTOR)
+    if losses[place] >= zero_loss:
+        return Basin(*(float(of[place]) for of in (rates, losses, rates, rates)), open_low=False, open_high=False)
+    level = y[place] + min(math.log(FACTOR), 0.5 * (math.log(zero_loss) - y[place]))
 
     def edge(step: int) -> tuple[float, bool]:
         at = place
@@ -92,7 +100,7 @@ def basins(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
     """
     rows = []
     for name, tuning in tunings.items():
-        losses = tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()]
+        losses = tuning.losses[tuning.losses["screened"]]
         zero = PROBLEMS[name].task.zero_loss
         for (optimizer, clip), own in losses.groupby(["optimizer", "clip"], sort=False):
             table = own.assign(loss=own["loss"].where(own["loss"] < zero, zero)).pivot(
@@ -102,7 +110,7 @@ def basins(tunings: Mapping[str, Tuning]) -> pd.DataFrame:
             curves = {None: table.median(axis=1)} | {seed: table[seed] for seed in table.columns}
             where = {"setting": name, "optimizer": optimizer, "clip": clip}
             for seed, curve in curves.items():
-                found = basin(curve.index.to_numpy(np.float64), curve.to_numpy(np.float64))
+                found = basin(curve.index.to_numpy(np.float64), curve.to_numpy(np.float64), zero)
                 rows.append({**where, "seed": seed, **asdict(found), "decades": found.decades})
     frame = pd.DataFrame(rows)
     return frame.assign(seed=frame["seed"].astype("Int64"))
@@ -115,7 +123,6 @@ class Choice:
     Attributes:
         published, best: (rate, clip).
         ratio: end loss at the published over that at the best rate, geometric mean with t interval.
-        p: of the exact test over all flips of sign of the log ratios, which assumes no normality.
         worse: seeds on which the published rate ends higher.
     """
 
@@ -124,7 +131,6 @@ class Choice:
     published: tuple[float, float]
     best: tuple[float, float]
     ratio: Interval
-    p: float
     worse: int
 
     @property
@@ -145,9 +151,8 @@ def choices(judged: Judged) -> list[Choice]:
             arms = [table[table["optimizer"] == optimizer].sort_values("seed") for table in tables]
             above, below = (arm["loss"].to_numpy(np.float64) for arm in arms)
             rates = [(float(arm["lr"].iloc[0]), float(arm["clip"].iloc[0])) for arm in arms]
-            flips = sign_flip(np.log(above) - np.log(below))
-            ratio = geometric_ratio(above, below)
-            found.append(Choice(name, optimizer, rates[0], rates[1], ratio, flips, int((above > below).sum())))
+            worse = int((above > below).sum())
+            found.append(Choice(name, optimizer, rates[0], rates[1], geometric_ratio(above, below), worse))
     return found
 
 
@@ -160,7 +165,8 @@ def speeds(judged: Judged) -> pd.DataFrame:
     parts = []
     for name, history in judged.tuned.items():
         for share in SHARES:
-            taken = steps_to(history, share * PROBLEMS[name].task.zero_loss)
+            zero = PROBLEMS[name].task.zero_loss
+            taken = steps_to(history, share * zero, zero_loss=zero)
             parts.append(taken[["optimizer", "seed", "steps", "censored"]].assign(setting=name, share=share))
     columns = ["setting", "optimizer", "seed", "share", "steps", "censored"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -20,7 +20,7 @@ import pandas as pd
 from ...files import write
 from ...statistics import Interval
 from ...store.store import Store
-from .rules import EDITION, NO_INTERVAL, Keys, Ruling, State, Unit
+from .rules import EDITION, NO_INTERVAL, THRESHOLDS, Keys, Ruling, State, Unit
 
 DERIVED = ("C17",)
 """Claims judged from the kept verdicts of others."""
@@ -146,6 +146,13 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def number_text(value: float) -> str:
+    """Three digits, or as many more as keep a number from being rounded onto a threshold of the rules."""
+    digits = range(3, 9) if math.isfinite(value) else (3,)
+    texts = (f"{value:.{count}g}" for count in digits)
+    return next((text for text in texts if float(text) == value or float(text) not in THRESHOLDS), f"{value:.9g}")
+
+
 def interval_text(interval: Interval | None) -> str:
     """``"3.21 [2.80, 3.67]"``."""
     if interval is None:
@@ -153,7 +160,7 @@ def interval_text(interval: Interval | None) -> str:
     sign = {">=": "≥ ", "<=": "≤ ", "?": "about "}.get(interval.bound, "")
     if math.isnan(interval.low):
         return f"{sign}{interval.estimate:.3g} [no interval from one seed]"
-    return f"{sign}{interval.estimate:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+    return f"{sign}{number_text(interval.estimate)} [{number_text(interval.low)}, {number_text(interval.high)}]"
 
 
 def _folder(store: Store | None) -> Path:

@@ -21,6 +21,8 @@ SMALL = 0.9
 """Ratios between this and its inverse are no difference, whatever the seeds say."""
 LEAST_CORRELATION = 0.3
 """A rank correlation that matters."""
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.75, 1 / MARGIN, SMALL, 1.0, MARGIN)
+"""What an estimate or the end of an interval is compared with."""
 LEVEL = 0.05
 EDITION = 2
 """Of these rules; verdicts of the first are kept beside those of the second."""
@@ -63,15 +65,18 @@ def rules_in_words() -> str:
 
 
 def _state(found: Interval | None, null: float, matters: float, alike: tuple[float, float]) -> State:
-    """State of any interval: against `null`, from `matters` on a YES, inside `alike` no difference."""
+    """State of any interval: against `null`, from `matters` on a YES, inside `alike` no difference.
+
+    A difference that the sign-flip test does not confirm is none, and decides nothing.
+    """
     if found is None or math.isnan(found.estimate):
         return State.MISSING
-    if math.isnan(found.low) or found.two_kinds:
+    if math.isnan(found.low):
         return State.UNDECIDED
-    if found.high < null:
-        return State.REV
-    if found.low > null:
-        return State.YES if found.estimate >= matters else State.WEAK
+    if not found.low <= null <= found.high:
+        if found.two_kinds:
+            return State.UNDECIDED
+        return State.REV if found.high < null else State.YES if found.estimate >= matters else State.WEAK
     return State.NULL if equivalent(found, *alike) else State.UNDECIDED
 
 
@@ -81,8 +86,8 @@ def ratio_state(ratio: Interval | None) -> State:
     if ratio is None or state is State.MISSING:
         return state
     if ratio.bound:
-        decided = {">=": (State.YES,), "<=": (State.REV,) if ratio.high < SMALL else ()}
-        return state if state in decided.get(ratio.bound, ()) else State.UNDECIDED
+        lower, upper = ratio.bound == ">=" and state is State.YES, ratio.bound == "<=" and ratio.high < SMALL
+        return state if lower or upper else State.UNDECIDED
     return State.NULL if equivalent(ratio, SMALL, 1 / SMALL) else state
 
 

@@ -17,10 +17,10 @@ from .rates import basin_bars, target_steps
 from .sizes import size_grid
 from .style import COLOURS, DASHES, WIDTH, use
 from .tails import level_panels, survival_curves
-from .training import loss_against_rate, loss_curves, one_layer_loss
+from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "agreement", "basin_bars", "condition_curves", "forest", "gain_curves",
+    "COLOURS", "DASHES", "WIDTH", "agreement", "basin_bars", "condition_curves", "forest", "gain_curves", "gap_curves",
     "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "size_grid",
     "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps",
     "typical_curves", "use",

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from ...statistics import geometric_ratio
+from ...statistics import Interval, geometric_ratio
 from ...store.results import experiment
 from ...training.history import History
 from ...training.optimizers import SGD, Adam
 from ...training.probes import TypicalLoss
 from ...training.runs import Runs, grid
 from ..budgets import ControlBudget
-from ..claims.rules import NO_INTERVAL
+from ..claims.common import judged_losses
+from ..claims.records import interval_text
+from ..claims.rules import NO_INTERVAL, Keys, Unit, ratio_unit
 from ..problems import PROBLEMS, Setting
-from ..protocol import LOSS, OPTIMIZERS, end_steps, end_values, published_runs
-from ..scales import LABELS
+from ..protocol import LOSS, OPTIMIZERS, Tuning, end_steps, end_values, next_rate, published_runs
+from ..scales import LABELS, TUNING_SEEDS
 
 DAMPED = SGD(momentum=0.9, dampening=0.9, name="sgd, dampening 0.9")
 SLOWER = tuple(Adam(betas=(0.9, beta2), name=f"adam, beta2 = {beta2:g}") for beta2 in (0.99, 0.999))
@@ -27,6 +29,26 @@ BASES = {DAMPED.name: "sgd", **{adam.name: "adam" for adam in SLOWER}}
 """Of optimizers that are not the published ones, whose variation they are."""
 TRIFLE = 0.01
 """A difference that is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Retuned:
+    """Adam with another beta2 at its own best rate, against the published beta2 at its best, at one horizon.
+
+    Attributes:
+        best: rate of the published beta2.
+        lr: rate of this one, the best of a few around it on tuning seeds.
+        edge: the rate is the lowest or highest of those.
+        ratio: end loss over that with the published beta2, on judging seeds.
+    """
+
+    setting: str
+    optimizer: str
+    steps: int
+    best: float
+    lr: float
+    edge: bool
+    ratio: Interval
 
 
 @dataclass(frozen=True)
@@ -62,6 +84,62 @@ def controls(names: tuple[str, ...], budget: ControlBudget, device: str = "auto"
         double = run(published_runs(setting, range(budget.seeds)), "float64", "published rates in float64")
         found[name] = Controls(run(_runs(setting, budget), None, "arms beside the published ones"), double)
     return found
+
+
+def retuned(searches: Iterable[Tuning], budget: ControlBudget, device: str = "auto") -> list[Retuned]:
+    """Every beta2 at its own best rate, at the horizon of each search, with the clip of its best Adam."""
+    found = []
+    for tuning in (each for each in searches if each.complete):
+        setting, best = PROBLEMS[tuning.setting], tuning.best["adam"]
+        clip, base = best.clip, Adam()
+
+        def run(runs: Runs, what: str, steps: int = best.steps, setting: Setting = setting) -> pd.DataFrame:
+            probe = TypicalLoss(blocks=budget.blocks, at=end_steps(steps), metric=LOSS)
+            history = experiment(
+                setting.model, setting.task, runs, steps=steps, batch=budget.batch, probes=[probe], device=device,
+                title=f"{setting.title}, {what}",
+            )  # fmt: skip
+            return judged_losses(history, setting.task.zero_loss)
+
+        rates = [next_rate(best.lr, up=False), best.lr, next_rate(best.lr, up=True)]
+        tried = run(grid(optimizer=SLOWER, lr=rates, clip=clip, seed=TUNING_SEEDS[: budget.tuning_seeds]), "beta2, rates")
+        medians = tried.groupby(["optimizer", "lr"])["loss"].median()
+        chosen = {adam: float(medians[adam.name].idxmin()) for adam in SLOWER}
+        seeds = range(budget.seeds)
+        arms = grid(optimizer=base, lr=best.lr, clip=clip, seed=seeds)
+        for adam, lr in chosen.items():
+            arms += grid(optimizer=adam, lr=lr, clip=clip, seed=seeds)
+        ends = run(arms, "beta2 at its best rate").pivot(index="seed", columns="optimizer", values="loss")
+        found += [
+            Retuned(
+                tuning.setting, adam.name, best.steps, best.lr, lr, lr != best.lr,
+                geometric_ratio(ends[adam.name].to_numpy(), ends[base.name].to_numpy()),
+            )
+            for adam, lr in chosen.items()
+        ]  # fmt: skip
+    return found
+
+
+def retuned_table(found: Iterable[Retuned]) -> pd.DataFrame:
+    """:func:`retuned` for a page, a row a setting and horizon, a column a beta2."""
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    for own in found:
+        head = {"setting": PROBLEMS[own.setting].title, "steps": f"{own.steps:,}", "rate at 0.9": f"{own.best:g}"}
+        row = rows.setdefault((own.setting, own.steps), head)
+        edge = ", at the edge of those tried" if own.edge else ""
+        row[own.optimizer] = f"{interval_text(own.ratio)} at rate {own.lr:g}{edge}"
+    return pd.DataFrame(rows.values())
+
+
+def retuned_units(found: Iterable[Retuned]) -> list[Unit]:
+    """The same as units: does the end loss suffer; the statistic is the step."""
+    return [
+        ratio_unit(
+            f"{PROBLEMS[own.setting].title}, {own.optimizer}", f"{own.steps:,}", own.ratio, False,
+            Keys((own.setting,), own.steps),
+        )
+        for own in found
+    ]  # fmt: skip
 
 
 def _losses(history: History) -> dict[str, tuple[str, pd.Series]]:

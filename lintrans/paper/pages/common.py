@@ -43,8 +43,8 @@ def clip_words(clip: float) -> str:
 
 
 def at_edge(best: Choice) -> str:
-    """What to add to a best rate that the rates tried do not enclose."""
-    return "" if best.interior else ", at the edge of the rates tried"
+    """What to add to a best rate that the rates run to its horizon do not enclose."""
+    return "" if best.interior else ", at the edge of the rates run that long"
 
 
 def unit_text(unit: Unit) -> str:
@@ -100,7 +100,7 @@ def best_rates(tunings: Mapping[str, Tuning]) -> str:
             lines.append(
                 f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: best rate {best.lr:g} "
                 f"({'the published one' if best.lr == published else beside}), {clip_words(best.clip)}, "
-                f"{'inside' if best.interior else 'at the edge of'} the rates tried; "
+                f"{'inside' if best.interior else 'at the edge of'} the rates run that long; "
                 f"median loss {best.loss:.2e} after {best.steps:,} steps."
             )
     return "\n".join(lines)
@@ -123,7 +123,8 @@ def lost_steps(histories: Mapping[str, History]) -> str:
 def losses(histories: Mapping[str, History]) -> pd.DataFrame:
     """Medians over seeds of losses and of steps to targets, a column a setting and optimizer.
 
-    A median of steps is "not reached" where at least half of the seeds do not reach the target.
+    A median of steps is "not reached" where at least half of the seeds do not reach the target; the zero predictor is
+    no target.
     """
     columns: dict[str, dict[str, str]] = {}
     for name, history in histories.items():
@@ -137,12 +138,15 @@ def losses(histories: Mapping[str, History]) -> pd.DataFrame:
                 f"typical loss at T = {history.steps:,}": f"{own['loss'].median():.2e}",
             }
             for target, table in taken.items():
+                if target >= PROBLEMS[name].task.zero_loss:
+                    continue
                 rows = table[table["optimizer"] == optimizer]
                 steps = rows["steps"].where(~rows["censored"], math.inf).median()
                 column[f"steps to {target:g}"] = f"{steps:,.0f}" if math.isfinite(steps) else "not reached"
             column["runs diverged"] = f"{(own['diverged'] >= 0).sum()} of {len(own)}"
             columns[f"{PROBLEMS[name].title}, {LABELS[str(optimizer)]}"] = column
-    return pd.DataFrame(columns).rename_axis("median over seeds").reset_index()
+    order = dict.fromkeys(row for own in sorted(columns.values(), key=len, reverse=True) for row in own)
+    return pd.DataFrame(columns).reindex(list(order)).fillna("no target").rename_axis("median over seeds").reset_index()
 
 
 def noise(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from ...statistics import geometric_ratio
 from ..claims.rates import SHARES, Choice, Searches
 from ..claims.records import interval_text
-from ..claims.rules import LEVEL, Unit, ratio_state
+from ..claims.rules import Unit, ratio_state
 from ..problems import PROBLEMS
 from ..protocol import Choice as Best
-from ..protocol import Tuning
+from ..protocol import Tuning, next_rate
 from ..scales import LABELS
 from .common import clip_words
 
@@ -40,19 +41,49 @@ def horizons(searches: Searches) -> list[tuple[str, str, Best, Best]]:
 
 
 def optima(searches: Searches) -> pd.DataFrame:
-    """The best rate and clip of every setting and optimizer at both horizons, and whether it lies inside the rates."""
+    """The best rate and clip of every setting and optimizer at both horizons, and what its neighbours cost.
+
+    A neighbour's loss over the best's is a geometric mean over the tuning seeds that ran to the same horizon.
+    """
     rows = []
-    for name, optimizer, *both in horizons(searches):
-        pairs = (_pair((best.lr, best.clip)) + ("" if best.interior else ", at the edge") for best in both)
-        heads = (f"best at {best.steps:,} steps" for best in both)
-        rows.append(_row(name, optimizer, **dict(zip(heads, pairs, strict=True))))
+    for tuning in (*searches.short.values(), *searches.judged.tunings.values()):
+        ends = tuning.losses[~tuning.losses["screened"]]
+        for optimizer, best in tuning.best.items():
+            own = ends[(ends["optimizer"] == optimizer) & (ends["clip"] == best.clip)]
+            losses = own.pivot(index="seed", columns="lr", values="loss").clip(upper=PROBLEMS[tuning.setting].task.zero_loss)
+            cells = {
+                "steps": f"{best.steps:,}",
+                "best": _pair((best.lr, best.clip)) + ("" if best.interior else ", at the edge"),
+                "seeds": str(len(losses)),
+            }
+            for words, up in (("next lower", False), ("next higher", True)):
+                rate = next_rate(best.lr, up)
+                ran = rate in losses and best.lr in losses
+                cells[f"loss at the {words} rate, over the best"] = (
+                    interval_text(geometric_ratio(losses[rate].to_numpy(), losses[best.lr].to_numpy()))
+                    if ran
+                    else "not run"
+                )
+            rows.append(_row(tuning.setting, optimizer, **cells))
     return pd.DataFrame(rows)
+
+
+def inside(searches: Searches) -> list[tuple[int, int, int]]:
+    """By horizon: its steps, how many best rates lie inside the rates run to it, and how many there are."""
+    _, _, *both = zip(*horizons(searches), strict=True)
+    return [(own[0].steps, sum(best.interior for best in own), len(own)) for own in both]
+
+
+def better(choices: Sequence[Choice]) -> str:
+    """Published choices that end lower than the best on judging seeds, and by how much; nothing if there is none."""
+    lower = [choice for choice in choices if not choice.same and choice.ratio.estimate < 1]
+    return "; ".join(f"{PROBLEMS[c.setting].title} {LABELS[c.optimizer]} {interval_text(c.ratio)}" for c in lower)
 
 
 def lost(tunings: Mapping[str, Tuning]) -> str:
     """How many runs of the grid end no better than the zero predictor: "4 of 12 runs of SGD and ..."."""
     ends = pd.concat(
-        tuning.losses[tuning.losses["steps"] == tuning.losses["steps"].min()].assign(zero=PROBLEMS[name].task.zero_loss)
+        tuning.losses[tuning.losses["screened"]].assign(zero=PROBLEMS[name].task.zero_loss)
         for name, tuning in tunings.items()
     )
     worse = {key: ~(own["loss"] < own["zero"]) for key, own in ends.groupby("optimizer")}
@@ -121,7 +152,7 @@ def choice_table(choices: Sequence[Choice]) -> pd.DataFrame:
             "end loss, published over best": "the same" if choice.same else interval_text(choice.ratio),
             "published ends higher": f"{choice.worse} of {choice.ratio.n} seeds",
         }
-        for test, p in (("t test", choice.ratio.p), ("sign flips", choice.p)):
+        for test, p in (("t test", choice.ratio.p), ("sign flips", choice.ratio.flip)):
             cells[f"p, {test}"] = "none" if choice.same or math.isnan(p) else f"{p:.2g}"
         rows.append(_row(choice.setting, choice.optimizer, **cells))
     return pd.DataFrame(rows)
@@ -137,8 +168,8 @@ def choice_units(choices: Sequence[Choice]) -> list[Unit]:
 
 def tested(choices: Sequence[Choice]) -> tuple[list[Choice], str]:
     """The choices with two p-values, and those for which the two disagree, in words."""
-    both = [c for c in choices if not (c.same or math.isnan(c.p) or math.isnan(c.ratio.p))]
-    apart = [c for c in both if (c.p < LEVEL) != (c.ratio.p < LEVEL)]
+    both = [c for c in choices if not (c.same or math.isnan(c.ratio.flip) or math.isnan(c.ratio.p))]
+    apart = [c for c in both if c.ratio.two_kinds]
     return both, ", ".join(f"{PROBLEMS[c.setting].title} {LABELS[c.optimizer]}" for c in apart)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..claims.records import Verdict, interval_text
@@ -42,6 +42,19 @@ def said(
     table = phrases(**words)
     units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else of
     return "\n".join(_line(unit, table, unmeasured if unit.state is State.MISSING else line) for unit in units)
+
+
+def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
+    """The same in one sentence without its full stop, cases by what they say: "Adam ends lower in setting 1 and ..."."""
+    table = phrases(**words)
+    units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
+    cases = {state: [unit.case for unit in units if unit.state is state] for state in State}
+    return "; ".join(f"{table[state]} in {listed(own)}" for state, own in cases.items() if own)
+
+
+def listed(texts: Sequence[str]) -> str:
+    """ "1", "1 and 2", or "1, 2 and 3"."""
+    return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))
 
 
 def _line(unit: Unit, table: Mapping[State, str], form: str) -> str:
