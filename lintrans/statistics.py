@@ -36,6 +36,7 @@ class Interval:
         flip: p-value of the sign-flip test of the same observations; NaN where they are too few for it to reject.
         above: how many observations lie above the value that means "no difference".
         bound: ">=" or "<=" where the estimate is only a bound, "?" where it bounds neither way.
+        kind: "ratio", "share", "correlation", or nothing for a difference.
     """
 
     estimate: float
@@ -46,6 +47,7 @@ class Interval:
     flip: float = math.nan
     above: int = 0
     bound: str = ""
+    kind: str = ""
 
     def map(self, function: Callable[[float], float]) -> Interval:
         """The interval of an increasing function of the quantity; overflow becomes infinity."""
@@ -55,7 +57,7 @@ class Interval:
 
     def exp(self) -> Interval:
         """The interval of a ratio, from that of its logarithm."""
-        return self.map(np.exp)
+        return replace(self.map(np.exp), kind="ratio")
 
     @property
     def two_kinds(self) -> bool:
@@ -146,7 +148,7 @@ def correlation_interval(correlations: Values, points: int) -> Interval:
     """
     limit = 1.0 - 6.0 / (points * (points**2 - 1.0))
     z = np.arctanh(np.clip(np.asarray(correlations, dtype=np.float64), -limit, limit))
-    return mean_of(z).map(np.tanh)
+    return replace(mean_of(z).map(np.tanh), kind="correlation")
 
 
 def share_interval(shares: Values, points: int) -> Interval:
@@ -156,7 +158,7 @@ def share_interval(shares: Values, points: int) -> Interval:
     """
     edge = 0.5 / points
     inside = np.clip(np.asarray(shares, dtype=np.float64), edge, 1.0 - edge)
-    return mean_of(scipy.special.logit(inside)).map(scipy.special.expit)
+    return replace(mean_of(scipy.special.logit(inside)).map(scipy.special.expit), kind="share")
 
 
 def sign_flip(differences: Values) -> float:

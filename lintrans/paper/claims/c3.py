@@ -38,7 +38,7 @@ from .rules import NO_KEYS, Keys, State, Unit, rule
 CLAIM = "C3"
 SENTENCE = "The robust condition number R_med of Adam is lower than SGD's along the trajectory."
 CHAPTER = "condition_number"
-FIGURE = "fig-condition-number"
+FIGURE = {"published": "fig-condition-number", "tuned": "fig-condition-tuned"}
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("condition",))
 RATIO = "R_med, SGD over Adam"

@@ -181,15 +181,17 @@ def agree(judged: Iterable[Unit], otherwise: Iterable[Unit]) -> bool:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A verdict and, for *partly*, the cases it holds in."""
+    """A verdict and, for *partly*, the cases it holds in, and those it holds weakly in, where the effect is small."""
 
     word: Word
     where: tuple[str, ...] = ()
     undecided: bool = False
+    weak: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.word is Word.PARTLY:
-            return f"{self.word} ({', '.join(self.where)})"
+            weakly = [f"weakly {', '.join(self.weak)}"] if self.weak else []
+            return f"{self.word} ({'; '.join([', '.join(self.where)] * bool(self.where) + weakly)})"
         return f"{self.word} (undecided)" if self.undecided else str(self.word)
 
 
@@ -213,12 +215,11 @@ def rule(units: Sequence[Unit]) -> Ruling:
     if not {State.YES, State.WEAK, State.UNDECIDED} & set(states):
         return Ruling(Word.NOT)
     adjusted = holm([math.nan if unit.interval is None else unit.interval.p for unit in judged])
-    where = tuple(
-        unit.case
-        for unit, p in zip(judged, adjusted, strict=True)
-        if unit.state in (State.YES, State.WEAK) and p < LEVEL
+    where, weak = (
+        tuple(unit.case for unit, p in zip(judged, adjusted, strict=True) if unit.state is state and p < LEVEL)
+        for state in (State.YES, State.WEAK)
     )
-    return Ruling(Word.PARTLY, where) if where else Ruling(Word.UNMEASURABLE, undecided=True)
+    return Ruling(Word.PARTLY, where, weak=weak) if where or weak else Ruling(Word.UNMEASURABLE, undecided=True)
 
 
 def table_of(units: Iterable[Unit]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agreement import agreement
+from .cases import all_cases
 from .curvature import condition_curves, forest, gain_curves, norms_scatter, smoothness_curves, speed_against_smoothness
 from .depth import typical_curves
 from .rates import basin_bars, target_steps
@@ -12,7 +13,7 @@ from .tails import level_panels, survival_curves
 from .training import loss_against_rate, loss_curves, one_layer_loss
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "agreement", "basin_bars", "condition_curves", "forest", "gain_curves",
+    "COLOURS", "DASHES", "WIDTH", "agreement", "all_cases", "basin_bars", "condition_curves", "forest", "gain_curves",
     "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "size_grid",
     "smoothness_curves", "speed_against_smoothness", "survival_curves", "target_steps", "typical_curves", "use",
 ]  # fmt: skip

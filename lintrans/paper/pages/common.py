@@ -11,6 +11,7 @@ import pandas as pd
 from ...diagnostics.noise import gaussian_norms
 from ...diagnostics.tails import Array
 from ...training.history import History
+from ..budgets import DoubleCheckBudget
 from ..claims.common import judged_losses, steps_to
 from ..claims.records import interval_text
 from ..claims.rules import Unit
@@ -53,6 +54,14 @@ def unit_text(unit: Unit) -> str:
 def agrees(compared: pd.DataFrame) -> bool:
     """Whether every difference is below TOLERANCE and nothing changes side; False where nothing was compared."""
     return bool(len(compared) > 0 and compared["difference"].max() < TOLERANCE and not compared["flips"].any())
+
+
+def how_far(budget: DoubleCheckBudget) -> str:
+    """How much is computed twice: "25 steps and 2 seeds", with the least where groups differ."""
+    steps, seeds = ({getattr(group, name) for group in budget.groups} for name in ("steps", "seeds"))
+    fewer = f" ({min(steps)} where they cost most)" if len(steps) > 1 else ""
+    most = max(seeds)
+    return f"{max(steps)} steps{fewer} and {most} seed{'s' * (most > 1)}"
 
 
 def best_rates(tunings: Mapping[str, Tuning]) -> str:
