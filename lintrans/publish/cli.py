@@ -71,6 +71,7 @@ any_scale_help = f"{scale_help[:-1]}; {OTHERS}, whose pages are never built."
 any_scale_option = click.option(
     "--scale", callback=_scale_name, metavar=scale_form, default="paper", show_default=True, help=any_scale_help
 )
+one_scale_help = f"Only this scale; both by default. {OTHERS[:1].upper()}{OTHERS[1:]}."
 
 offset_help = "What is added to judging seeds and batches."
 jobs_help = "Chapters at a time. [default: two, where there are two processors]"

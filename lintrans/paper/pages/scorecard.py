@@ -58,10 +58,10 @@ def by_chance(judged: Sequence[Record]) -> str:
     if not found["cases"]:
         return "No case has been judged yet."
     return (
-        f"How much of this is chance? Of {found['cases']:.0f} deciding cases with a number, {found['agree']:.0f} say YES "
-        f"or WEAK. If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} of "
-        "each; fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: by chance it "
-        f"is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {found['verdicts']:.0f} verdicts "
+        f"How much of this is chance? Of {found['cases']:.0f} deciding cases with a number, {found['agree']:.0f} say "
+        f"YES or WEAK. If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} "
+        "of each; fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: by chance "
+        f"it is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {found['verdicts']:.0f} verdicts "
         f"together: at most {found['verdicts_by_chance']:.1f} of them would be *partly reproduced* then."
     )
 
@@ -112,8 +112,8 @@ def editions_in_words(judged: Records, first: editions.Edition | None, scale: st
     return (
         f"What version {first.commit} computed on {first.date}, the last with the first edition's rules, at the same "
         f"scale. Of {len(first.records)} verdicts {words} have another word now, and {cases} cases another state or no "
-        f"counterpart. Not judged then: {', '.join(new) or 'none'}. Each change, with what the data say of its reason, is "
-        "folded below."
+        f"counterpart. Not judged then: {', '.join(new) or 'none'}. Each change, with what the data say of its reason, "
+        "is folded below."
     )
 
 
