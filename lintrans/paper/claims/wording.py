@@ -70,8 +70,13 @@ def _size(row: Mapping[str, Any]) -> str:
 
 
 def sizes(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Estimates of cases in their order, ratios as "7.0x"; of many the least and the greatest."""
+    """Estimates of cases in their order, ratios as "7.0x"; of many the least and the greatest.
+
+    Nothing where a case was judged without a number, from other verdicts.
+    """
     own = [row for row in rows if row["estimate"] is not None]
+    if any(row["estimate"] is None and row["state"] != State.MISSING for row in rows):
+        return ""
     if len(own) > _MOST_SIZES:
         own = [select(own, key=lambda row: float(row["estimate"])) for select in (min, max)]
         return " to ".join(map(_size, own))

@@ -57,11 +57,12 @@ def by_chance(judged: Sequence[Record]) -> str:
     found = chance(judged)
     if not found["cases"]:
         return "No case has been judged yet."
+    cases, agree, verdicts = (f"{found[name]:.0f}" for name in ("cases", "agree", "verdicts"))
     return (
-        f"How much of this is chance? Of {found['cases']:.0f} deciding cases with a number, {found['agree']:.0f} say "
-        f"YES or WEAK. If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} "
-        "of each; fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: by chance "
-        f"it is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {found['verdicts']:.0f} verdicts "
+        f"How much of this is chance? Of {cases} deciding cases with a number, {agree} say YES or WEAK. "
+        f"If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} of each; "
+        "fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: "
+        f"by chance it is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {verdicts} verdicts "
         f"together: at most {found['verdicts_by_chance']:.1f} of them would be *partly reproduced* then."
     )
 
