@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from made_up import interval, unit, verdict
 
-from lintrans.paper import scales
+from lintrans.paper import figures, scales
 from lintrans.paper.claims import Keys, State, Unit, Verdict, editions, record, scorecard, stability, wording
 from lintrans.paper.claims.records import verdict_records, verdicts_digest
 from lintrans.paper.scale_names import based_on
@@ -161,9 +161,13 @@ def test_a_comparison_is_kept_and_flags_what_changed(tmp_path: Path) -> None:
         ([(YES, 7.03), (YES, 2)], "holds in 2 of 2: 7.0x, 2.0x"),
         ([(WEAK, 1.1), (WEAK, 1.07)], "holds in 2 of 2, large in none: 1.1x, 1.07x"),
         ([(YES, 2.3)], "holds: 2.3x"),
-        ([(WEAK, 1.1)], "holds, small: 1.1x"),
+        ([(WEAK, 1.1)], "holds (small): 1.1x"),
         ([(REV, 0.833), (UNDECIDED, 1.2), (YES, 1.4)], "1 holds, 1 reversed, 1 open: 0.83x, 1.2x, 1.4x"),
         ([(REV, 0.5), (REV, 0.6), (YES, 2)], "mostly reversed: 1 holds, 2 reversed: 0.50x, 0.60x, 2.0x"),
+        (
+            [(YES, 2), (YES, 3), (WEAK, 1.1), (NULL, 1)],
+            "2 hold, 1 holds (small), 1 no difference: 2.0x, 3.0x, 1.1x, 1.00x",
+        ),
         ([(NULL, 0.995)], "no difference: 0.995x"),
         ([(NULL, 1.0), (NULL, 1.02)], "no difference in 2 of 2: 1.00x, 1.02x"),
         ([(UNDECIDED, 1431.0), (UNDECIDED, 0.004)], "open in 2 of 2: 1431x, 0.0040x"),
@@ -270,3 +274,25 @@ def test_pages_count_what_is_kept_of_their_own_scales(monkeypatch: pytest.Monkey
     monkeypatch.setattr("lintrans.paper.claims.records.PACKAGED", tmp_path)
     (tmp_path / "more.json").write_text(json.dumps({}))
     assert verdicts_digest(store) != after
+
+
+def test_a_figure_of_every_case() -> None:
+    kept(
+        verdict(numbered(YES, "a", 2), numbered(REV, "b", 1e-4), unit(MISSING, "c"), checks={"cooled": False}),
+        verdict(numbered(WEAK, "a", 0.6, kind="share"), claim="C4", reading="tuned"),
+        verdict(numbered(YES, "a", 0.6, kind="correlation"), claim="C5", reading="tuned"),
+        verdict(numbered(YES, "D", 2), claim="C17"),
+    )
+    table = scorecard.kept_cases("paper")
+    assert table["claim"].tolist() == ["C1", "C1", "C4", "C5"]
+    figure = figures.all_cases(table)
+    ratios, shares, correlations = figure.axes
+    assert [label.get_text() for label in ratios.get_yticklabels()] == ["C1 published, a", "C1 published, b"]
+    points = [line for line in ratios.lines if line.get_marker() not in ("None", "")]
+    assert [line.get_marker() for line in points] == ["o", "<"], "one lies beyond the axis"
+    assert {line.get_markerfacecolor() for line in points} == {"white"}, "not robust"
+    assert shares.lines[-1].get_markerfacecolor() != "white"
+    assert [axes.lines[0].get_xdata()[0] for axes in (ratios, shares, correlations)] == [1, 0.5, 0]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["holds", "holds (small)", "reversed", "not robust"]
+    assert not figures.all_cases(table[:0]).legends

@@ -13,7 +13,7 @@ import pandas as pd
 from ...errors import choice
 from .. import claims
 from . import stability
-from .records import earlier_verdicts, verdict_records
+from .records import DERIVED, earlier_verdicts, verdict_records
 from .rules import State
 from .wording import cases, flags, in_words, numbers, sentence
 
@@ -101,7 +101,7 @@ def cards(scale: str, group: str = "") -> list[Card]:
                 same = f"in the same ways as for {first}" if first != f"{name}, {reading}" else "; ".join(short)
                 text += f" This scale falls short of the rules{':' * (same == '; '.join(short))} {same}."
             if beside := len(cases(record, decides=False)):
-                text += f" {beside} further cases stand beside these in the chapter."
+                text += f" {beside} further case{'s stand' if beside > 1 else ' stands'} beside these in the chapter."
             made.append(Card(text, _table(cases(record))))
     return made
 
@@ -127,7 +127,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def kept_cases(scale: str) -> pd.DataFrame:
-    """Every deciding case with a number of a scale's verdicts, for a figure.
+    """Every deciding case with a number of a scale's verdicts, for a figure; not those judged from other verdicts.
 
     Returns:
         Columns claim, reading, case, kind ("ratio", "share", "correlation" or nothing), estimate, low, high, bound,
@@ -138,7 +138,7 @@ def kept_cases(scale: str) -> pd.DataFrame:
         whole = record["rows"][-1]
         changed = stability.moved(scale, claim, reading, cases(record))
         for row in cases(record):
-            if row["estimate"] is not None:
+            if row["estimate"] is not None and claim not in DERIVED:
                 names = ("case", "kind", "estimate", "low", "high", "bound", "state")
                 robust = whole.get("robust") is not False and row["case"] not in changed
                 own = {"claim": claim, "reading": reading, **{name: row.get(name) for name in names}}

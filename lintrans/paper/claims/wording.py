@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 """Of :func:`.records.verdict_records`: a row a case, then that of the verdict."""
 NAMES = {
     State.YES: "holds",
-    State.WEAK: "holds, small",
+    State.WEAK: "holds (small)",
     State.NULL: "no difference",
     State.REV: "reversed",
     State.UNDECIDED: "open",
@@ -83,6 +83,10 @@ def sizes(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(map(_size, own))
 
 
+def _plural(words: str, count: int) -> str:
+    return words.replace("holds", "hold") if count > 1 else words
+
+
 def in_words(record: Record) -> str:
     """A kept verdict as counts and sizes: "holds in 3 of 3, large in 2: 7.0x, 1.2x, 1.5x"."""
     rows = cases(record)
@@ -93,12 +97,14 @@ def in_words(record: Record) -> str:
     if large + small == total:
         text = "holds" if total == 1 else f"holds in {total} of {total}"
         if small:
-            text += f", large in {large or 'none'}" if total > 1 else ", small"
+            text += f", large in {large or 'none'}" if total > 1 else " (small)"
     elif len(found) == 1:
         [state] = found
         text = NAMES[state] if total == 1 else f"{NAMES[state]} in {total} of {total}"
     else:
-        text = ", ".join(f"{found[state]} {words}" for state, words in NAMES.items() if found[state])
+        text = ", ".join(
+            f"{found[state]} {_plural(words, found[state])}" for state, words in NAMES.items() if found[state]
+        )
         if found[State.REV] > total / 2:
             text = f"mostly reversed: {text}"
     own = sizes(rows)

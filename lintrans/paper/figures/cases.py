@@ -19,7 +19,7 @@ KINDS = {
 """By kind of number: label of its axis, the value of no difference, and the axis's ends."""
 LOOKS = {
     State.YES: ("holds", "#0072b2", "o"),
-    State.WEAK: ("holds, small", "#56b4e9", "s"),
+    State.WEAK: ("holds (small)", "#56b4e9", "s"),
     State.NULL: ("no difference", GREY, "D"),
     State.REV: ("reversed", "#d55e00", "v"),
     State.UNDECIDED: ("open", "#b8860b", "P"),
