@@ -37,6 +37,7 @@ class Interval:
         flip: p-value of the sign-flip test of the same observations; NaN where they are too few for it to reject.
         above: how many observations lie above the value that means "no difference".
         bound: ">=" or "<=" where the estimate is only a bound, "?" where it bounds neither way.
+        kind: "ratio", "share", "correlation", or nothing for a difference.
     """
 
     estimate: float
@@ -47,6 +48,7 @@ class Interval:
     flip: float = math.nan
     above: int = 0
     bound: str = ""
+    kind: str = ""
 
     def map(self, function: Callable[[float], float]) -> Interval:
         """The interval of an increasing function of the quantity; overflow becomes infinity."""
@@ -56,7 +58,7 @@ class Interval:
 
     def exp(self) -> Interval:
         """The interval of a ratio, from that of its logarithm."""
-        return self.map(np.exp)
+        return replace(self.map(np.exp), kind="ratio")
 
     @property
     def two_kinds(self) -> bool:
@@ -150,7 +152,7 @@ def correlation_interval(correlations: Values, points: int) -> Interval:
     """
     swap = 6.0 / (points * (points**2 - 1.0))
     z = np.arctanh(np.clip(np.asarray(correlations, dtype=np.float64), swap - 1.0, 1.0 - swap))
-    return no_narrower(mean_of(z).map(np.tanh), swap, -1.0, 1.0)
+    return replace(no_narrower(mean_of(z).map(np.tanh), swap, -1.0, 1.0), kind="correlation")
 
 
 def share_interval(shares: Values, points: int) -> Interval:
@@ -160,7 +162,8 @@ def share_interval(shares: Values, points: int) -> Interval:
     """
     edge = 0.5 / points
     inside = np.clip(np.asarray(shares, dtype=np.float64), edge, 1.0 - edge)
-    return no_narrower(mean_of(scipy.special.logit(inside)).map(scipy.special.expit), edge, 0.0, 1.0)
+    found = no_narrower(mean_of(scipy.special.logit(inside)).map(scipy.special.expit), edge, 0.0, 1.0)
+    return replace(found, kind="share")
 
 
 def no_narrower(found: Interval, half: float, least: float = -math.inf, most: float = math.inf) -> Interval:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from ..errors import choice
 from ..training.optimizers import Looks
 from .budgets import (
     AttentionBudget,
@@ -30,11 +29,12 @@ from .budgets import (
     TuningBudget,
 )
 from .problems import ATTENTION_TITLES, FULL_LINEAR, HEADS, LARGER, NONLINEAR, PROBLEMS, SIZES, TAIL_FAMILIES, Setting
+from .scale_names import SCALE_NAMES as SCALE_NAMES
+from .scale_names import based_on
 
 AnyBudget = TypeVar("AnyBudget", covariant=True)
 
 LABELS = Looks("label")
-SCALE_NAMES = ("paper", "quick")
 JUDGING_SEEDS = 24
 CURVATURE_SEEDS = 12
 PAPER_SEEDS = 6
@@ -46,11 +46,28 @@ TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 INF = float("inf")
 
 
-class Table(Mapping[str, AnyBudget]):
-    """One kind of budget at every scale: ``NOISE("paper")``, or ``NOISE[name]`` where the name has been checked."""
+def shifted(budget: Any, offset: int) -> Any:
+    """A budget whose judging seeds and evaluation batches, and those of the budgets in it, begin so much later."""
+    changes: dict[str, Any] = {}
+    for field in fields(budget):
+        value = getattr(budget, field.name)
+        if field.name in ("first_seed", "first_batch"):
+            changes[field.name] = value + offset
+        elif is_dataclass(value):
+            changes[field.name] = shifted(value, offset)
+    return replace(budget, **changes)
 
-    def __init__(self, *, paper: AnyBudget, quick: AnyBudget) -> None:
+
+class Table(Mapping[str, AnyBudget]):
+    """One kind of budget at every scale: ``NOISE("paper")``, or ``NOISE[name]`` where the name has been checked.
+
+    ``NOISE("paper+100")`` is the same with other judging seeds and batches. Rates are part of a reading, so tuning
+    seeds stay; and so does what stands `beside` and judges nothing.
+    """
+
+    def __init__(self, *, paper: AnyBudget, quick: AnyBudget, beside: bool = False) -> None:
         self._budgets = dict(zip(SCALE_NAMES, (paper, quick), strict=True))
+        self._beside = beside
 
     def __call__(self, scale: str) -> AnyBudget:
         """The budget of a scale.
@@ -58,7 +75,9 @@ class Table(Mapping[str, AnyBudget]):
         Raises:
             ValueError: no such scale.
         """
-        return self._budgets[choice("scale", scale, SCALE_NAMES)]
+        base, offset = based_on(scale)
+        own = self._budgets[base]
+        return own if self._beside or not offset else shifted(own, offset)
 
     def __getitem__(self, scale: str) -> AnyBudget:
         return self._budgets[scale]
@@ -121,13 +140,15 @@ SCALES = Table(paper=PROTOCOL, quick=_QUICK)
 CONTROLS = Table(
     paper=ControlBudget(steps=1000, seeds=PAPER_SEEDS, batch=1000, blocks=100, tuning_seeds=2),
     quick=ControlBudget(steps=100, seeds=3, batch=500, blocks=10),
+    beside=True,
 )
 
-CHECKS = Table(paper=CheckBudget(seeds=8, batch=1000), quick=CheckBudget(seeds=3, batch=200))
+CHECKS = Table(paper=CheckBudget(seeds=8, batch=1000), quick=CheckBudget(seeds=3, batch=200), beside=True)
 
 OWN_MODEL = Table(
     paper=OwnModelBudget(seeds=4, batch=500, samples=200, reference=20_000),
     quick=OwnModelBudget(seeds=2, batch=100, samples=50, reference=2000),
+    beside=True,
 )
 
 
@@ -177,6 +198,7 @@ TAILS = Table(
         probes=(250, 500, 1000), noise_seeds=4, noise_samples=2000,
     ),
     quick=TailBudget(training=_SMALL, probes=(30,), noise_seeds=3, noise_samples=100),
+    beside=True,
 )  # fmt: skip
 """Levels of tail beside those that claims C6 to C8 are judged on: shorter, with fewer seeds and minibatches."""
 
@@ -414,5 +436,6 @@ DOUBLE_CHECKS = Table(
         "quick", _QUICK_TWICE, _QUICK_TWICE,
         replace(_QUICK_TWICE, steps=3, batch=4, noise_batch=4, samples=10, reference=50),
     ),
+    beside=True,
 )  # fmt: skip
 """What is computed a second time at each scale, by plain code; a short horizon, since that code is slow."""

@@ -14,9 +14,9 @@ import tokenize
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import choice, nearest, whole
+from ..errors import nearest, whole
+from ..paper.scale_names import based_on
 
-SCALES = ("paper", "quick")
 KINDS = "str, int, float, bool, a list or tuple of one of these, each with '| None' if need be"
 
 
@@ -88,7 +88,7 @@ def check(name: str, value: Any, kind: str) -> Any:
     value = _typed(name, value, kind) if kind else value
     try:
         if name == "scale":
-            choice(name, value, SCALES)
+            based_on(value)
         elif name == "seeds":
             whole(name, value)
         elif name == "device":

@@ -9,16 +9,18 @@ import math
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import nearest
+from ..paper.scale_names import OFFSETS, OTHERS, SCALE_NAMES, based_on
 from ..progress import wiped
-from .chapter_parameters import SCALES, ParameterError, check
+from .chapter_parameters import ParameterError, check
 from .chapters import BookError
-from .listing import case_lines, chosen, plain, size, verdict_lines, width, wrapped
+from .listing import case_lines, chosen, plain, repeat_lines, size, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
 
 INTERRUPTED = 130
@@ -51,9 +53,27 @@ class Suggesting(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-scale_help = "As in the paper, or the same code in a few minutes."
-scale_option = click.option("--scale", type=click.Choice(SCALES), default="paper", show_default=True, help=scale_help)
+def _scale_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A scale, or one with other judging seeds and batches."""
+    try:
+        based_on(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
 
+
+scale_form = f"[{'|'.join(SCALE_NAMES)}][+OFFSET]"
+scale_help = "As in the paper, or the same code in a few minutes."
+scale_option = click.option(
+    "--scale", type=click.Choice(SCALE_NAMES), default="paper", show_default=True, help=scale_help
+)
+any_scale_help = f"{scale_help[:-1]}; {OTHERS}, whose pages are never built."
+any_scale_option = click.option(
+    "--scale", callback=_scale_name, metavar=scale_form, default="paper", show_default=True, help=any_scale_help
+)
+one_scale_help = f"Only this scale; both by default. {OTHERS[:1].upper()}{OTHERS[1:]}."
+
+offset_help = "What is added to judging seeds and batches."
 jobs_help = "Chapters at a time. [default: two, where there are two processors]"
 jobs_option = click.option("--jobs", "-j", type=click.IntRange(min=1), default=None, help=jobs_help)
 
@@ -91,7 +111,7 @@ def chapters_command(as_json: bool) -> None:
 
 @main.command("execute")
 @click.argument("names", nargs=-1, metavar="[CHAPTER]...")
-@scale_option
+@any_scale_option
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
 @click.option("--force", is_flag=True, help="Execute even if nothing has changed.")
 @jobs_option
@@ -276,7 +296,12 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
 
 @main.command("verdicts")
-@click.option("--scale", type=click.Choice(SCALES), help="Only this scale; both by default.")
+@click.option(
+    "--scale",
+    callback=_scale_name,
+    metavar=scale_form,
+    help=f"Only this scale; both by default. {OTHERS[:1].upper()}{OTHERS[1:]}.",
+)
 @click.option("--claim", "names", multiple=True, metavar="CLAIM", help="Only this claim; repeatable.")
 @click.option("--cases", is_flag=True, help="A row for each case, those beside the verdict included.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: a list of objects, numbers finite or null.")
@@ -298,7 +323,7 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         frame = frame[frame["claim"].isin(wanted)] if wanted else frame
         click.echo(json.dumps(_records(frame), indent=1, allow_nan=False))
         return
-    kept = {each: chosen(verdict_records(each), wanted) for each in ([scale] if scale else SCALES)}
+    kept = {each: chosen(verdict_records(each), wanted) for each in ([scale] if scale else SCALE_NAMES)}
     for each, records in kept.items():
         if records:
             click.echo(f"scale {each}")
@@ -307,6 +332,41 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         click.echo("no verdicts yet: execute the chapters (lintrans execute)")
     elif not cases:
         click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
+
+
+@main.command("stability")
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@scale_option
+@click.option(
+    "--offset", type=click.IntRange(OFFSETS[0], OFFSETS[-1]), default=100, show_default=True, help=offset_help
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--keep", type=click.Path(dir_okay=False, path_type=Path), help="Write the comparison, as JSON, to a file."
+)
+@jobs_option
+def stability_command(
+    names: tuple[str, ...], scale: str, offset: int, as_json: bool, keep: Path | None, jobs: int | None
+) -> None:
+    """Judge again with other seeds and batches, and show which states change.
+
+    Executes the chapters that judge (those named, else all) at SCALE+OFFSET, at the rates found for SCALE, and compares
+    the cases that were decided at SCALE, which has to have been executed.
+
+    \b
+    lintrans stability                          every verdict, at the paper's scale
+    lintrans stability adam_vs_sgd --scale quick
+    """
+    from ..paper.claims.stability import keep as write
+    from .book import find_root
+    from .repeating import repeated
+
+    tell = partial(click.echo, err=True) if as_json else _tell
+    report, made = repeated(find_root(), scale, offset, names, tell, jobs)
+    click.echo(made.json() if as_json else "\n".join(repeat_lines(made, width())))
+    if keep is not None and not report.failed:
+        write(made, keep)
+    _exit_if_failed(report)
 
 
 @main.command("doctor")

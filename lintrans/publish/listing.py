@@ -8,7 +8,10 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the command line starts without them
+    from ..paper.claims.stability import Comparison, Repeat
 
 WIDEST = 120
 NARROWEST = 60
@@ -20,6 +23,7 @@ VERDICTS = {
 }
 """Verdicts in a word, by how their texts begin; others are their texts."""
 STATES = {"YES": "yes", "WEAK": "weak", "NULL": "null", "REV": "rev", "UNDECIDED": "open", "MISSING": "missing"}
+SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "about "}
 Record = Mapping[str, Any]
 
 
@@ -66,11 +70,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], shrink: int, colum
 
 
 def _number(row: Record) -> str:
-    """``"1.51 [1.49, 1.53]"``; a dash where there is no number."""
+    """``"1.51 [1.49, 1.53]"``, "≥ " before a bound; a dash where there is no number."""
     if row["estimate"] is None:
         return "-"
     edges = "" if row["low"] is None or row["high"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{row['estimate']:.3g}{edges}"
+    return f"{SIGNS.get(row.get('bound') or '', '')}{row['estimate']:.3g}{edges}"
 
 
 def effects(rows: Sequence[Record], room: int) -> str:
@@ -79,50 +83,107 @@ def effects(rows: Sequence[Record], room: int) -> str:
     if not own:
         return "no number"
     estimates = sorted(float(row["estimate"]) for row in own)
-    short = [f"{row['estimate']:.3g}" for row in own]
+    short = [_number({**row, "low": None}) for row in own]
     between = f"{estimates[0]:.3g} to {estimates[-1]:.3g}" if len(own) > 1 else short[0]
     forms = ("; ".join(map(_number, own)), "; ".join(short), between)
     return next((form for form in forms if len(form) <= room), between)
 
 
-def _split(record: Record) -> tuple[list[tuple[Record, bool]], Record]:
-    """The cases of a kept verdict, each with whether it decides, and the row of the verdict itself."""
-    *rows, whole = record["rows"]
-    return list(zip(rows, record.get("decides") or [True] * len(rows), strict=True)), whole
+def _seeds(rows: Sequence[Record]) -> str:
+    """How many seeds stand behind cases: "12", or "6-24"."""
+    counts = sorted({int(row["n"]) for row in rows if row.get("n")})
+    return "-".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "-"
 
 
 def verdict_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
-    """A row a claim and reading: the numbers of the cases that decide, how many say what, and the verdict."""
+    """A row a claim and reading: the numbers of the cases that decide, their seeds, how many say what, the verdict.
+
+    Under it, what has to be known beside the verdict.
+    """
+    from ..paper.claims.wording import cases, flags
+
     found = []
     for (claim, reading), record in records.items():
-        cases, whole = _split(record)
-        rows = [row for row, decides in cases if decides]
+        rows = cases(record)
         counts = Counter(row["state"] for row in rows)
         states = ", ".join(f"{counts[state]} {word}" for state, word in STATES.items() if state in counts)
-        text = str(whole["verdict"])
+        text = str(record["rows"][-1]["verdict"])
         verdict = next((word for start, word in VERDICTS.items() if text.startswith(start)), text)
-        found.append((claim, reading, rows, states, verdict))
-    head = ("claim", "reading", "estimates [95% intervals]", "cases", "verdict")
-    fixed = [max(len(head[k]), *(len(row[k]) for row in found)) for k in (0, 1, 3, 4)]
+        found.append((claim, reading, rows, _seeds(rows), states, verdict))
+    head = ("claim", "reading", "estimates [95% intervals]", "n", "cases", "verdict")
+    fixed = [max(len(head[k]), *(len(row[k]) for row in found)) for k in (0, 1, 3, 4, 5)]
     room = columns - sum(fixed) - GAP * (len(head) - 1)
     if room < len(head[2]):
         head = (*head[:2], "estimates", *head[3:])
-    return table(head, [(*row[:2], effects(row[2], room), *row[3:]) for row in found], 2, columns)
+    top, rule, *lines = table(head, [(*row[:2], effects(row[2], room), *row[3:]) for row in found], 2, columns)
+    notes = [_indented(flags(record), columns) for record in records.values()]
+    return [top, rule, *(line for row, note in zip(lines, notes, strict=True) for line in (row, *note))]
+
+
+def _indented(texts: Iterable[str], columns: int) -> list[str]:
+    """Texts in lines under a row."""
+    return [
+        line
+        for text in texts
+        for line in textwrap.wrap(text, columns, initial_indent="    - ", subsequent_indent="      ")
+    ]
 
 
 def case_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
-    """A row a case, after a line with the verdict; the state of a case that does not decide is in parentheses."""
+    """A row a case, after lines with the verdict; the state of a case that does not decide is in parentheses."""
+    from ..paper.claims.wording import cases, flags, in_words
+
     lines: list[str] = []
-    head = ("case", "estimate [95% interval]", "state", "statistic")
-    shown = len(head) if columns >= WIDEST else 3
+    head = ("case", "estimate [95% interval]", "n", "state", "statistic")
+    shown = len(head) if columns >= WIDEST else 4
     for (claim, reading), record in records.items():
-        cases, whole = _split(record)
+        both = [(row, decides) for decides in (True, False) for row in cases(record, decides)]
         rows = [
-            (row["case"], _number(row), row["state"] if decides else f"({row['state']})", row["statistic"])[:shown]
-            for row, decides in cases
+            (
+                row["case"],
+                _number(row),
+                _seeds([row]),
+                row["state"] if decides else f"({row['state']})",
+                row["statistic"],
+            )
+            for row, decides in both
         ]
-        lines += ["", wrapped(f"{claim}, {reading}: {whole['verdict']}", 4), *table(head[:shown], rows, 0, columns)]
+        verdict = record["rows"][-1]["verdict"]
+        lines += ["", wrapped(f"{claim}, {reading}: {verdict}", 4)]
+        lines += _indented([in_words(record), *flags(record)], columns)
+        lines += table(head[:shown], [row[:shown] for row in rows], 0, columns)
     return lines
+
+
+def repeat_lines(made: Comparison, columns: int) -> list[str]:
+    """A row a case that did not keep its state, with both numbers; then how many of each state did."""
+    from ..paper.claims.stability import GOAL
+
+    lines = []
+    if made.changed:
+        head = ("claim", "reading", "case", "state and interval", "with other seeds and batches")
+        rows = [
+            (
+                row.claim,
+                row.reading,
+                row.case,
+                f"{row.state} {_number(vars(row))}",
+                f"{row.state_again or 'MISSING'} {_again(row)}",
+            )
+            for row in made.changed
+        ]
+        lines += [*table(head, rows, 2, columns), ""]
+    counts = made.table().astype(str)
+    lines += [*table(tuple(counts.columns), counts.itertuples(index=False), 3, columns), ""]
+    if made.share is not None:
+        kept = len(made.rows) - len(made.changed)
+        lines.append(f"{kept} of {len(made.rows)} decided cases keep their state: {made.share:.1%} (goal: {GOAL:.0%})")
+    lines += [f"not compared: {text}" for text in made.lost]
+    return lines
+
+
+def _again(row: Repeat) -> str:
+    return _number({name: getattr(row, f"{name}_again") for name in ("estimate", "low", "high")})
 
 
 def chosen(records: Mapping[tuple[str, str], Record], claims: Iterable[str]) -> dict[tuple[str, str], Record]:

@@ -160,7 +160,9 @@ def test_claims_stand_in_order_and_have_what_pages_need() -> None:
         assert set(claim.READINGS) <= {"published", "tuned", "cooled", "init"}
         assert claim.CHAPTER in in_book, "a page links to it"
         text = (ROOT / "book" / f"{claim.CHAPTER}.md").read_text("utf-8")
-        assert not claim.FIGURE or f"name: {claim.FIGURE}\n" in text
+        labels = {scorecard.figure_of(claim, reading) for reading in claim.READINGS} - {""}
+        assert all(f"name: {label}\n" in text for label in labels)
+        assert isinstance(claim.FIGURE, str) or set(claim.FIGURE) <= set(claim.READINGS)
 
 
 def test_a_claim_is_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -239,6 +241,21 @@ def test_records_say_what_a_case_is_about(tmp_path: Path) -> None:
     assert contradictions.contradictions("paper", store)[0].keys == (Keys(), Keys())
 
 
+def test_only_what_is_decided_against_the_paper_is_counted(tmp_path: Path) -> None:
+    """Neither a small effect, nor an open case, nor a case that does not decide."""
+    store = kept(
+        tmp_path,
+        made_up.verdict(
+            unit(YES, "a"), unit(WEAK, "b"), unit(UNDECIDED, "c"), unit(REV, "d", decides=False), claim="C1"
+        ),
+        made_up.verdict(unit(YES, "a"), unit(REV, "b"), unit(NULL, "c"), unit(UNDECIDED, "d"), claim="C5"),
+    )
+    [found] = contradictions.contradictions("quick", store)
+    assert (found.claim, found.decided) == ("C5", 4)
+    assert found.cases == (("b", REV), ("c", NULL))
+    assert found.words == "reversed: b. no difference: c"
+
+
 @pytest.mark.parametrize("word", Word)
 def test_a_verdict_is_known_by_its_text(word: Word) -> None:
     for ruling in (Ruling(word), Ruling(word, ("not reproduced", "b"), undecided=True)):
@@ -262,7 +279,7 @@ def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyP
     c17.derive("paper")
     cards = [card for card in scorecard.cards("paper", "causes") if card.text.startswith("**C17, tuned")]
     [card] = cards
-    assert "Verdict: **reproduced**. Judged " in card.text
+    assert "Verdict: **reproduced**. Holds in 6 of 6. Judged " in card.text
     assert "numref" not in card.text
     assert card.table is not None
     assert card.table["case"].tolist() == [*INPUTS, c17.GAP]

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lintrans as lt
-from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record
-from lintrans.publish import cli, listing
+from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record, stability, verdict_records
+from lintrans.publish import cli, listing, repeating
 from lintrans.publish.book import Built, Outcome, Report, chapters
 from lintrans.statistics import Interval
 
@@ -91,6 +91,11 @@ def test_version() -> None:
         (["execute", "first", "-p", "seeds", "-2"], "seeds = -2 is not allowed"),
         (["execute", "first", "-p", "scale", "quik"], "scale = 'quik' is not one of .*did you mean 'quick'"),
         (["execute", "first", "--scale", "tiny"], "'tiny' is not one of 'paper', 'quick'"),
+        (["execute", "first", "--scale", "quick+7"], r"'quick\+7' is not allowed: after the \+ comes a whole number"),
+        (["build", "--scale", "quick+100"], "'quick\\+100' is not one of 'paper', 'quick'"),
+        (["stability", "frist"], "'frist' judges nothing: there are adam_vs_sgd"),
+        (["stability", "adam_vs_sgd", "--scale", "quick"], "nothing to compare with: lintrans execute adam_vs_sgd"),
+        (["stability", "--offset", "7"], "7 is not in the range"),
         (["execute", "-p", "lr", "1"], "-p needs a chapter"),
         (["execute", "first", "-p", "device", "gpu"], "device = 'gpu' is not one of"),
         (["pairs", "--take", "text"], "--take needs a chapter"),
@@ -343,3 +348,32 @@ def test_lines_for_people_are_wrapped_in_a_terminal_only(monkeypatch: pytest.Mon
     assert first.startswith("    name")
     assert rest
     assert all(len(each) <= 80 and len(each) - len(each.lstrip()) == 8 for each in rest)
+
+
+def test_judged_again_with_other_seeds(
+    judged: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path
+) -> None:
+    """The chapters that judge are executed at another scale, and what they kept is compared; a file only if asked."""
+    asked = []
+
+    def execute(root: Path, scale: str, names: tuple[str, ...], **more: Any) -> Report:
+        asked.append((scale, names))
+        for claim, state in (("C10", State.NULL), ("C3", State.YES)):
+            for old in (verdict_records("paper")[claim, "published"],):
+                units = [Unit(row["case"], "ratio", Interval(1.0, 0.9, 1.1, 0.5, 6), state) for row in old["rows"][:-2]]
+                record(Verdict(claim, "published", scale, "x", tuple(units), Ruling(Word.NOT)))
+        return Report()
+
+    monkeypatch.chdir(tiny)
+    monkeypatch.setattr(repeating, "execute", execute)
+    text = call("stability", "depth", "condition_number", "--scale", "paper").output
+    assert asked == [("paper+100", ("depth", "condition_number"))]
+    assert "6 of 8 decided cases keep their state: 75.0% (goal: 95%)" in text
+    assert sum("NULL 1 [0.9, 1.1]" in line for line in text.splitlines()) == 2
+    assert "not compared: C11 published (not judged again)" in text
+    file = tmp_path / "kept.json"
+    made = json.loads(call("stability", "depth", "--offset", "200", "--json", "--keep", str(file)).output)
+    assert asked[-1][0] == "paper+200"
+    assert (made["scale"], made["offset"], len(made["rows"])) == ("paper", 200, 2)
+    assert stability.read(file).changed == stability.read(file).rows
+    assert "C10" in call("verdicts", "--scale", "paper+200").output

@@ -35,7 +35,7 @@ from .rules import Keys, Unit, agree, ratio_unit, rule
 CLAIM = "C1"
 SENTENCE = "Adam beats SGD in Settings 1 to 3, to different extents."
 CHAPTER = "adam_vs_sgd"
-FIGURE = "fig-adam-vs-sgd"
+FIGURE = {"published": "fig-adam-vs-sgd", "tuned": "fig-adam-vs-sgd-rates", "cooled": "fig-adam-vs-sgd-rates"}
 READINGS = END_READINGS
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("loss_ratio",))

@@ -37,7 +37,7 @@ from .rules import NO_KEYS, Keys, Unit, agree, correlation_state, rule, share_st
 CLAIM = "C4"
 SENTENCE = "Adam's directional smoothness is lower than SGD's along training, which goes with Adam's speed-up."
 CHAPTER = "directional_smoothness"
-FIGURE = "fig-directional-smoothness"
+FIGURE = {"published": "fig-directional-smoothness", "tuned": "fig-directional-tuned"}
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("smoothness", "loss_ratio"))
 METRIC = "directional_smoothness"

@@ -36,7 +36,7 @@ from .rules import Keys, State, Unit, agree, correlation_state, rule
 CLAIM = "C5"
 SENTENCE = "Smoothness grows with the gradient norm along training, to a certain extent."
 CHAPTER = "generalized_smoothness"
-FIGURE = "fig-generalized-smoothness"
+FIGURE = {"published": "fig-generalized-smoothness"}
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("hessian", "gradient"))
 NORM = "spectral_norm"

@@ -35,7 +35,7 @@ from .tails import AT_CLIP, CLIPPED, PAIR, Levels, contrast
 CLAIM = "C7"
 SENTENCE = "Heavier-tailed covariates go with a larger gap in R_med between SGD and Adam."
 CHAPTER = "heavy_tails"
-FIGURE = "fig-tails-condition"
+FIGURE = {"published": "fig-tails-condition"}
 GROUP = "causes"
 BASIS = Basis(PAIR, ("condition",))
 CASE = "setting 3 against sphere"

@@ -30,7 +30,7 @@ from .tails import AT_CLIP, CLIPPED, PAIR, Levels, contrast, loss_gap, steps_of,
 CLAIM = "C8"
 SENTENCE = "Spherical covariates train much faster for both optimizers, and the gap between them stays."
 CHAPTER = "heavy_tails"
-FIGURE = "fig-tails-loss"
+FIGURE = {"published": "fig-tails-loss"}
 GROUP = "causes"
 BASIS = Basis(PAIR, ARMS)
 STEPS = "steps to 1.01 f* + 1 % f0, Setting 3 over sphere"

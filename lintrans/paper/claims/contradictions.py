@@ -1,7 +1,7 @@
 """Where the kept verdicts contradict the paper, and which numbers, computed twice, stand behind each case.
 
 A case contradicts if its state is REV (the opposite was seen) or NULL (no difference was seen). All of these are
-listed, whatever the verdict they end up in, and so is a verdict *partly* or *not reproduced*. No list is kept by hand.
+listed, whatever the verdict they end up in, and no verdict without such a case is. No list is kept by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..problems import PROBLEMS
 from ..second.statistics import STATISTICS
 from .common import ARMS, Basis
 from .records import keys_of, verdict_records
-from .rules import NO_KEYS, Keys, State, Word, word_of
+from .rules import NO_KEYS, Keys, State
 from .scorecard import CLAIMS
 
 AGAINST = (State.REV, State.NULL)
@@ -46,12 +46,13 @@ def basis(claim: str, keys: Keys = NO_KEYS) -> Basis:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """One claim and reading that the kept verdicts contradict, wholly or in some cases.
+    """One claim and reading of which a case is decided against the paper.
 
     Attributes:
         claim, reading, verdict: as on the scorecard.
-        cases: those that contradict, with their states; empty where the verdict alone does, for want of a decided case.
+        cases: those that contradict, with their states.
         keys: what these cases are about.
+        decided: how many of its cases decide.
     """
 
     claim: str
@@ -59,6 +60,7 @@ class Contradiction:
     verdict: str
     cases: tuple[tuple[str, State], ...]
     keys: tuple[Keys, ...] = ()
+    decided: int = 0
 
     @property
     def words(self) -> str:
@@ -67,7 +69,7 @@ class Contradiction:
         for state, words in _WORDS.items():
             if own := [case for case, found in self.cases if found is state]:
                 parts.append(f"{words}: {'; '.join(own)}")
-        return ". ".join(parts) or "no case is decided against it"
+        return ". ".join(parts)
 
     def rows(self, found: pd.DataFrame) -> pd.DataFrame:
         """The rows of :func:`.compare.compare_all` that check its cases, else the claim."""
@@ -84,7 +86,7 @@ class Contradiction:
 
 
 def contradictions(scale: str, store: Store | None = None) -> list[Contradiction]:
-    """Every claim and reading with something against the paper, from the kept verdicts of a scale."""
+    """Every claim and reading with a case decided against the paper, from the kept verdicts of a scale."""
     kept = verdict_records(scale, store)
     found = []
     for name, claim in CLAIMS.items():
@@ -100,9 +102,9 @@ def contradictions(scale: str, store: Store | None = None) -> list[Contradiction
                 for row, counts, keys in zip(rows, decides, keys_of(record), strict=True)
                 if counts and row["state"] in AGAINST
             ]
-            if against or word_of(verdict) in (Word.NOT, Word.PARTLY):
-                cases = tuple((case, state) for case, state, _ in against)
-                found.append(Contradiction(name, reading, verdict, cases, tuple(keys for _, _, keys in against)))
+            if against:
+                cases, about = tuple((case, state) for case, state, _ in against), tuple(keys for *_, keys in against)
+                found.append(Contradiction(name, reading, verdict, cases, about, sum(decides)))
     return found
 
 

@@ -20,13 +20,16 @@ import pandas as pd
 from ...files import write
 from ...statistics import Interval
 from ...store.store import Store
+from ..scale_names import SCALE_NAMES
 from .rules import EDITION, NO_INTERVAL, THRESHOLDS, Keys, Ruling, State, Unit
 
+PACKAGED = Path(__file__).parent / "kept"
+"""Verdicts that are part of the package: those of the first edition, and the last comparison on other seeds."""
 DERIVED = ("C17",)
 """Claims judged from the kept verdicts of others."""
 COLUMNS = (
     "claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter", "n",
-    "bound", "decides", "robust", "flags", "deviations", "edition",
+    "bound", "kind", "decides", "robust", "flags", "deviations", "edition",
 )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ class Verdict:
             interval = unit.interval or NO_INTERVAL
             own = {
                 "case": unit.case, "statistic": unit.statistic, "state": str(unit.state), "n": interval.n,
-                "bound": interval.bound, "decides": unit.decides, "flags": list(unit.flags),
+                "bound": interval.bound, "kind": interval.kind, "decides": unit.decides, "flags": list(unit.flags),
                 **{name: finite(getattr(interval, name)) for name in ("estimate", "low", "high")},
             }  # fmt: skip
             rows.append({**dict.fromkeys(COLUMNS), **common, **last, **own})
@@ -231,10 +234,15 @@ def keys_of(record: Mapping[str, Any]) -> list[Keys]:
 
 
 def verdicts_digest(store: Store | None = None) -> str:
-    """A text that changes with any kept verdict, but not with the time it was computed, nor with what follows of it."""
-    kept = [
+    """A text that changes with any kept verdict, but not with the time it was computed, nor with what follows of it.
+
+    Verdicts on other seeds are on no page, and the package's own files of earlier verdicts are.
+    """
+    kept: list[Any] = [path.read_text(encoding="utf-8") for path in sorted(PACKAGED.glob("*.json"))]
+    kept += [
         (content["now"]["rules"], content["now"]["rows"], content["before"])
-        for content in _records(None, store)
+        for scale in SCALE_NAMES
+        for content in _records(scale, store)
         if not {row["claim"] for row in content["now"]["rows"]} & set(DERIVED)
     ]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

@@ -192,6 +192,8 @@ class Ruling:
     """A verdict and, for *partly*, the cases it holds in.
 
     Attributes:
+        where: cases that are YES, beyond doubt.
+        weak: cases that are WEAK, beyond doubt: the effect is small.
         uncorrected: cases that are YES or WEAK, but not after Holm's correction, and so count for nothing.
         tests: how many cases were corrected for.
     """
@@ -199,12 +201,14 @@ class Ruling:
     word: Word
     where: tuple[str, ...] = ()
     undecided: bool = False
+    weak: tuple[str, ...] = ()
     uncorrected: tuple[str, ...] = ()
     tests: int = 0
 
     def __str__(self) -> str:
         if self.word is Word.PARTLY:
-            return f"{self.word} ({', '.join(self.where)})"
+            weakly = [f"weakly {', '.join(self.weak)}"] if self.weak else []
+            return f"{self.word} ({'; '.join([', '.join(self.where)] * bool(self.where) + weakly)})"
         return f"{self.word} (undecided)" if self.undecided else str(self.word)
 
 
@@ -228,10 +232,14 @@ def rule(units: Sequence[Unit]) -> Ruling:
     if not {State.YES, State.WEAK, State.UNDECIDED} & set(states):
         return Ruling(Word.NOT)
     adjusted = holm([math.nan if unit.interval is None else unit.interval.p for unit in judged])
-    agreeing = [(unit.case, p < LEVEL) for unit, p in zip(judged, adjusted, strict=True) if unit.state in _AGREEING]
-    where, others = (tuple(case for case, holds in agreeing if holds is wanted) for wanted in (True, False))
-    if where:
-        return Ruling(Word.PARTLY, where, uncorrected=others, tests=len(judged))
+    sure = [p < LEVEL for p in adjusted]
+    where, weak = (
+        tuple(unit.case for unit, holds in zip(judged, sure, strict=True) if unit.state is state and holds)
+        for state in _AGREEING
+    )
+    others = tuple(u.case for u, holds in zip(judged, sure, strict=True) if u.state in _AGREEING and not holds)
+    if where or weak:
+        return Ruling(Word.PARTLY, where, weak=weak, uncorrected=others, tests=len(judged))
     return Ruling(Word.UNMEASURABLE, undecided=True, uncorrected=others, tests=len(judged))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 import pandas as pd
 
 from ...errors import choice
-from ...statistics import Interval
 from .. import claims
-from .records import earlier_verdicts, interval_text, verdict_frame, verdict_records
+from . import stability
+from .records import DERIVED, earlier_verdicts, verdict_records
 from .rules import State
+from .wording import cases, flags, in_words, numbers, sentence
 
 NOT_YET = "not judged yet"
 
@@ -25,7 +27,7 @@ def find_claims() -> MappingProxyType[str, ModuleType]:
 
 
 CLAIMS = find_claims()
-"""Each has CLAIM, SENTENCE, CHAPTER, FIGURE, READINGS, GROUP, BASIS and judges."""
+"""Each has CLAIM, SENTENCE, CHAPTER, FIGURE (of all readings, or by reading), READINGS, GROUP, BASIS and judges."""
 GROUPS = tuple(dict.fromkeys(str(claim.GROUP) for claim in CLAIMS.values()))
 """Claims that stand together on a page."""
 
@@ -36,24 +38,33 @@ def members(group: str) -> dict[str, ModuleType]:
     return {name: claim for name, claim in CLAIMS.items() if claim.GROUP in wanted}
 
 
-def _verdicts(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+def figure_of(claim: ModuleType, reading: str) -> str:
+    """Label of the figure that shows a reading of a claim; empty where there is none."""
+    figure: str | Mapping[str, str] = claim.FIGURE
+    return figure if isinstance(figure, str) else figure.get(reading, "")
+
+
+def _before(scale: str) -> dict[tuple[str, str], str]:
+    """Verdicts under the rules before the present ones, where they are kept."""
+    frame = earlier_verdicts(scale)
     final = frame[frame["case"] == "all"]
     return {(row["claim"], row["reading"]): str(row["verdict"]) for row in final.to_dict("records")}
 
 
 def overview(scale: str, group: str = "") -> pd.DataFrame:
     """The verdicts of a scale in short, a row a claim: claim in a sentence, verdict of each reading, chapter."""
-    now, before = _verdicts(verdict_frame(scale)), _verdicts(earlier_verdicts(scale))
+    now, before = verdict_records(scale), _before(scale)
     rows = []
     for name, claim in members(group).items():
         texts = []
         for reading in claim.READINGS:
-            text = f"*{reading}*: {now.get((name, reading), NOT_YET)}"
+            found = now.get((name, reading))
+            text = f"*{reading}*: {NOT_YET if found is None else sentence(found)}"
             if (name, reading) in before:
                 text += f" (under earlier rules: {before[name, reading]})"
             texts.append(text)
         chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
-        rows.append({"claim": name, "in a sentence": claim.SENTENCE, "verdict": "; ".join(texts), "chapter": chapter})
+        rows.append({"claim": name, "in a sentence": claim.SENTENCE, "verdict": "<br>".join(texts), "chapter": chapter})
     return pd.DataFrame(rows, columns=["claim", "in a sentence", "verdict", "chapter"])
 
 
@@ -66,48 +77,77 @@ class Card:
 
 
 def cards(scale: str, group: str = "") -> list[Card]:
-    """Every claim and reading of a group with its cases."""
-    frame, kept = verdict_frame(scale), verdict_records(scale)
-    verdicts = _verdicts(frame)
+    """Every claim and reading of a group with its cases; a claim's first card is a target, ``c7`` of C7."""
+    kept = verdict_records(scale)
+    told: dict[tuple[str, ...], str] = {}
     made = []
     for name, claim in members(group).items():
-        for reading in claim.READINGS:
-            head = f"**{name}, {reading} reading.** {claim.SENTENCE}"
-            if (name, reading) not in verdicts:
+        for number, reading in enumerate(claim.READINGS):
+            target = "" if number else f"({name.lower()})=\n"
+            head = f"{target}**{name}, {reading} reading.** {claim.SENTENCE}"
+            record = kept.get((name, reading))
+            if record is None:
                 made.append(Card(f"{head} Not judged yet: execute {{doc}}`{claim.CHAPTER}`.", None))
                 continue
-            record = kept[name, reading]
-            shown = (
-                f"Shown in {{numref}}`{claim.FIGURE}` of {{doc}}`{claim.CHAPTER}`; judged" if claim.FIGURE else "Judged"
-            )
+            figure = figure_of(claim, reading)
+            shown = f"Shown in {{numref}}`{figure}` of {{doc}}`{claim.CHAPTER}`; judged" if figure else "Judged"
             text = (
-                f"{head} Verdict: **{verdicts[name, reading]}**. {shown} {record['created'][:10]} by rules "
-                f"{record['rules']}."
+                f"{head} Verdict: **{record['rows'][-1]['verdict']}**. {_capital(in_words(record))}. "
+                + "".join(f"*{_capital(flag)}.* " for flag in flags(record))
+                + f"{shown} {record['created'][:10]} by rules {record['rules']}."
             )
-            if record["deviations"]:
-                text += f" This scale falls short of the rules: {'; '.join(record['deviations'])}."
-            rows = frame[(frame["claim"] == name) & (frame["reading"] == reading) & (frame["case"] != "all")]
-            decides = pd.Series(record.get("decides", True), index=rows.index, dtype=bool)
-            if not decides.all():
-                text += f" {int((~decides).sum())} further cases stand beside these in the chapter."
-            made.append(Card(text, _table(rows[decides])))
+            if short := tuple(record["deviations"]):
+                first = told.setdefault(short, f"{name}, {reading}")
+                same = f"in the same ways as for {first}" if first != f"{name}, {reading}" else "; ".join(short)
+                text += f" This scale falls short of the rules{':' * (same == '; '.join(short))} {same}."
+            if beside := len(cases(record, decides=False)):
+                text += f" {beside} further case{'s stand' if beside > 1 else ' stands'} beside these in the chapter."
+            made.append(Card(text, _table(cases(record))))
     return made
 
 
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    def estimate(row: pd.Series) -> str:
-        if pd.isna(row["estimate"]):
-            return "no number"
-        low, high = (math.nan if pd.isna(row[edge]) else float(row[edge]) for edge in ("low", "high"))
-        return interval_text(Interval(float(row["estimate"]), low, high, math.nan, 0))
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(
         {
-            "case": rows["case"],
-            "statistic": rows["statistic"],
-            "estimate [95% interval]": [estimate(row) for _, row in rows.iterrows()],
-            "state": rows["state"],
+            "case": [row["case"] for row in rows],
+            "statistic": [row["statistic"] for row in rows],
+            "estimate [95% interval]": [numbers(row) for row in rows],
+            "seeds": [str(row.get("n") or "") for row in rows],
+            "state": [row["state"] for row in rows],
         }
     )
-    derived = rows["estimate"].isna().all() and (rows["state"] != State.MISSING).any()  # from other verdicts
-    return table.drop(columns="estimate [95% interval]") if derived else table
+    measured = any(row["estimate"] is not None or row["state"] == State.MISSING for row in rows)
+    if not any(table["seeds"]):
+        table = table.drop(columns="seeds")
+    return table if measured else table.drop(columns="estimate [95% interval]")  # from other verdicts
+
+
+def kept_cases(scale: str) -> pd.DataFrame:
+    """Every deciding case with a number of a scale's verdicts, for a figure; not those judged from other verdicts.
+
+    Returns:
+        Columns claim, reading, case, kind ("ratio", "share", "correlation" or nothing), estimate, low, high, bound,
+        state, robust (False where a check of the verdict fails, or the case changed with other seeds).
+    """
+    rows = []
+    for (claim, reading), record in sorted(verdict_records(scale).items(), key=lambda item: _place(*item[0])):
+        whole = record["rows"][-1]
+        changed = stability.moved(scale, claim, reading, cases(record))
+        for row in cases(record):
+            if row["estimate"] is not None and claim not in DERIVED:
+                names = ("case", "kind", "estimate", "low", "high", "bound", "state")
+                robust = whole.get("robust") is not False and row["case"] not in changed
+                own = {"claim": claim, "reading": reading, **{name: row.get(name) for name in names}}
+                rows.append({**own, "robust": robust})
+    columns = ["claim", "reading", "case", "kind", "estimate", "low", "high", "bound", "state", "robust"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _place(claim: str, reading: str) -> tuple[int, int]:
+    """Where a verdict stands among the others."""
+    readings = CLAIMS[claim].READINGS if claim in CLAIMS else ()
+    return (list(CLAIMS).index(claim) if claim in CLAIMS else len(CLAIMS)), (*readings, reading).index(reading)

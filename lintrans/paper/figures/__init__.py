@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agreement import agreement
+from .cases import all_cases
 from .curvature import (
     condition_curves,
     forest,
@@ -20,7 +21,7 @@ from .tails import level_panels, survival_curves
 from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "agreement", "basin_bars", "condition_curves", "forest", "gain_curves", "gap_curves",
+    "COLOURS", "DASHES", "WIDTH", "agreement", "all_cases", "basin_bars", "condition_curves", "forest", "gain_curves", "gap_curves",
     "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "size_grid",
     "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps",
     "typical_curves", "use",

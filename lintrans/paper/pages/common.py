@@ -11,7 +11,7 @@ import pandas as pd
 from ...diagnostics.noise import gaussian_norms
 from ...diagnostics.tails import Array
 from ...training.history import History
-from ..budgets import CurvatureBudget, TuningBudget
+from ..budgets import CurvatureBudget, DoubleCheckBudget, TuningBudget
 from ..claims.common import judged_losses, on_batches, steps_to
 from ..claims.records import interval_text
 from ..claims.rules import Unit
@@ -88,6 +88,14 @@ def sample_words(budget: TuningBudget, curvature: CurvatureBudget) -> str:
     return (
         f"judging seeds {seeds[0]} to {seeds[-1]}; evaluation batches {batches[0]} to {batches[-1]}, and the fixed one"
     )
+
+
+def how_far(budget: DoubleCheckBudget) -> str:
+    """How much is computed twice: "25 steps and 2 seeds", with the least where groups differ."""
+    steps, seeds = ({getattr(group, name) for group in budget.groups} for name in ("steps", "seeds"))
+    fewer = f" ({min(steps)} where they cost most)" if len(steps) > 1 else ""
+    most = max(seeds)
+    return f"{max(steps)} steps{fewer} and {most} seed{'s' * (most > 1)}"
 
 
 def best_rates(tunings: Mapping[str, Tuning]) -> str:

@@ -8,6 +8,7 @@ from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
 from .common import agrees as agrees
+from .common import how_far as how_far
 
 
 def sided(found: pd.DataFrame) -> pd.DataFrame:

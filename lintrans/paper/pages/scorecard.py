@@ -1,21 +1,30 @@
-"""Tables of the scorecard: verdicts against the paper, and what checks them."""
+"""Tables of the scorecard: verdicts against the paper, what checks them, earlier ones, and whether they repeat."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from ...statistics import Interval
+from ..claims import editions, stability
 from ..claims.contradictions import Contradiction
+from ..claims.records import interval_text
+from ..claims.rules import LEVEL
+from ..claims.wording import Record, chance
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
+from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
 from .common import agrees
+from .common import how_far as how_far
+
+Records = Mapping[tuple[str, str], Record]
 
 
 def against(found: Sequence[Contradiction]) -> pd.DataFrame:
     """Each contradiction with its cases."""
-    rows = [(each.claim, each.reading, each.verdict, each.words) for each in found]
-    return pd.DataFrame(rows, columns=["claim", "reading", "verdict", "against the paper"])
+    rows = [(each.claim, each.reading, f"{len(each.cases)} of {each.decided}", each.words) for each in found]
+    return pd.DataFrame(rows, columns=["claim", "reading", "cases against", "against the paper"])
 
 
 def checked(contradiction: Contradiction, found: pd.DataFrame) -> bool:
@@ -41,3 +50,79 @@ def checks(contradicted: Sequence[Contradiction], found: pd.DataFrame) -> pd.Dat
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_chance(judged: Sequence[Record]) -> str:
+    """How many cases would agree, and how many verdicts be *partly*, if no claim held anywhere."""
+    found = chance(judged)
+    if not found["cases"]:
+        return "No case has been judged yet."
+    cases, agree, verdicts = (f"{found[name]:.0f}" for name in ("cases", "agree", "verdicts"))
+    return (
+        f"How much of this is chance? Of {cases} deciding cases with a number, {agree} say YES or WEAK. "
+        f"If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} of each; "
+        "fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: "
+        f"by chance it is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {verdicts} verdicts "
+        f"together: at most {found['verdicts_by_chance']:.1f} of them would be *partly reproduced* then."
+    )
+
+
+def repeats_in_words(made: stability.Comparison | None) -> str:
+    """What the last run on other seeds and batches found."""
+    if made is None or made.share is None:
+        return "No comparison is kept with this version: `lintrans stability` makes one."
+    kept, goal = len(made.rows) - len(made.changed), stability.GOAL
+    lost = f" Not compared: {', '.join(made.lost)}." if made.lost else ""
+    return (
+        f"Compared on {made.date} with lintrans {made.version}, scale *{made.scale}*, {made.offset} added to seeds and "
+        f"batches: {kept} of {len(made.rows)} decided cases keep their state, {made.share:.0%}; the goal of {goal:.0%} "
+        f"is {'reached' if made.share >= goal else 'missed'}. A case that changed is flagged where verdicts are "
+        f"listed.{lost}"
+    )
+
+
+def changed(made: stability.Comparison) -> pd.DataFrame:
+    """The cases that did not keep their state, with both intervals."""
+
+    def text(state: str | None, estimate: float | None, low: float | None, high: float | None) -> str:
+        if estimate is None:
+            return str(state or "not judged")
+        edges = (float("nan") if edge is None else edge for edge in (low, high))
+        return f"{interval_text(Interval(estimate, *edges, float('nan'), 0))} {state}"
+
+    rows = [
+        {
+            "claim": row.claim,
+            "reading": row.reading,
+            "case": row.case,
+            "as judged": text(row.state, row.estimate, row.low, row.high),
+            "on other seeds and batches": text(row.state_again, row.estimate_again, row.low_again, row.high_again),
+        }
+        for row in made.changed
+    ]
+    return pd.DataFrame(rows, columns=["claim", "reading", "case", "as judged", "on other seeds and batches"])
+
+
+def editions_in_words(judged: Records, first: editions.Edition | None, scale: str) -> str:
+    """How many verdicts and cases are not what they were under the first edition."""
+    if first is None or first.scale != scale:
+        return "Verdicts under the first edition are kept for no such scale."
+    found = editions.differences(judged, first)
+    words, cases = sum(each.before != each.now for each in found), sum(len(each.table) for each in found)
+    new = editions.not_judged_before(judged, first)
+    return (
+        f"What version {first.commit} computed on {first.date}, the last with the first edition's rules, at the same "
+        f"scale. Of {len(first.records)} verdicts {words} have another word now, and {cases} cases another state or no "
+        f"counterpart. Not judged then: {', '.join(new) or 'none'}. Each change, with what the data say of its reason, "
+        "is folded below."
+    )
+
+
+def edition_cards(judged: Records, first: editions.Edition | None, scale: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A text and a table for each claim and reading whose verdict or cases are not what they were."""
+    if first is None or first.scale != scale:
+        return
+    for each in editions.differences(judged, first):
+        word = f"**{each.before}**, now **{each.now}**" if each.before != each.now else f"**{each.now}**, as before"
+        short = f" Then: {'; '.join(each.short)}." if each.short else ""
+        yield f"**{each.claim}, {each.reading} reading**: {word}.{short}", each.table

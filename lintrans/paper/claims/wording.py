@@ -1,0 +1,131 @@
+"""A kept verdict in words: how many cases say what, how large the effects are, and what qualifies it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...statistics import Interval
+from . import stability
+from .records import interval_text
+from .rules import LEVEL, Ruling, State, Word, word_of
+
+Record = Mapping[str, Any]
+"""Of :func:`.records.verdict_records`: a row a case, then that of the verdict."""
+NAMES = {
+    State.YES: "holds",
+    State.WEAK: "holds (small)",
+    State.NULL: "no difference",
+    State.REV: "reversed",
+    State.UNDECIDED: "open",
+    State.MISSING: "not measured",
+}
+"""States in words."""
+_MOST_SIZES = 8
+_SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "about "}
+
+
+def cases(record: Record, decides: bool = True) -> list[Mapping[str, Any]]:
+    """The rows of a kept verdict's cases, those that decide or those beside them."""
+    rows = record["rows"][:-1]
+    marks = record.get("decides") or [True] * len(rows)
+    return [row for row, counts in zip(rows, marks, strict=True) if counts == decides]
+
+
+def word(record: Record) -> str:
+    """The verdict's word; "open" where cases were measured and do not decide."""
+    text = str(record["rows"][-1]["verdict"])
+    return "open" if text == str(Ruling(Word.UNMEASURABLE, undecided=True)) else str(word_of(text))
+
+
+def flags(record: Record) -> list[str]:
+    """What a reader has to know beside the verdict, from the verdict itself and from the last run on other seeds."""
+    whole = record["rows"][-1]
+    moved = stability.moved(whole["scale"], whole["claim"], whole["reading"], cases(record))
+    return [*(whole.get("flags") or ()), *([f"{stability.MOVED}: {'; '.join(moved)}"] if moved else [])]
+
+
+def interval_of(row: Mapping[str, Any]) -> Interval | None:
+    """The numbers of a kept case; None where there is none."""
+    if row.get("estimate") is None:
+        return None
+    low, high = (math.nan if row[edge] is None else float(row[edge]) for edge in ("low", "high"))
+    bound = row.get("bound") or ""
+    return Interval(float(row["estimate"]), low, high, math.nan, int(row.get("n") or 0), bound=bound)
+
+
+def numbers(row: Mapping[str, Any]) -> str:
+    """The estimate of a kept case with its interval."""
+    found = interval_of(row)
+    return "no number" if found is None else interval_text(found)
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    value = float(row["estimate"])
+    digits = 3 if abs(value - 1) < 0.1 else 2
+    text = f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:#.{digits}g}".rstrip(".")
+    return f"{_SIGNS.get(row.get('bound') or '', '')}{text}{'x' * (row.get('kind') == 'ratio')}"
+
+
+def sizes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Estimates of cases in their order, ratios as "7.0x"; of many the least and the greatest.
+
+    Nothing where a case was judged without a number, from other verdicts.
+    """
+    own = [row for row in rows if row["estimate"] is not None]
+    if any(row["estimate"] is None and row["state"] != State.MISSING for row in rows):
+        return ""
+    if len(own) > _MOST_SIZES:
+        own = [select(own, key=lambda row: float(row["estimate"])) for select in (min, max)]
+        return " to ".join(map(_size, own))
+    return ", ".join(map(_size, own))
+
+
+def _plural(words: str, count: int) -> str:
+    return words.replace("holds", "hold") if count > 1 else words
+
+
+def in_words(record: Record) -> str:
+    """A kept verdict as counts and sizes: "holds in 3 of 3, large in 2: 7.0x, 1.2x, 1.5x"."""
+    rows = cases(record)
+    found = Counter(State(row["state"]) for row in rows)
+    total, large, small = len(rows), found[State.YES], found[State.WEAK]
+    if not rows:
+        return "nothing was judged"
+    if large + small == total:
+        text = "holds" if total == 1 else f"holds in {total} of {total}"
+        if small:
+            text += f", large in {large or 'none'}" if total > 1 else " (small)"
+    elif len(found) == 1:
+        [state] = found
+        text = NAMES[state] if total == 1 else f"{NAMES[state]} in {total} of {total}"
+    else:
+        text = ", ".join(
+            f"{found[state]} {_plural(words, found[state])}" for state, words in NAMES.items() if found[state]
+        )
+        if found[State.REV] > total / 2:
+            text = f"mostly reversed: {text}"
+    own = sizes(rows)
+    return f"{text}: {own}" if own else text
+
+
+def sentence(record: Record) -> str:
+    """The verdict's word, its counts and sizes, and its flags, in Markdown: no verdict goes without them."""
+    own = flags(record)
+    return f"**{word(record)}**; {in_words(record)}" + (f" (*{'; '.join(own)}*)" if own else "")
+
+
+def chance(records: Sequence[Record], level: float = LEVEL) -> dict[str, float]:
+    """What would be seen if no claim held in any case: how many cases decide, agree, and would agree by chance at most.
+
+    A case agrees by chance with half the level; a verdict is *partly* with at most the level, after Holm's correction.
+    """
+    rows = [row for record in records for row in cases(record) if row["estimate"] is not None]
+    agree = sum(row["state"] in (State.YES, State.WEAK) for row in rows)
+    judged = sum(any(row["estimate"] is not None for row in cases(record)) for record in records)
+    return {
+        "cases": len(rows), "agree": agree, "by_chance": len(rows) * level / 2,
+        "verdicts": judged, "verdicts_by_chance": judged * level,
+    }  # fmt: skip
