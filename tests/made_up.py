@@ -42,7 +42,11 @@ BATCHES = (-1, 0, 1, 2)
 
 
 def measured(
-    steps: Iterable[int], seeds: int, batches: Iterable[int] = BATCHES, **metrics: Callable[[int, str, int, int], float]
+    steps: Iterable[int],
+    seeds: int,
+    batches: Iterable[int] = BATCHES,
+    /,
+    **metrics: Callable[[int, str, int, int], float],
 ) -> pd.DataFrame:
     """Curvature along a training, each metric a function of seed, optimizer, step and batch; NaN leaves a row out."""
     order, batches = list(steps), list(batches)
