@@ -81,14 +81,16 @@ def _hessian(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> T
     return dense
 
 
-def _diagonal(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any) -> Tensor:
+def _diagonal(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any, dense: Tensor | None = None) -> Tensor:
     """Diagonals of the Hessian [runs, parameters], float64; NaN for runs whose parameters or curvature are not finite.
 
-    By jets in the moment form, ten times faster than from the dense Hessian at three layers.
+    By jets in the moment form, which at three layers takes an eighth of the time of dense Hessians; where there are
+    none it is that of `dense`, if known.
     """
     found = moment_loops(model, layout.unpack(flat), prompts)
     if found is None:
-        return _hessian(model, flat, layout, prompts).diagonal(dim1=-2, dim2=-1)
+        dense = _hessian(model, flat, layout, prompts) if dense is None else dense
+        return dense.diagonal(dim1=-2, dim2=-1)
     loops, moments = found
     distinct, place = torch.unique(flat, dim=0, return_inverse=True)  # before the first step all arms are the same
     diagonal = loops.diagonals(distinct.cpu(), moments)[place.cpu()].to(flat.device)
@@ -213,7 +215,8 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any, *, eigenval
     does not make zero.
     """
     flat, layout = _vectors(model, parameters)
-    diagonal, used = _diagonal(model, flat, layout, prompts), _used(model, layout.size)
+    dense = _hessian(model, flat, layout, prompts) if eigenvalues else None
+    diagonal, used = _diagonal(model, flat, layout, prompts, dense), _used(model, layout.size)
     blocks = torch.stack([_condition(diagonal[:, block], "midpoint") for block in model.blocks], dim=-1)
     values = {
         "r_lower": _condition(diagonal, "lower"),
@@ -223,8 +226,8 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any, *, eigenval
     }
     for name, block in zip(getattr(model, "block_names", ()), model.blocks, strict=False):
         values[f"block_{name}"] = _middle(diagonal[:, block].abs(), "midpoint")
-    if eigenvalues:
-        spectra = _eigenvalues(_hessian(model, flat, layout, prompts)[:, used][:, :, used])
+    if dense is not None:
+        spectra = _eigenvalues(dense[:, used][:, :, used])
         values["r_eigenvalues"] = _condition(spectra, "midpoint")
         values["eigenvalue_max"], values["eigenvalue_min"] = spectra[:, -1], spectra[:, 0]
     return {name: value.reshape(layout.lead) for name, value in values.items()}

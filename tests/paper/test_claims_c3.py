@@ -142,7 +142,7 @@ def test_matched_loss_takes_each_optimizers_first_probe_below_the_target() -> No
     """Adam's at step 250 beside SGD's at 750; at equal steps the ratio would be another."""
 
     def value(seed: int, optimizer: str, step: int, batch: int) -> float:
-        return {("adam", 250): 6.0, ("sgd", 750): 3.0 * SPREAD[seed] * (2 + batch)}.get((optimizer, step), 100.0)
+        return {("adam", 250): 6.0, ("sgd", 750): 3.0 * float(SPREAD[seed]) * (2 + batch)}.get((optimizer, step), 100.0)
 
     frame, history = measured(PROBES, SEEDS, r_lower=value), made_up.history(falling, SEEDS)
     table = c3.at_matched_loss(frame, history, target=0.5)
@@ -171,9 +171,9 @@ def test_the_split_multiplies_to_the_public_ratio_exactly() -> None:
         assert parts["public"].shape == (SEEDS, 3)
         np.testing.assert_allclose(whole, parts["public"], rtol=0, atol=1e-12)
     units = c3.factors({"1": random_conditions()}, CURVATURE_PROTOCOL)
-    for parts in condition_number.by_place(units).values():
-        product = math.prod(number(parts[name]).estimate for name in c3.FACTORS)
-        assert number(parts["public"]).estimate == pytest.approx(product, rel=1e-12)
+    for own in condition_number.by_place(units).values():
+        product = np.prod([number(own[name]).estimate for name in c3.FACTORS])
+        assert number(own["public"]).estimate == pytest.approx(product, rel=1e-12)
     table = c3.split_along({"1": random_conditions()})
     assert sorted(table["step"].unique()) == list(PROBES)
 
@@ -254,7 +254,7 @@ def test_along_the_run_averages_logarithms_over_probes() -> None:
 
     frame = measured(PROBES, 4, r_lower=value, r_used=value)
     table = c3.log_ratios_along(frame, PUBLIC, 250)
-    assert (table.index.tolist(), table.columns.tolist()) == ([0, 1, 2, 3], [0, 1, 2])
+    assert (list(table.index), list(table)) == ([0, 1, 2, 3], [0, 1, 2])
     np.testing.assert_allclose(table, math.log(2))  # seeds 0, 1: (4 x 1 x 2)^(1/3); seeds 2, 3: (4 x 1)^(1/2)
     np.testing.assert_allclose(c3.log_ratios_along(frame, PUBLIC, 250, fixed=True), math.log(14))
     units = c3.along_the_run({"1": frame}, 250)

@@ -70,7 +70,7 @@ def test_verdicts_on_made_up_norms(kind: str, state: State, word: Word) -> None:
         table = np.empty((SEEDS, 3))
         for seed in range(SEEDS):
             for batch in range(3):
-                own = np.log(wide.loc[seed, batch][["gradient_norm", "spectral_norm"]].to_numpy())
+                own = np.log(wide.xs((seed, batch))[["gradient_norm", "spectral_norm"]].to_numpy(np.float64))
                 own = np.diff(own, axis=0) if change else own
                 table[seed, batch] = stats.spearmanr(own[:, 0], own[:, 1]).statistic
         expected = correlation_interval(table, POINTS - change)
@@ -127,7 +127,7 @@ def test_differences_do_not_reach_over_what_is_undefined() -> None:
         directional_smoothness=lambda s, o, k, b: -1.0 if k == 2 else 2.0**k,
         gradient_norm=lambda s, o, k, b: math.nan if k == 5 else 3.0**k,
     )  # fmt: skip
-    curvature, gradient = (values.squeeze() for values in c5.logs(frame, "adam", "directional_smoothness"))
+    curvature, gradient = (values.to_numpy(float)[:, 0] for values in c5.logs(frame, "adam", "directional_smoothness"))
     np.testing.assert_allclose(curvature / math.log(2), [0, 1, math.nan, 3, 4, math.nan], atol=1e-12)
     np.testing.assert_allclose(gradient / math.log(3), [0, 1, math.nan, 3, 4, math.nan], atol=1e-12)
     assert c5.correlation(frame, "adam", "directional_smoothness", differences=True) is None

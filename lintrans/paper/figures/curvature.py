@@ -61,7 +61,9 @@ def condition_curves(
             colour = COLOURS[optimizer]
             rows = on_batches((dense or frames)[name], fixed=True)
             fixed = by_seed(rows[rows["metric"] == metric], optimizer).iloc[:, :PAPER_SEEDS].dropna()
-            axes.plot(fixed.index, np.exp(np.log(fixed.to_numpy(np.float64)).mean(-1)), color=colour, **FIXED)
+            if len(fixed):
+                line = np.exp(np.log(fixed.to_numpy(np.float64)).mean(-1))
+                axes.plot(fixed.index, line, color=colour, **FIXED)
             rows = on_batches(frame)
             rows = rows[(rows["metric"] == metric) & (rows["optimizer"] == optimizer)]
             logs = np.log(rows.set_index(["step", "seed", "batch"])["value"].where(lambda v: (v > 0) & np.isfinite(v)))
