@@ -82,7 +82,6 @@ def test_condition_numbers_are_computed_once(
     assert set(frame["seed"]) == {0, 1}
     assert set(frame["batch"]) == {along.FIXED, 0, 1}
     assert frame["step"].is_monotonic_increasing
-<<<<<<< HEAD
     names = {"r_lower", "r_midpoint", "r_used", "r_blocks", *(f"block_{name}" for name in ("P1", "P2", "Q1", "Q3"))}
     assert names <= set(frame["metric"])
     assert frame.groupby(["batch", "metric"]).size().eq(3 * 4).all()
@@ -93,19 +92,6 @@ def test_condition_numbers_are_computed_once(
         own = frame[(frame["step"] == 10) & (frame["metric"] == "r_lower") & (frame["batch"] == number)]
         value = own.set_index(["optimizer", "seed"])["value"][optimizer, seed]
         assert value == pytest.approx(float(expected), rel=1e-9)
-=======
-    names = {"r_lower", "r_midpoint", "r_used", "r_blocks", "r_eigenvalues", "eigenvalue_max", "eigenvalue_min"}
-    names |= {f"block_{name}" for name in ("P1", "Q1", "P2", "Q2", "Q3")}
-    assert set(frame["metric"]) == names
-    assert len(frame) == 3 * 4 * len(names)
-    model = SETTINGS["1"].model
-    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(model, SETTINGS["1"].task, 20))[
-        "r_lower"
-    ]
-    own = frame.query("step == 10 and metric == 'r_lower'").set_index(["optimizer", "seed"])["value"]
-    assert own["adam", 1] == pytest.approx(float(expected[4]), rel=1e-9)
-    assert own["sgd", 0] == pytest.approx(float(expected[0]), rel=1e-9)
->>>>>>> curv
     monkeypatch.setattr(along, "conditions", refuse)
     capsys.readouterr()
     again = condition_numbers(trained(), PROBES, "another name")["1"]
