@@ -167,7 +167,7 @@ SPLIT = pd.DataFrame(
          ["robust condition number R_med", "step", "Setting 1", "Setting 3", "SGD", "Adam", "judged steps",
           "seeds and batches, 95% interval", "the paper's fixed batch, 6 seeds at most"]),
         (lambda: figures.split_curves(SPLIT, (5,)),
-         ["R_med and its factors, SGD over Adam", "Setting 1", "between blocks", "within blocks", "convention"]),
+         ["ratio, SGD over Adam", "Setting 1", "between blocks", "within blocks", "convention"]),
         (lambda: figures.forest(FOREST, "ratio"), ["ratio", "setting 1", "setting 2", "lower", "midpoint"]),
         (lambda: figures.smoothness_curves(SMOOTHNESS),
          ["directional smoothness v'Hv", "step", "Setting 1", "Setting 2", "middle half of the seeds", "SGD", "Adam"]),

@@ -114,7 +114,7 @@ def split_curves(table: pd.DataFrame, judged: Sequence[int]) -> Figure:
         axes.set(title=PROBLEMS[name].title, xlabel="step")
     for axes in shown:
         log_axis(axes, "y")
-    shown[0].set_ylabel("R_med and its factors, SGD over Adam")
+    shown[0].set_ylabel("ratio, SGD over Adam")
     keys = [
         key(words, looks[part], linewidth=width[part], dashes=dashes)
         for (part, words), dashes in zip(PARTS.items(), LINES, strict=True)
