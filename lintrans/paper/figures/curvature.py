@@ -61,7 +61,9 @@ def condition_curves(
             colour = COLOURS[optimizer]
             rows = on_batches((dense or frames)[name], fixed=True)
             fixed = by_seed(rows[rows["metric"] == metric], optimizer).iloc[:, :PAPER_SEEDS].dropna()
-            axes.plot(fixed.index, np.exp(np.log(fixed.to_numpy(np.float64)).mean(-1)), color=colour, **FIXED)
+            if len(fixed):
+                line = np.exp(np.log(fixed.to_numpy(np.float64)).mean(-1))
+                axes.plot(fixed.index, line, color=colour, **FIXED)
             rows = on_batches(frame)
             rows = rows[(rows["metric"] == metric) & (rows["optimizer"] == optimizer)]
             logs = np.log(rows.set_index(["step", "seed", "batch"])["value"].where(lambda v: (v > 0) & np.isfinite(v)))
@@ -112,7 +114,7 @@ def split_curves(table: pd.DataFrame, judged: Sequence[int]) -> Figure:
         axes.set(title=PROBLEMS[name].title, xlabel="step")
     for axes in shown:
         log_axis(axes, "y")
-    shown[0].set_ylabel("R_med and its factors, SGD over Adam")
+    shown[0].set_ylabel("ratio, SGD over Adam")
     keys = [
         key(words, looks[part], linewidth=width[part], dashes=dashes)
         for (part, words), dashes in zip(PARTS.items(), LINES, strict=True)
