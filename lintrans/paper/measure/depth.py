@@ -9,8 +9,8 @@ import pandas as pd
 from ..budgets import CurvatureBudget, DepthBudget, TuningBudget
 from ..claims.depth import Depths, Trained
 from ..protocol import judge_all, with_seeds_and_steps
+from . import curvature
 from . import noise as gradient_noise
-from .curvature import condition_numbers
 
 
 def changed(budget: DepthBudget, seeds: int = 0, steps: int = 0) -> DepthBudget:
@@ -28,9 +28,9 @@ def changed(budget: DepthBudget, seeds: int = 0, steps: int = 0) -> DepthBudget:
 def trainings(budget: DepthBudget, device: str = "auto") -> Depths:
     """Tune and train all depths at both horizons and measure R_med along the trainings."""
 
-    def trained(training: TuningBudget, curvature: CurvatureBudget) -> Trained:
+    def trained(training: TuningBudget, probed: CurvatureBudget) -> Trained:
         judged = judge_all(training, device)
-        return Trained(judged, condition_numbers(judged.tuned, curvature, "best"), training, curvature)
+        return Trained(judged, curvature.condition_numbers(judged.tuned, probed, "best"), training, probed)
 
     return Depths(trained(budget.long, budget.long_curvature), trained(budget.short, budget.short_curvature))
 
@@ -39,3 +39,9 @@ def noise(budget: DepthBudget) -> dict[str, pd.DataFrame]:
     """Tables of the noise at initialization, by problem: no further batch sizes, no trainings."""
     both = (gradient_noise.at_initialization(each) for each in (budget.shallow_noise, budget.deep_noise))
     return {name: table for tables in both for name, table in tables.items()}
+
+
+def worst_prompts(depths: Depths) -> dict[str, pd.DataFrame]:
+    """What the worst prompt of each batch has of its loss and trace, at the last probe of the short horizon."""
+    last = replace(depths.short.curvature, probes=depths.short.curvature.probes[-1:])
+    return curvature.worst_prompts(depths.short.histories, last, "best")
