@@ -6,7 +6,7 @@ stream of their own. A *step* probe looks at a realised step k -> k + 1 and has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +16,20 @@ from torch import Tensor
 
 from ..engines import Engine, Plan
 from ..errors import whole
-from ..models.transformer import TensorModel
+from ..models.embedded import EmbeddedTransformer
+from ..models.transformer import LinearTransformer, TensorModel
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
 from ..training.history import COLUMNS, History
 from ..training.probes import Scheduled
-from .curvature import conditions, step_measures
+from .curvature import conditions, step_measures, worst_shares
 
 TEST_BATCH = 1000
 FIXED = -1
 """The number of the fixed test batch among batches; evaluation batches are 0, 1, 2, ..."""
+RESIDUAL = 1e-3
+"""Relative residual of spectral norms: their errors are of its square, far below any interval over batches."""
 GROUP = 16
 """Steps measured in one call: few enough for Ctrl-C and the bar, enough to keep all cores busy."""
 
@@ -80,7 +83,8 @@ class StepCurvature(Scheduled):
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
         prompts = fixed_batch(plan.model, plan.task, self.batch)
-        return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
+        both = before.cpu(), after.cpu()
+        return step_measures(plan.model, *both, prompts, spectral=self.spectral, residual=RESIDUAL)
 
 
 def conditions_along(
@@ -90,13 +94,15 @@ def conditions_along(
     """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip, batch.
 
     `batches` are the numbers of evaluation batches, FIXED the batch of the loss curves; `batch` is how many prompts
-    each has, 0: as many as that one.
+    each has, 0: as many as that one. Eigenvalues are those on the fixed batch alone.
     """
+    drawn = draw(model, task, batches, batch)
 
-    def measure(group: list[int], prompts: Any) -> dict[str, Tensor]:
-        return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
+        parameters = torch.stack([history.parameters(step) for step in group])
+        return conditions(model, parameters, drawn[number], eigenvalues=number == FIXED)
 
-    return collect(history, steps, drawn(model, task, batches, batch), measure, title, size=1)
+    return collect(history, steps, drawn, measure, title, size=1)
 
 
 def steps_along(
@@ -107,23 +113,40 @@ def steps_along(
 
     Batches as in :func:`conditions_along`.
     """
+    drawn = draw(model, task, batches, batch)
 
-    def measure(group: list[int], prompts: Any) -> dict[str, Tensor]:
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])
         after = torch.stack([history.parameters(step + 1) for step in group])
-        return step_measures(model, before, after, prompts, spectral=spectral)
+        return step_measures(model, before, after, drawn[number], spectral=spectral, residual=RESIDUAL)
 
-    return collect(history, steps, drawn(model, task, batches, batch), measure, title, size=GROUP)
+    return collect(history, steps, drawn, measure, title, size=GROUP)
 
 
-def drawn(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
+def worst_along(
+    history: History, model: LinearTransformer | EmbeddedTransformer, task: Task, steps: Iterable[int], *,
+    batch: int = 0, batches: Iterable[int] = (FIXED,), title: str = "worst prompts",
+) -> pd.DataFrame:  # fmt: skip
+    """What the worst prompt of each batch has of it: metrics of :func:`~lintrans.diagnostics.curvature.worst_shares`.
+
+    Columns and batches as in :func:`conditions_along`.
+    """
+    drawn = draw(model, task, batches, batch)
+
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
+        return worst_shares(model, torch.stack([history.parameters(step) for step in group]), drawn[number])
+
+    return collect(history, steps, drawn, measure, title, size=1)
+
+
+def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
     """Batches by their numbers, each drawn once."""
     return {number: evaluation_batch(model, task, number, batch or TEST_BATCH) for number in sorted(set(batches))}
 
 
 def collect(
-    history: History, steps: Iterable[int], batches: Mapping[int, Any],
-    measure: Callable[[list[int], Any], dict[str, Tensor]], title: str, size: int,
+    history: History, steps: Iterable[int], batches: Collection[int],
+    measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
     wanted = sorted(set(steps))
@@ -132,8 +155,8 @@ def collect(
     with bar(len(wanted) * len(batches), title) as shown:
         for start in range(0, len(wanted), size):
             group = wanted[start : start + size]
-            for number, prompts in batches.items():
-                for metric, values in measure(group, prompts).items():
+            for number in batches:
+                for metric, values in measure(group, number).items():
                     for step, value in zip(group, values, strict=True):
                         rows.append(table.assign(step=step, metric=metric, value=value.numpy(), batch=number))
                 shown.update(len(group))

@@ -22,8 +22,9 @@ from lintrans.diagnostics.along import (
     evaluation_batch,
     fixed_batch,
     steps_along,
+    worst_along,
 )
-from lintrans.diagnostics.curvature import conditions, step_measures
+from lintrans.diagnostics.curvature import conditions, step_measures, worst_shares
 from lintrans.engines.cpu import compiling
 from lintrans.engines.reference import ReferenceEngine
 from lintrans.training.probes import StepProbe
@@ -110,7 +111,7 @@ def test_values_are_those_of_the_step_that_was_made() -> None:
     assert torch.equal(fixed_batch(MODEL, TASK).xx, moments.xx)
 
 
-@pytest.mark.parametrize("along", [conditions_along, functools.partial(steps_along, spectral=True)])
+@pytest.mark.parametrize("along", [conditions_along, worst_along, functools.partial(steps_along, spectral=True)])
 def test_batches_are_what_each_is_alone(along: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit; each drawn once, and each step's rows in the order of the batches."""
     drawn, draw = [], lt.LinearTransformer.draw
@@ -127,8 +128,12 @@ def test_batches_are_what_each_is_alone(along: Any, monkeypatch: pytest.MonkeyPa
         alone = along(trained(), MODEL, TASK, [0, 3, 6], batch=30, batches=[number])
         own = together[together["batch"] == number].reset_index(drop=True)
         pd.testing.assert_frame_equal(own, alone, check_exact=True)
-    values = [together[together["batch"] == number]["value"].to_numpy() for number in (FIXED, 0, 4)]
-    assert not any((a == b).all() for a, b in itertools.combinations(values, 2))
+    shown = {conditions_along: ["r_lower", "block_P1"], worst_along: ["loss", "worst_loss_share", "worst_trace_share"]}
+    for metric in shown.get(along, STEP_METRICS[:2]):
+        own = together[together["metric"] == metric].groupby("run")["value"]
+        assert own.nunique().tolist() == own.size().tolist() == [9] * 4
+    if along is conditions_along:  # of the dense Hessian
+        assert set(together[together["metric"] == "eigenvalue_max"]["batch"]) == {FIXED}
 
 
 def test_evaluation_batches_are_of_a_stream_of_their_own() -> None:
@@ -136,6 +141,15 @@ def test_evaluation_batches_are_of_a_stream_of_their_own() -> None:
     assert torch.equal(evaluation_batch(MODEL, TASK, 3, 8).xx, expected.xx)
     with pytest.raises(ValueError, match="-2 is not allowed"):
         evaluation_batch(MODEL, TASK, -2)
+
+
+def test_worst_prompts_along_a_training() -> None:
+    frame = worst_along(trained(), MODEL, TASK, [3, 0], batch=30, batches=[2])
+    assert frame["step"].tolist() == [0] * 12 + [3] * 12
+    found = worst_shares(MODEL, trained().parameters(3), evaluation_batch(MODEL, TASK, 2, 30))
+    for metric, values in found.items():
+        own = frame[(frame["metric"] == metric) & (frame["step"] == 3)]
+        assert own["value"].tolist() == values.tolist()
 
 
 def test_batches_of_another_size() -> None:

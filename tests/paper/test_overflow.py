@@ -137,17 +137,20 @@ def test_basins_are_groups_of_close_scales() -> None:
     one, two = isotropic([0.3, 0.0], [-0.6, -2.0]), isotropic([0.3, 0.0], [-0.6, -4.0])
     flipped = isotropic([0.3, 0.0], [0.6, -2.0])
     parameters = torch.stack([two, one, one * 1.2, one * 1.3, flipped, one])
-    labels = overflow.basins(history_with(parameters, diverged=(5,)))
+    everyone = np.ones(6, bool)
+    labels = overflow.basins(history_with(parameters, diverged=(5,)), everyone)
     assert labels[[1, 2, 3]].tolist() == [0, 0, 0]
     assert labels[5] == -1
     assert sorted(labels[[0, 4]].tolist()) == [1, 2]
-    assert overflow.basins(history_with(torch.full_like(parameters, math.nan))).tolist() == [-1] * 6
+    unfinished = overflow.basins(history_with(parameters, diverged=(5,)), np.arange(6) != 4)
+    assert unfinished.tolist() == [1, 0, 0, 0, -1, -1]
+    assert overflow.basins(history_with(torch.full_like(parameters, math.nan)), everyone).tolist() == [-1] * 6
 
 
 def test_basins_hold_for_all_pairs() -> None:
     """A chain of runs, each close to the next, is not one basin."""
     chain = torch.stack([isotropic([0.0, 0.0], [-(1.3**k), -1.0]) for k in range(6)])
-    labels = overflow.basins(history_with(chain))
+    labels = overflow.basins(history_with(chain), np.ones(6, bool))
     assert len(set(labels.tolist())) == 3
     q = overflow.scales(chain)[1][:, 0]
     for label in set(labels.tolist()):

@@ -43,6 +43,7 @@ NORM = "spectral_norm"
 MEASURES = {NORM: "norm of H", "hessian_step_norm": "norm of Hv", "directional_smoothness": "v'Hv where positive"}
 LEVELS = "rank correlation of the logs of the norms of H and g"
 DIFFERENCES = "the same of their differences"
+PART = "differences"
 QUANTILE = 0.95
 FEWEST_POINTS = 3
 """Of a rank correlation."""
@@ -56,7 +57,7 @@ def logs(rows: pd.DataFrame, optimizer: str, metric: str) -> tuple[pd.DataFrame,
     own = rows[rows["optimizer"] == optimizer].pivot(index=["step", "seed", "batch"], columns="metric", values="value")
     both = own.reindex(columns=[metric, "gradient_norm"]).set_axis(["curvature", "gradient"], axis=1)
     values = both.where((both > 0).all(axis=1)).apply(np.log).unstack(["seed", "batch"])
-    return values["curvature"], values["gradient"]
+    return pd.DataFrame(values["curvature"]), pd.DataFrame(values["gradient"])
 
 
 def correlations(
@@ -98,7 +99,7 @@ def norm_units(case: str, frame: pd.DataFrame, keys: Keys, fixed: bool = False) 
     On the fixed batch neither decides.
     """
     levels, differences = (correlation(frame, "adam", NORM, d, fixed) for d in (False, True))
-    other, part = correlation_state(differences), keys._replace(part="differences")
+    other, part = correlation_state(differences), keys._replace(part=PART)
     return (
         Unit(case, LEVELS, levels, unit_state(levels, differences), not fixed, keys),
         Unit(f"{case}, differences", DIFFERENCES, differences, other, False, part),
@@ -131,7 +132,7 @@ def all_correlations(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
             for metric, words in MEASURES.items():
                 for differences in (False, True):
                     found = correlation(frame, optimizer, metric, differences)
-                    part = "differences" if differences else "levels"
+                    part = PART if differences else "levels"
                     keys = Keys((name,), None, optimizer, metric, part)
                     case = f"{PROBLEMS[name].title}, {optimizer}"
                     units.append(Unit(case, f"{words}, {part}", found, correlation_state(found), False, keys))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...statistics import Interval
 from ..budgets import DepthBudget
 from ..judged import COARSE_LOSS
 from ..problems import PROBLEMS
@@ -120,7 +121,7 @@ def _pair(depths: Depths, shallow: int, deep: int) -> tuple[Gap, Gap] | None:
 def tuned_units(depths: Depths, shallow: int, deep: int) -> tuple[Unit, Unit, Unit]:
     """One contrast at a constant rate: the unit that decides, and its two metrics beside it."""
     case, keys, both = contrast_case(shallow, deep), Keys((NAMES[deep], NAMES[shallow])), _pair(depths, shallow, deep)
-    ratios = (None, None)
+    ratios: tuple[Interval | None, Interval | None] = (None, None)
     if both is not None:
         high, low = both
         ratios = contrast(high.loss, low.loss), (high.steps - low.steps).ratio()

@@ -143,7 +143,7 @@ def on_batches(frame: pd.DataFrame, fixed: bool = False) -> pd.DataFrame:
 
 def typical(frame: pd.DataFrame) -> pd.DataFrame:
     """The median over evaluation batches of every run's every measure, a row each; their ``batch`` is 0."""
-    keys = ["run", "optimizer", "lr", "clip", "seed", "step", "metric"]
+    keys = [column for column in frame if column not in ("value", "batch")]
     return on_batches(frame).groupby(keys, sort=False, dropna=False)["value"].median().reset_index().assign(batch=0)
 
 

@@ -8,7 +8,7 @@ The floor f* of a depth is one number over both horizons, cooldowns included.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ def training_deviations(budget: DepthBudget) -> tuple[str, ...]:
     """Where the trainings fall short of what the rules ask for, in words."""
     texts = []
     for have, asked in ((budget.long, DEPTH_PROTOCOL.long), (budget.short, DEPTH_PROTOCOL.short)):
-        texts += [f"{_trainings(asked)}: {text}" for text in deviations(have, asked)]
+        texts += _of(_trainings(asked), deviations(have, asked))
     return tuple(texts)
 
 
@@ -86,7 +86,7 @@ def curvature_deviations(budget: DepthBudget) -> tuple[str, ...]:
     ]
     for (training, have), (training_asked, asked) in zip(*pairs, strict=True):
         words = (*averaged_over(have, training.steps, asked, training_asked.steps), *measured_on(have, asked=asked))
-        texts += [f"{_trainings(training_asked)}: {text}" for text in words]
+        texts += _of(_trainings(training_asked), words)
     return tuple(texts)
 
 
@@ -96,8 +96,13 @@ def init_deviations(budget: DepthBudget) -> tuple[str, ...]:
     pairs = [(each.shallow_noise, each.deep_noise) for each in (budget, DEPTH_PROTOCOL)]
     for have, asked in zip(*pairs, strict=True):
         titles = ", ".join(PROBLEMS[name].title for name in asked.settings)
-        texts += [f"{titles}: {text}" for text in noise_deviations(have, asked)]
+        texts += _of(titles, noise_deviations(have, asked))
     return tuple(texts)
+
+
+def _of(what: str, texts: Sequence[str]) -> list[str]:
+    """One text that says of what all of these are; none where there are none."""
+    return [f"{what}: {'; '.join(texts)}"] if texts else []
 
 
 def _trainings(asked: TuningBudget) -> str:

@@ -165,6 +165,7 @@ def ratio_unit(case: str, statistic: str, ratio: Interval | None, decides: bool 
     return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
 
 
+_AGREEING = (State.YES, State.WEAK)
 _SIDES = {State.YES: 1, State.WEAK: 1, State.NULL: 0, State.REV: -1}
 
 
@@ -183,11 +184,18 @@ def agree(judged: Iterable[Unit], otherwise: Iterable[Unit]) -> bool:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A verdict and, for *partly*, the cases it holds in."""
+    """A verdict and, for *partly*, the cases it holds in.
+
+    Attributes:
+        uncorrected: cases that are YES or WEAK, but not after Holm's correction, and so count for nothing.
+        tests: how many cases were corrected for.
+    """
 
     word: Word
     where: tuple[str, ...] = ()
     undecided: bool = False
+    uncorrected: tuple[str, ...] = ()
+    tests: int = 0
 
     def __str__(self) -> str:
         if self.word is Word.PARTLY:
@@ -215,12 +223,11 @@ def rule(units: Sequence[Unit]) -> Ruling:
     if not {State.YES, State.WEAK, State.UNDECIDED} & set(states):
         return Ruling(Word.NOT)
     adjusted = holm([math.nan if unit.interval is None else unit.interval.p for unit in judged])
-    where = tuple(
-        unit.case
-        for unit, p in zip(judged, adjusted, strict=True)
-        if unit.state in (State.YES, State.WEAK) and p < LEVEL
-    )
-    return Ruling(Word.PARTLY, where) if where else Ruling(Word.UNMEASURABLE, undecided=True)
+    agreeing = [(unit.case, p < LEVEL) for unit, p in zip(judged, adjusted, strict=True) if unit.state in _AGREEING]
+    where, others = (tuple(case for case, holds in agreeing if holds is wanted) for wanted in (True, False))
+    if where:
+        return Ruling(Word.PARTLY, where, uncorrected=others, tests=len(judged))
+    return Ruling(Word.UNMEASURABLE, undecided=True, uncorrected=others, tests=len(judged))
 
 
 def table_of(units: Iterable[Unit]) -> pd.DataFrame:

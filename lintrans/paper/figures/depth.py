@@ -144,9 +144,11 @@ def gap_along(table: pd.DataFrame) -> Figure:
         axes.axhline(1.0, color=GREY, linewidth=1.0)
         axes.set(title=title, xlabel="step", xlim=(0, None))
         axes.locator_params(axis="x", nbins=3)
-    good = table[["estimate", "low", "high"]].to_numpy(np.float64).ravel()
+    middle = table["estimate"].dropna()
+    ends = table[["low", "high"]].to_numpy(np.float64).ravel()
+    ends = np.clip(ends[np.isfinite(ends)], middle.min() / 5, 5 * middle.max())  # few seeds give endless intervals
     shown[0].set_yscale("log")
-    log_limits(shown[0], np.append(good[np.isfinite(good)], 1.0))
+    log_limits(shown[0], np.concatenate([middle, ends, [1.0]]))
     ratio_axis(shown[0])
     shown[0].set_ylabel("loss, SGD over Adam")
     handles = [

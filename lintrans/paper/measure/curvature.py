@@ -12,7 +12,7 @@ from functools import partial
 
 import pandas as pd
 
-from ...diagnostics.along import FIXED, conditions_along, steps_along
+from ...diagnostics.along import FIXED, conditions_along, steps_along, worst_along
 from ...store.results import measurement
 from ...training.history import History
 from ...training.runs import grid
@@ -114,6 +114,23 @@ def step_curvatures(
         few, batches = first_seeds(history, budget.seeds), all_batches(budget)
         frames[name] = _kept(
             "steps", steps_along, PROBLEMS[name], title, few, kept, budget.batch, batches, spectral=spectral
+        )
+    return frames
+
+
+def worst_prompts(histories: Mapping[str, History], budget: CurvatureBudget, reading: str) -> dict[str, pd.DataFrame]:
+    """What the worst prompt of each batch has of its loss and of its Hessian's trace, at the probes along the run.
+
+    Returns:
+        A tidy frame a setting; metrics as in :func:`lintrans.diagnostics.curvature.worst_shares`.
+    """
+    frames = {}
+    for name, history in histories.items():
+        title = f"{PROBLEMS[name].title}, worst prompts, {reading} rates"
+        probes = [step for step in budget.probes if step >= budget.settled and step in history.snapshots]
+        few = first_seeds(history, budget.seeds)
+        frames[name] = _kept(
+            "worst prompts", worst_along, PROBLEMS[name], title, few, probes, budget.batch, all_batches(budget)
         )
     return frames
 

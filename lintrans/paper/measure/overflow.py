@@ -30,7 +30,6 @@ from ...training.runs import Run, Runs
 from ..budgets import DepthBudget
 from ..problems import PROBLEMS, Setting
 from ..protocol import LOSS, OPTIMIZERS
-from .curvature import first_seeds
 
 CLOSE = 1.5
 """Factor within which the scales of two runs agree in every layer, if they are to be in one basin."""
@@ -111,7 +110,7 @@ class Precision:
 def precision(name: str, history: History, budget: DepthBudget, device: str = "auto") -> Precision:
     """Train a problem at the rates of `history`, in single and in double precision, with every batch looked at."""
     setting = PROBLEMS[name]
-    few = first_seeds(history, budget.precision_seeds).runs
+    few = history.runs[history.runs["seed"].isin(budget.short.judging[: budget.precision_seeds])]
     rules = {rule.name: rule for rule in OPTIMIZERS}
     runs = Runs(
         Run(rules[row["optimizer"]], float(row["lr"]), int(row["seed"]), float(row["clip"]))

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...statistics import Interval, band
 from ...training.history import History
-from ..claims.c3 import CONVENTIONS, MATCHED
-from ..claims.c9 import METRICS, Gap
+from ..claims.c9 import Gap
+from ..claims.c12 import WAYS
 from ..claims.common import judged_losses
 from ..claims.depth import NAMES, Depths, Trained, contrast, end_losses, losses_of
 from ..claims.records import Verdict
-from ..claims.rules import Keys, Unit, ratio_unit, table_of
+from ..claims.rules import Keys, State, Unit, ratio_unit, table_of
 from ..measure import overflow
 from ..problems import PROBLEMS
 from ..protocol import COARSE_LOSS, LOSS
 from ..scales import LABELS
-from .common import unit_text
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 FEW = 3
 """Basins of one depth that the table lists; the rest is one row."""
+GAP = ("grows", "shrinks", "stays", "the gap")
+LOSSES = ("falls", "rises", "stays", "the loss")
+TAIL = ("is heavier", "is lighter", "is alike", "the tail")
+"""Words of :func:`tally` for a quantity."""
 Frames = Mapping[str, pd.DataFrame]
 Gaps = Mapping[int, Gap]
 Histories = Mapping[str, History]
 
 
-def gaps(verdict: Verdict) -> list[Unit]:
-    """The contrasts of C9, their statistic the numbers of both metrics."""
-    numbers: dict[tuple[str, ...], list[str]] = {}
-    for unit in verdict.units:
-        if not unit.decides:
-            text = f"by {METRICS[str(unit.keys.part)]} {unit_text(unit)}"
-            numbers.setdefault(unit.keys.problems, []).append(text)
-    decide = [unit for unit in verdict.units if unit.decides]
-    return [replace(unit, statistic="; ".join(numbers.get(unit.keys.problems, ()))) for unit in decide]
+def tally(verdict: Verdict, more: str, less: str, alike: str, what: str = "it") -> str:
+    """In how many of the cases that decide a quantity does more, less, neither, or is open: a sentence."""
+    states = [unit.state for unit in verdict.units if unit.decides]
+    sides = {more: (State.YES, State.WEAK), less: (State.REV,), alike: (State.NULL,)}
+    counts = {words: sum(state in own for state in states) for words, own in sides.items()}
+    parts = [f"{words} in {count}" for words, count in counts.items() if count]
+    parts += [f"is open in {left}" for left in [len(states) - sum(counts.values())] if left]
+    return f"{what} {', '.join(parts)} of {len(states)} cases."
 
 
 def gains(trained: Trained) -> list[Unit]:
@@ -47,7 +49,9 @@ def gains(trained: Trained) -> list[Unit]:
     found = []
     for layers, name in NAMES.items():
         ends, cooled = (end_losses(trained, layers, cool) for cool in (False, True))
-        for optimizer, label in LABELS.items() if ends is not None and cooled is not None else ():
+        if ends is None or cooled is None:
+            continue
+        for optimizer, label in LABELS.items():
             ratio = contrast(losses_of(ends, optimizer), losses_of(cooled, optimizer))
             keys = Keys((name,), trained.budget.steps, optimizer)
             found.append(ratio_unit(f"L = {layers}, {label}", decades_text(ratio), ratio, keys=keys))
@@ -71,7 +75,9 @@ def longer(depths: Depths) -> list[Unit]:
     found = []
     for layers, name in NAMES.items():
         short, long = (end_losses(trained, layers) for trained in (depths.short, depths.long))
-        for optimizer, label in LABELS.items() if short is not None and long is not None else ():
+        if short is None or long is None:
+            continue
+        for optimizer, label in LABELS.items():
             ratio = contrast(losses_of(short, optimizer), losses_of(long, optimizer))
             text, keys = cooling[name, optimizer], Keys((name,), None, optimizer)
             found.append(ratio_unit(f"L = {layers}, {label}", text, ratio, keys=keys))
@@ -132,11 +138,11 @@ def along(depths: Depths) -> pd.DataFrame:
 
 
 def conditions(verdict: Verdict) -> pd.DataFrame:
-    """Units of C12 as rows for a forest plot: case the depth, statistic the convention."""
+    """Units of C12 as rows for a forest plot: case the depth, statistic the way to judge."""
     decided = {unit.keys.problems: unit.case for unit in verdict.units if unit.decides}
     cases = [decided[unit.keys.problems] for unit in verdict.units]
-    conventions = [CONVENTIONS.get(str(unit.keys.convention), MATCHED) for unit in verdict.units]
-    return table_of(verdict.units).assign(case=cases, statistic=conventions)
+    ways = [WAYS[str(unit.keys.part or unit.keys.convention)] for unit in verdict.units]
+    return table_of(verdict.units).assign(case=cases, statistic=ways)
 
 
 def noise(tables: Frames) -> pd.DataFrame:
@@ -316,6 +322,21 @@ def solutions(histories: Histories, gaps: Gaps) -> dict[str, Solutions]:
             {optimizer: int(total[optimizer]) for optimizer in LABELS},
         )
     return found
+
+
+def described(found: Solutions) -> str:
+    """What can be said of the solutions of one depth."""
+    lost = [
+        f"{found.unfinished[o]} of {found.runs[o]} runs of {label}"
+        for o, label in LABELS.items()
+        if found.unfinished[o]
+    ]
+    unfinished = f"{' and '.join(lost)} are unfinished; " if lost else ""
+    if not found.comparable:
+        return f"{unfinished}solutions of the two optimizers cannot be compared, since one of them has none"
+    basins = len(found.counts)
+    alike = f"{found.shared} of {basins} basins {'has' if found.shared == 1 else 'have'} runs of both optimizers"
+    return f"{unfinished}{alike}" + ("" if found.shared else ", so that the gap in end loss compares solutions")
 
 
 def basin_table(histories: Histories, found: Mapping[str, Solutions]) -> pd.DataFrame:
