@@ -144,14 +144,6 @@ def test_ratio_table_beside_the_notebook() -> None:
     assert tables.late(conditions(5.0, 10.0)) == (2000, 5, 5)
 
 
-def test_figures_show_medians_over_evaluation_batches() -> None:
-    frame = tables.per_seed(conditions(55.0, 10.0))
-    assert not frame.duplicated(["optimizer", "seed", "step", "metric"]).any()
-    assert set(frame["batch"]) == {0}
-    first = frame[(frame["optimizer"] == "sgd") & (frame["seed"] == 0)]
-    assert first["value"].to_numpy() == pytest.approx(3 * 55.0)
-
-
 def test_other_ways_to_judge() -> None:
     """C1 after a cooldown, C3 without structural zeros, C3 and C4 on the fixed batch."""
 
