@@ -103,7 +103,7 @@ def frame(names: Iterable[str]) -> pd.DataFrame:
             "$n$": setting.task.n,
             "covariates": setting.law,
             r"$\mathbb{E}\lVert x \rVert^2$": f"{moment:g}",
-            **({"$f_0$": f"{setting.task.zero_loss:.2g}"} if other else {}),
+            **({"$f_0$": f"{setting.task.zero_loss:#.2g}"} if other else {}),
             **{f"{LABELS[optimizer]} rate": f"{lr:g}" for optimizer, lr in setting.lr.items()},
             "clip": f"{setting.clip:g}",
         }

@@ -17,7 +17,7 @@ from lintrans.paper.measure import variants
 from lintrans.paper.pages import nonlinear as tables
 from lintrans.paper.problems import PROBLEMS
 from lintrans.paper.protocol import end_steps
-from lintrans.paper.scales import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL
+from lintrans.paper.scales import NONLINEAR_BUDGETS, NONLINEAR_PROTOCOL, frame
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 AGREES = {State.YES: 2.0, State.WEAK: 1.1, State.NULL: 1.0, State.REV: 0.5, State.UNDECIDED: 1.2}
@@ -144,14 +144,6 @@ def test_ratio_table_beside_the_notebook() -> None:
     assert tables.late(conditions(5.0, 10.0)) == (2000, 5, 5)
 
 
-def test_figures_show_medians_over_evaluation_batches() -> None:
-    frame = tables.per_seed(conditions(55.0, 10.0))
-    assert not frame.duplicated(["optimizer", "seed", "step", "metric"]).any()
-    assert set(frame["batch"]) == {0}
-    first = frame[(frame["optimizer"] == "sgd") & (frame["seed"] == 0)]
-    assert first["value"].to_numpy() == pytest.approx(3 * 55.0)
-
-
 def test_other_ways_to_judge() -> None:
     """C1 after a cooldown, C3 without structural zeros, C3 and C4 on the fixed batch."""
 
@@ -174,6 +166,15 @@ def test_other_ways_to_judge() -> None:
         "cooled": False, "without structural zeros": False, FIXED_BATCH: True,
     }  # fmt: skip
     assert judge(found()).checks == {}, "nothing was measured otherwise"
+
+
+def test_the_second_moment_is_not_the_zero_predictors_loss() -> None:
+    """E||x||^2 = 5 whatever the features; f0 has a column where it is another number, with two digits."""
+    [row] = frame([c15.NAME]).to_dict("records")
+    assert row[r"$\mathbb{E}\lVert x \rVert^2$"] == "5"
+    assert float(row["$f_0$"]) == pytest.approx(PROBLEMS[c15.NAME].task.zero_loss, rel=0.02)
+    assert len(row["$f_0$"]) <= len("0.30")
+    assert "$f_0$" not in frame(["1", "2", "3"])
 
 
 def test_when_sgd_catches_up() -> None:

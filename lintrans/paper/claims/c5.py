@@ -150,7 +150,7 @@ def bounds(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     found = []
     for name, frame in frames.items():
         rows = typical(frame)
-        for optimizer in ("adam", "sgd"):
+        for optimizer in [each for each in ("adam", "sgd") if (rows["optimizer"] == each).any()]:
             curvature, gradient = (values.to_numpy(np.float64) for values in logs(rows, optimizer, NORM))
             good = np.isfinite(curvature)
             if good.sum() < FEWEST_POINTS:

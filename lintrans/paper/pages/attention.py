@@ -9,7 +9,8 @@ import pandas as pd
 
 from ...training.history import History
 from ..claims import c13
-from ..claims.c13 import COMPARED, LINEAR, LOSSES, end_losses, loss_ratio, steps_to_end_loss
+from ..claims.c13 import COMPARED, LOSSES, end_losses, loss_ratio
+from ..claims.common import judged_losses
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import Unit, ratio_state
 from ..problems import ATTENTION_TITLES, HEADS, PROBLEMS
@@ -42,13 +43,11 @@ def summary(histories: Histories, tunings: Mapping[str, Tuning], names: tuple[st
     return pd.DataFrame(rows).fillna("")
 
 
-def overtaken(name: str, histories: Histories, optimizer: str) -> str:
-    """When linear attention gets below the end loss of another kind."""
-    steps = steps_to_end_loss(name, LINEAR, histories, optimizer)
-    there, lost = steps[~steps["censored"]]["steps"], int(steps["censored"].sum())
-    if there.empty:
-        return "never, in any seed"
-    return f"after {there.median():,.0f} steps (median)" + (f", {lost} of {len(steps)} seeds never" if lost else "")
+def idle(name: str, histories: Histories) -> bool:
+    """Whether every run of a problem counts as the zero predictor."""
+    return name in histories and bool(
+        judged_losses(histories[name], PROBLEMS[name].task.zero_loss)["counted_as_zero"].all()
+    )
 
 
 def loss_units(cases: Mapping[str, tuple[str, str]], histories: Histories) -> list[Unit]:

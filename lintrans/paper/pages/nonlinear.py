@@ -48,13 +48,6 @@ def catch_up(history: History) -> tuple[int, float, int | None]:
     return early, level, int(reached[0]) if len(reached) else None
 
 
-def per_seed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The median over the evaluation batches, as batch 0: one number a run, step and metric, for figures."""
-    rows = on_batches(frame)
-    keys = [column for column in rows.columns if column not in ("value", "batch")]
-    return rows.groupby(keys, as_index=False, sort=False)[["value"]].median().assign(batch=0)
-
-
 def ratios(frame: pd.DataFrame) -> pd.DataFrame:
     """R_med on the fixed batch, SGD over Adam: mean (deviation) over seeds beside the notebook's, and both medians."""
     rows, frame = [], on_batches(frame, fixed=True)
