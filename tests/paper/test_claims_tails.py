@@ -21,7 +21,7 @@ from lintrans.diagnostics import along
 from lintrans.paper import protocol
 from lintrans.paper.budgets import TailBudget
 from lintrans.paper.claims import State, Verdict, Word, c6, c7, c8, tails
-from lintrans.paper.claims.c3 import CONVENTIONS
+from lintrans.paper.claims.c3 import CONVENTIONS, MATCHED
 from lintrans.paper.claims.common import CURVATURE_ASKED
 from lintrans.paper.claims.records import record, verdict_records
 from lintrans.paper.claims.tails import Levels, Trend
@@ -309,7 +309,7 @@ def test_c7_at_matched_loss() -> None:
     judged = judged_of(history_of(fast(500), fast(100)), SAME)
     curvature = replace(CURVATURE_PROTOCOL, probes=PROBES)
     verdict = c7.judge("published", "paper", {"3": late, "sphere": EVEN}, judged, CURVATURE_ASKED, curvature)
-    [matched] = [unit for unit in verdict.units if unit.case.endswith(c7.MATCHED)]
+    [matched] = [unit for unit in verdict.units if unit.case.endswith(MATCHED)]
     assert matched.state is REV
     assert made_up.number(matched).estimate == pytest.approx(0.1 * math.exp(np.log(SPREAD).mean()))
 
