@@ -20,7 +20,7 @@ from lintrans.paper.budgets import Budget
 from lintrans.paper.problems import SETTINGS
 from lintrans.paper.protocol import Choice, Tuning
 from lintrans.paper.scales import PAPER_SEEDS
-from lintrans.statistics import geometric_ratio
+from lintrans.statistics import two_way
 
 BUDGET = Budget(settings=("1", "3"), steps=20, seeds=2, batch=20, blocks=1, every=5)
 
@@ -100,15 +100,21 @@ Value = Callable[[int, str, int], float]
 
 
 def measured(steps: tuple[int, ...] = (0, 5, 10), seeds: int = 3, **metrics: Value) -> pd.DataFrame:
-    """A tidy frame of measurements along a training; each a function of seed, optimizer and step."""
+    """A tidy frame of measurements along a training; each a function of seed, optimizer and step, alike on batches."""
     rows = [
-        (optimizer, seed, step, metric, value(seed, optimizer, step))
+        (optimizer, seed, step, metric, value(seed, optimizer, step), batch)
         for optimizer in ("sgd", "adam")
         for seed in range(seeds)
         for step in steps
         for metric, value in metrics.items()
+        for batch in (-1, 0, 1, 2)
     ]
-    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value"])
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "step", "metric", "value", "batch"])
+
+
+def spoiled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with one bad prompt in the fixed batch and in one of three evaluation batches."""
+    return frame.assign(value=frame["value"].where(~frame["batch"].isin((-1, 1)), 1e8))
 
 
 def smooth(seed: int, optimizer: str, step: int) -> float:
@@ -139,6 +145,7 @@ CELLS = pd.DataFrame(
     {
         "setting": ["1", "1", "2", "3"],
         "lr": 0.1,
+        "batch": 0,
         "seed": [0, 1, 0, 0],
         "curvature": np.log([2.0, 4.0, 0.5, 3.0]),
         "speed": [math.log(3.0), math.nan, math.log(0.25), math.log(1.0)],
@@ -146,19 +153,28 @@ CELLS = pd.DataFrame(
 )
 
 
+SPLIT = pd.DataFrame(
+    [("1", step, part, ratio, 0.9 * ratio, 1.1 * ratio) for step in (0, 5) for part, ratio in
+     (("public", 6.0), ("within", 1.5), ("between", 8.0), ("convention", 0.5))],
+    columns=["setting", "step", "part", "ratio", "low", "high"],
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("draw", "labels"),
     [
         (lambda: figures.condition_curves(CONDITIONS, (5,)),
          ["robust condition number R_med", "step", "Setting 1", "Setting 3", "SGD", "Adam", "judged steps",
-          "all seeds, 95% interval", "single seeds, the first 6 at most"]),
+          "seeds and batches, 95% interval", "the paper's fixed batch, 6 seeds at most"]),
+        (lambda: figures.split_curves(SPLIT, (5,)),
+         ["R_med and its factors, SGD over Adam", "step", "Setting 1", "between blocks", "within blocks", "convention"]),
         (lambda: figures.forest(FOREST, "ratio"), ["ratio", "setting 1", "setting 2", "lower", "midpoint"]),
         (lambda: figures.smoothness_curves(SMOOTHNESS),
          ["directional smoothness v'Hv", "step", "Setting 1", "Setting 2", "middle half of the seeds", "SGD", "Adam"]),
         (lambda: figures.gain_curves(GAINS, 0.9),
          ["lr v'Hv", "local gain (loss)", "step", "Setting 1", "stability bound of momentum SGD"]),
         (lambda: figures.speed_against_smoothness(CELLS),
-         ["median v'Hv, SGD over Adam", "steps to target, SGD over Adam", "Setting 1", "Setting 2", "Setting 3"]),
+         ["median v'Hv, SGD / Adam", "steps to target, SGD / Adam", "Setting 1", "Setting 2", "Setting 3"]),
         (lambda: figures.norms_scatter(NORMS, BOUNDS),
          ["spectral norm of the Hessian", "gradient norm", "Setting 1", "L0 + L1 · gradient norm (95% quantile)"]),
     ],
@@ -181,30 +197,82 @@ def thick(axes: Axes) -> list[np.ndarray]:
 
 
 def test_condition_curves_are_geometric_means() -> None:
-    """Of the paper's seeds as lines; of all seeds, with the paired t interval of their logs, as bars."""
+    """Of all seeds and evaluation batches, with the two-way interval as bars; of the paper's sample, thin."""
     [axes, other] = figures.condition_curves(CONDITIONS, (5, 10)).axes
     assert (axes.get_yscale(), other.get_yscale()) == ("log", "log")
     few, everyone = np.arange(1.0, PAPER_SEEDS + 1), np.arange(1.0, PAPER_SEEDS + 3)
     steps = np.array([1.0, 6.0, 11.0])
-    np.testing.assert_allclose(thick(axes)[0], 2 * steps * np.exp(np.log(few).mean()))
-    np.testing.assert_allclose(thick(axes)[1], steps * np.exp(np.log(few).mean()))
-    assert len([line for line in axes.lines if line.get_linewidth() == 0.5]) == 2 * PAPER_SEEDS
+    np.testing.assert_allclose(thick(axes)[0], 2 * steps * np.exp(np.log(everyone).mean()))
+    np.testing.assert_allclose(thick(axes)[1], steps * np.exp(np.log(everyone).mean()))
+    thin = [points(line)[:, 1] for line in axes.lines if line.get_linewidth() == 0.7]
+    np.testing.assert_allclose(thin, np.outer([2.0, 1.0], steps * np.exp(np.log(few).mean())))
     bars = [segment for each in axes.collections for segment in each.get_segments()]  # type: ignore[attr-defined]
-    interval = geometric_ratio(2 * everyone, np.ones_like(everyone))
+    interval = two_way(np.log(np.repeat(2 * everyone[:, None], 3, axis=1))).exp()
     np.testing.assert_allclose(bars[0][:, 1], [interval.low, interval.high], rtol=1e-9)
     assert len(bars) == 6
     assert not other.collections  # one seed has no interval
+    dense = {"1": measured((0, 2, 4), r_lower=lambda *_: 3.0)}
+    [axes] = figures.condition_curves({"1": CONDITIONS["1"]}, (), dense=dense).axes
+    assert [points(line)[:, 0].tolist() for line in axes.lines if line.get_linewidth() == 0.7] == [[0, 2, 4]] * 2
 
 
-def test_a_diverged_seed_leaves_the_others_where_it_was_measured() -> None:
+def test_a_diverged_seed_is_left_out_where_it_is_lost() -> None:
     frame = CONDITIONS["1"]
-    gone = frame[~((frame["optimizer"] == "sgd") & (frame["seed"] == 1) & (frame["step"] == 10))]
-    infinite = frame.assign(value=frame["value"].where(frame.index.isin(gone.index), math.nan))
-    for table in (gone, infinite):
+    lost = (frame["optimizer"] == "sgd") & (frame["seed"] == 1) & (frame["step"] == 10)
+    left = np.array([seed + 1.0 for seed in range(PAPER_SEEDS + 2) if seed != 1])
+    for table in (frame[~lost], frame.assign(value=frame["value"].where(~lost, math.inf))):
         [axes] = figures.condition_curves({"1": table}, (5,)).axes
         whole = figures.condition_curves({"1": frame}, (5,)).axes[0]
-        np.testing.assert_allclose(thick(axes)[0], thick(whole)[0][:2])
+        np.testing.assert_allclose(thick(axes)[0][:2], thick(whole)[0][:2])
+        np.testing.assert_allclose(thick(axes)[0][2], 22 * np.exp(np.log(left).mean()))
         np.testing.assert_allclose(thick(axes)[1], thick(whole)[1])
+
+
+def test_the_curves_of_a_split_multiply() -> None:
+    [axes] = figures.split_curves(SPLIT, ()).axes
+    heights = [points(line)[:, 1] for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(heights[1] * heights[2] * heights[3], heights[0])
+    assert len(axes.collections) == 3  # intervals of the factors
+    svg(figures.split_curves(SPLIT[:0], ()))
+
+
+def test_one_bad_prompt_does_not_move_the_typical_curve() -> None:
+    """Not in one of three evaluation batches; where the fixed batch has it, the thin line shows it."""
+    frame = SMOOTHNESS["2"]
+    axes, other = (figures.smoothness_curves({"2": table}).axes[0] for table in (frame, spoiled(frame)))
+    np.testing.assert_allclose(thick(other), thick(axes))
+    [thin, _] = [points(line)[:, 1] for line in other.lines if line.get_linewidth() == 0.7]
+    np.testing.assert_allclose(thin, 1e8)
+    typical, bad = (figures.norms_scatter({"1": table}, BOUNDS).axes[0] for table in (NORMS["1"], spoiled(NORMS["1"])))
+    np.testing.assert_allclose(*(np.asarray(each.collections[0].get_offsets()) for each in (typical, bad)))
+
+
+def test_labels_of_signed_axes_stand_apart() -> None:
+    """Over many decades nothing stands so close to zero that it would overprint it."""
+    frame = measured(
+        tuple(range(40)), directional_smoothness=lambda s, o, k: (-1) ** k * 10.0 ** (k / 2 - 8) * (1 + 0.1 * s)
+    )
+    figure = figures.smoothness_curves({"1": frame})
+    svg(figure)
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    ticks = np.array([tick for tick in axes.get_yticks() if low <= tick <= high])
+    places = axes.transData.transform(np.stack([np.zeros_like(ticks), ticks], 1))[:, 1]
+    assert 0.0 in ticks
+    assert (ticks > 0).any()
+    assert (ticks < 0).any()
+    assert np.diff(places).min() > 0.06 * axes.bbox.height
+
+
+@pytest.mark.parametrize(("top", "labels"), [(1.5, 3), (6.0, 3), (20.0, 4), (1e4, 2)])
+def test_logarithmic_axes_have_numbers(top: float, labels: int) -> None:
+    """Also those shorter than a decade and a half, which may hold no power of ten."""
+    cells = CELLS.assign(curvature=np.log([1.1, top, 1.1, 1.1]), speed=np.log([1.1, top, 1.1, 1.1]))
+    axes = figures.speed_against_smoothness(cells).axes[0]
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+        assert len(ticks) >= labels
+        assert all(axis.get_major_formatter().format_ticks(ticks))
 
 
 def test_negative_curvature_is_seen() -> None:
@@ -264,12 +332,13 @@ def test_gains_show_the_bound_of_stability() -> None:
 
 
 def test_speed_against_smoothness_shows_ratios() -> None:
-    """A dot a cell that has both; the lines of no difference; nothing to show is no error."""
-    [axes] = figures.speed_against_smoothness(CELLS).axes
-    dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+    """A dot a cell that has both, a panel a setting; the lines of no difference; nothing to show is no error."""
+    every = figures.speed_against_smoothness(CELLS).axes
+    dots = [line for axes in every for line in axes.lines if line.get_linestyle() == "None"]
     seen = sorted((float(x), float(y)) for line in dots for x, y in points(line))
     np.testing.assert_allclose(seen, [(0.5, 0.25), (2.0, 3.0), (3.0, 1.0)])
     svg(figures.speed_against_smoothness(CELLS.assign(speed=math.nan)))
+    svg(figures.speed_against_smoothness(CELLS[:0]))
 
 
 def test_norms_lie_beside_the_bound() -> None:

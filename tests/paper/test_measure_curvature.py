@@ -19,7 +19,14 @@ from lintrans.diagnostics import along
 from lintrans.diagnostics.curvature import conditions
 from lintrans.paper import protocol
 from lintrans.paper.budgets import Budget
-from lintrans.paper.measure.curvature import condition_numbers, first_seeds, rate_grids, step_curvatures
+from lintrans.paper.measure.curvature import (
+    condition_numbers,
+    dense_condition_numbers,
+    first_seeds,
+    rate_grids,
+    step_curvatures,
+    worst_prompts,
+)
 from lintrans.paper.problems import SETTINGS
 
 TINY = Budget(settings=("1",), steps=20, seeds=3, batch=20, blocks=1, every=5)
@@ -57,6 +64,8 @@ def test_first_seeds_are_runs_of_both_optimizers() -> None:
     assert few.key.startswith(history.key)
     assert few.key != history.key
     assert first_seeds(history, 99).runs.equals(history.runs)
+    later = history.select([int(run) for run in history.runs[history.runs["seed"] > 0]["run"]])
+    assert set(first_seeds(later, 1).runs["seed"]) == {1}  # the first judging seed need not be 0
 
 
 def refuse(*_: Any, **__: Any) -> pd.DataFrame:
@@ -71,18 +80,18 @@ def test_condition_numbers_are_computed_once(
     frame = condition_numbers(histories, PROBES, "published")["1"]
     assert set(frame["step"]) == {0, 10, 20}
     assert set(frame["seed"]) == {0, 1}
+    assert set(frame["batch"]) == {along.FIXED, 0, 1}
     assert frame["step"].is_monotonic_increasing
-    names = {"r_lower", "r_midpoint", "r_used", "r_blocks", "r_eigenvalues", "eigenvalue_max", "eigenvalue_min"}
-    names |= {f"block_{name}" for name in SETTINGS["1"].model.block_names}
-    assert set(frame["metric"]) == names
-    assert len(frame) == 3 * 4 * len(names)
-    model = SETTINGS["1"].model
-    expected = conditions(model, histories["1"].parameters(10), along.fixed_batch(model, SETTINGS["1"].task, 20))[
-        "r_lower"
-    ]
-    own = frame.query("step == 10 and metric == 'r_lower'").set_index(["optimizer", "seed"])["value"]
-    assert own["adam", 1] == pytest.approx(float(expected[4]), rel=1e-9)
-    assert own["sgd", 0] == pytest.approx(float(expected[0]), rel=1e-9)
+    names = {"r_lower", "r_midpoint", "r_used", "r_blocks", *(f"block_{name}" for name in ("P1", "Q1", "P3", "Q3"))}
+    assert names <= set(frame["metric"])
+    assert frame.groupby(["batch", "metric"]).size().eq(3 * 4).all()
+    setting = SETTINGS["1"]
+    for number, optimizer, seed, run in ((along.FIXED, "adam", 1, 4), (1, "sgd", 0, 0)):
+        prompts = along.evaluation_batch(setting.model, setting.task, number, 20)
+        expected = conditions(setting.model, histories["1"].parameters(10), prompts)["r_lower"][run]
+        own = frame[(frame["step"] == 10) & (frame["metric"] == "r_lower") & (frame["batch"] == number)]
+        value = own.set_index(["optimizer", "seed"])["value"][optimizer, seed]
+        assert value == pytest.approx(float(expected), rel=1e-9)
     monkeypatch.setattr(along, "conditions", refuse)
     capsys.readouterr()
     again = condition_numbers(trained(), PROBES, "another name")["1"]
@@ -90,24 +99,34 @@ def test_condition_numbers_are_computed_once(
     assert capsys.readouterr().out.count(": reused ") == 2  # the training, and the table
     with pytest.raises(AssertionError, match="computed again"):
         condition_numbers(histories, replace(PROBES, probes=(0,)), "published")
-    with pytest.raises(AssertionError, match="computed again"):
-        condition_numbers(histories, replace(PROBES, seeds=1), "published")
+    for other in (replace(PROBES, seeds=1), replace(PROBES, first_batch=7), replace(PROBES, batches=1)):
+        with pytest.raises(AssertionError, match="computed again"):
+            condition_numbers(histories, other, "published")
 
 
-def test_dense_condition_numbers_have_the_points_between() -> None:
-    """Of the paper's seeds; what the probes have is not measured twice."""
-    histories = trained(replace(TINY, seeds=2))
-    frame = condition_numbers(histories, replace(PROBES, probes=(0, 10)), "published", dense=True)["1"]
-    assert sorted(frame["step"].unique()) == [0, 5, 10, 15]
-    assert not frame.duplicated(["optimizer", "seed", "step", "metric"]).any()
-    assert frame.groupby("step").size().nunique() == 1
-    assert frame["step"].is_monotonic_increasing
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_dense_condition_numbers_are_the_papers_sample(seeds: int) -> None:
+    """Its seeds, as far as the budget goes, on the fixed batch alone; at the probes and between them."""
+    histories, budget = trained(replace(TINY, seeds=seeds)), replace(PROBES, probes=(0, 10, 20))
+    frame = dense_condition_numbers(histories, budget)["1"]
+    assert sorted(frame["step"].unique()) == [0, 5, 10, 15, 20]
+    assert set(frame["batch"]) == {along.FIXED}
+    assert set(frame["seed"]) == {0, 1}
+    keys = ["optimizer", "seed", "step", "metric", "batch"]
+    assert not frame.duplicated(keys).any()
+    both = frame.merge(condition_numbers(histories, budget, "published")["1"], on=keys)
+    assert set(both["step"]) == {0, 10, 20}
+    np.testing.assert_allclose(both["value_x"], both["value_y"], rtol=1e-12)
 
 
-def test_dense_condition_numbers_have_the_same_seeds_at_all_steps() -> None:
-    """Where the budget asks for fewer seeds than the paper has, as the quick scale does; else no curve passes there."""
-    frame = condition_numbers(trained(), replace(PROBES, probes=(0, 10)), "published", dense=True)["1"]
-    assert frame.groupby("step")["seed"].nunique().nunique() == 1
+def test_worst_prompts_along_the_run() -> None:
+    """Shares of one prompt of twenty, at the probes that count as along the run, on every batch."""
+    frame = worst_prompts(trained(), PROBES, "published")["1"]
+    assert set(frame["step"]) == {10, 20}
+    assert set(frame["batch"]) == {along.FIXED, 0, 1}
+    shares = frame[frame["metric"].isin(["worst_loss_share", "worst_trace_share"])]["value"]
+    assert len(shares) == 2 * 2 * 4 * 3
+    assert shares.between(1 / 20, 1).all()
 
 
 def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,17 +136,19 @@ def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(frame["step"].unique()) == [0, 5, 10, 15]
     assert set(frame["metric"]) == STEP_METRICS
     assert set(frame["seed"]) == {0, 1}
-    assert len(frame) == 4 * 4 * len(STEP_METRICS)
+    assert len(frame) == 4 * 4 * 3 * len(STEP_METRICS)
     model = SETTINGS["1"].model
     batch = along.fixed_batch(model, SETTINGS["1"].task, 20)
     before, after = (histories["1"].parameters(step).double() for step in (5, 6))
     expected = lt.directional_smoothness(model, before, after - before, batch)
-    own = frame.query("step == 5 and metric == 'directional_smoothness'").set_index(["optimizer", "seed"])["value"]
+    fixed = frame[frame["batch"] == along.FIXED]
+    own = fixed.query("step == 5 and metric == 'directional_smoothness'").set_index(["optimizer", "seed"])["value"]
     assert own["adam", 0] == pytest.approx(float(expected[3]), rel=1e-9)
     norms = step_curvatures(histories, PROBES, "published", spectral=True)["1"]
     assert sorted(norms["step"].unique()) == [5, 10, 15]
     assert set(norms["metric"]) == STEP_METRICS | {"spectral_norm"}
-    value = norms.query("step == 10 and metric == 'spectral_norm'").set_index(["optimizer", "seed"])["value"]
+    fixed = norms[norms["batch"] == along.FIXED]
+    value = fixed.query("step == 10 and metric == 'spectral_norm'").set_index(["optimizer", "seed"])["value"]
     expected = lt.spectral_norm(model, histories["1"].parameters(10), batch)
     assert value["sgd", 1] == pytest.approx(float(expected[1]), rel=1e-5)
     monkeypatch.setattr(along, "step_measures", refuse)
@@ -153,7 +174,9 @@ def test_grids_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(history.runs["seed"]) == {0}
     assert set(history.runs["clip"]) == {SETTINGS["1"].clip}
     assert sorted(frame["step"].unique()) == [0, 5]
-    assert len(frame) == 2 * 4 * len(STEP_METRICS)
+    assert len(frame) == 2 * 4 * 3 * len(STEP_METRICS)
+    shifted = rate_grids(budget, replace(PROBES, first_seed=5))["1"][0]
+    assert set(shifted.runs["seed"]) == {5}
     assert np.isfinite(frame["value"]).all()
     monkeypatch.setattr(along, "step_measures", refuse)
     pd.testing.assert_frame_equal(rate_grids(budget, PROBES)["1"][1], frame)

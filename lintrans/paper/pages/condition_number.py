@@ -58,9 +58,11 @@ def ratio_table(rows: Sequence[Row], conventions: Sequence[str] = tuple(NAMES)) 
 
 def other_batches(rows: Sequence[Row]) -> str:
     """Why the fixed batch does not agree with the paper's table, a line a case, in Markdown; from :func:`c3.ratios`."""
-    lines = []
-    for row in rows:
-        if row.metric != PUBLIC or row.agrees is not False:
+    lines, compared = [], [row for row in rows if row.metric == PUBLIC and row.agrees is not None]
+    if not compared:
+        return "No number of the paper's table is measured at this scale."
+    for row in compared:
+        if row.agrees:
             continue
         share = row.agreeing / row.batches if row.batches else 0.0
         words = (

@@ -30,7 +30,8 @@ def conclusions(verdict: Verdict) -> str:
     states = Counter(unit.state for unit in verdict.units if unit.decides)
     return (
         f"the Hessian's norm grows with the gradient's, in levels and in differences, in {states[State.YES]} "
-        f"of {states.total()} settings, in levels or weakly in {states[State.WEAK]} more, and falls in {states[State.REV]}."
+        f"of {states.total()} settings, in levels or weakly in {states[State.WEAK]} more, and falls in "
+        f"{states[State.REV]}."
     )
 
 
