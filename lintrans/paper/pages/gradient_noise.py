@@ -140,7 +140,7 @@ def later_text(found: Mapping[str, Later]) -> str:
 
 
 def _turned(found: Mapping[str, Later]) -> dict[str, int]:
-    """Settings whose noise is near Gaussian at initialization and heavy at the last step that can be read: that step."""
+    """The last step that can be read, of the settings that are near Gaussian at initialization and heavy there."""
     last = {name: max(own.steps, default=0) for name, own in found.items() if own.gaussian_first}
     return {
         name: step
