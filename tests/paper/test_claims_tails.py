@@ -250,6 +250,9 @@ def test_c8(steps: tuple[int, int, int, int], decide: list[State], growth: State
     assert (states(verdict), growth_of(verdict), str(verdict.ruling)) == (decide, growth, word)
     assert verdict.deviations == ()
     assert all(found.low < found.high for found in map(made_up.number, verdict.units[:4]))
+    words = {YES: "**stays**", REV: "**changes**", UNDECIDED: "may stay or change"}
+    assert words[decide[2]] in shown.speeds(verdict)
+    assert ("contradicts this claim" in shown.summary_and_claim(verdict)) == (growth is YES)
 
 
 NEVER = math.inf
