@@ -175,7 +175,7 @@ def test_what_becomes_of_noise(first: float, end: float, said: str, turned: bool
     judged = {str(unit.keys.problem): unit for unit in verdict.units if unit.decides}
     found = page.later(judged, {"1": along})
     assert said in page.later_text(found)
-    assert ("Setting 1" in page.turned_heavy(found)) == turned
+    assert ("Setting 1" in page.turned_heavy(found)) == ("Setting 1" in page.headline(found)) == turned
     if turned:
         assert "E from 1.01 to 3.01 (SGD), 3.01 (Adam) at step 5" in page.turned_heavy(found)
         batches = {"1": pd.concat([start.assign(batch=10), start.assign(batch=1000)])}

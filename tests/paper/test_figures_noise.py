@@ -106,7 +106,8 @@ def test_tail_indices_are_hills_and_the_moments() -> None:
 
 
 def test_means_are_geometric() -> None:
-    figure = noise.excess_along({"1": along()})
+    figure = noise.excess_along({"1": along()}, "a finding")
+    assert figure.get_suptitle() == "a finding"
     thick = [line for line in figure.axes[0].lines if line.get_marker() in ("s", "o")]
     values = table()["excess"]
     for line in thick:

@@ -70,9 +70,10 @@ def test_laws_are_exact() -> None:
 
 
 def test_condition_curves_without_judged_steps_name_none() -> None:
-    frame = pd.DataFrame(
+    one = pd.DataFrame(
         [(o, seed, step, "r_lower", 2.0 + seed) for o in ("sgd", "adam") for seed in range(2) for step in (0, 5)],
         columns=["optimizer", "seed", "step", "metric", "value"],
-    ).assign(batch=0)
+    )
+    frame = pd.concat([one.assign(batch=batch) for batch in (-1, 0, 1)])
     assert "judged steps" not in texts(figures.condition_curves({"3": frame}, ()))
     assert "judged steps" in texts(figures.condition_curves({"3": frame}, (5,)))

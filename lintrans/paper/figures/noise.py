@@ -162,8 +162,11 @@ def excess_by_batch(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return legend_below(figure, handles)
 
 
-def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """E against training step, a panel a setting: single seeds as thin lines, their geometric mean as a thick one."""
+def excess_along(tables: Mapping[str, pd.DataFrame], finding: str = "") -> Figure:
+    """E against training step, a panel a setting: single seeds as thin lines, their geometric mean as a thick one.
+
+    `finding` is what the figure shows, its title.
+    """
     figure, shown = panels(len(tables), 3.2)
     for axes, (name, table) in zip(shown, tables.items(), strict=True):
         axes.axhline(1.0, **GAUSSIAN)
@@ -177,6 +180,8 @@ def excess_along(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set(title=f"{PROBLEMS[name].title}\n{read}", xlabel="step", xlim=_margins(table["step"]))
     shown[0].set_ylabel("E")
     ratio_axis(shown[0])
+    if finding:
+        figure.suptitle(finding, fontsize="medium")
     handles = optimizer_keys(marked=True, markersize=5)
     return legend_below(figure, [*handles, key("single seeds", linewidth=0.6), key("Gaussian", **GAUSSIAN)])
 

@@ -35,6 +35,10 @@ def levels(budget: TailBudget, curvature: CurvatureBudget, noise: NoiseBudget, d
             own = replace(own, seeds=min(noise.seeds, budget.noise_seeds), samples=budget.noise_samples)
         tables |= at_initialization(own)
     probes = replace(
-        curvature, seeds=budget.training.seeds, probes=budget.probes, batches=min(BATCHES, curvature.batches)
+        curvature,
+        seeds=budget.training.seeds,
+        first_seed=budget.training.first_seed,
+        probes=budget.probes,
+        batches=min(BATCHES, curvature.batches),
     )
     return Levels(histories, condition_numbers(histories, probes, "best"), tunings, tables)

@@ -139,17 +139,32 @@ def later_text(found: Mapping[str, Later]) -> str:
     return "\n".join(lines)
 
 
+def _turned(found: Mapping[str, Later]) -> dict[str, int]:
+    """The last step that can be read, of the settings that are near Gaussian at initialization and heavy there."""
+    last = {name: max(own.steps, default=0) for name, own in found.items() if own.gaussian_first}
+    return {
+        name: step
+        for name, step in last.items()
+        if step and all(state is State.YES for state, _ in found[name].steps[step].values())
+    }
+
+
 def turned_heavy(found: Mapping[str, Later]) -> str:
-    """The settings whose noise is near Gaussian at initialization and heavy at the last step that can be read."""
+    """Those settings in a sentence, with E at first and at last."""
     texts = []
-    for name, own in found.items():
-        last = max(own.steps, default=0)
-        if own.gaussian_first and last and all(state is State.YES for state, _ in own.steps[last].values()):
-            assert own.first.interval is not None
-            texts.append(f"{PROBLEMS[name].title} (E from {own.first.interval.estimate:.2f} to {own.numbers([last])})")
+    for name, step in _turned(found).items():
+        first = found[name].first.interval
+        assert first is not None
+        texts.append(f"{PROBLEMS[name].title} (E from {first.estimate:.2f} to {found[name].numbers([step])})")
     if not texts:
         return "No setting's noise is near Gaussian at initialization and heavy later."
     return f"Noise that is near Gaussian at initialization is **heavy later** in {' and '.join(texts)}."
+
+
+def headline(found: Mapping[str, Later]) -> str:
+    """The finding of the figure along training, as its title."""
+    names = " and ".join(PROBLEMS[name].title for name in _turned(found))
+    return f"Near Gaussian at initialization, heavy later: {names or 'no setting'}"
 
 
 def unreadable(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -127,7 +127,7 @@ def headline(found: Sequence[Trend], family: str = "moment") -> str:
         f"{what} {words.get(trend_state(own[key]), 'was not measured')}"
         for key, what in (("loss", "the loss gap"), ("noise", "the noise's tail"), ("r_lower", "the R_med gap"))
     ]
-    return f"Heavier tails, {FAMILIES[family]}: {', '.join(texts)}"
+    return f"Heavier tails, {FAMILIES[family]}:\n{', '.join(texts)}"
 
 
 def gap_in_r(verdict: Verdict) -> str:
@@ -153,24 +153,25 @@ def gap_in_r(verdict: Verdict) -> str:
 
 def speeds(verdict: Verdict) -> str:
     """What C8 says of one reading: the steps of each optimizer, then their ratio."""
-    line = "{Case}: {words}, {interval}."
     steps = said(
         verdict.units[:2],
-        yes="training is **faster** on the sphere",
-        weak="training is faster on the sphere, by little",
-        null="training takes as long on the sphere",
-        rev="training is **slower** on the sphere",
-        undecided="what can be counted does not decide",
-        line=line,
+        yes="**faster** on the sphere",
+        weak="faster on the sphere, by little",
+        null="as fast on the sphere",
+        rev="**slower** on the sphere",
+        undecided="perhaps faster on the sphere",
+        line="{case} is {words} (Setting 3 takes {interval} times the steps)",
+        unmeasured="{case} is {words}",
     )
     gap = said(
         verdict.units[2:3],
-        **dict.fromkeys(("yes", "weak", "null"), "it **stays**"),
-        rev="it **changes**",
-        undecided="whether it stays is open",
-        line=line,
+        **dict.fromkeys(("yes", "weak", "null"), "**stays**"),
+        rev="**changes**",
+        undecided="may stay or change",
+        line="the gap between them {words} (D = {interval})",
+        unmeasured="the gap between them is {words}",
     )
-    return " ".join([f"At the {verdict.reading} rates:", *steps.splitlines(), gap])
+    return f"At the {verdict.reading} rates {'; '.join([*steps.splitlines(), gap])}."
 
 
 def rates_apart(histories: Mapping[str, History]) -> dict[str, float]:
