@@ -22,8 +22,8 @@ from made_up import interval, unit
 from lintrans import History
 from lintrans.paper import claims
 from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c1, common, ratio_state, rule, scorecard
-from lintrans.paper.claims.rules import agree, correlation_state, ratio_unit, share_state
 from lintrans.paper.claims.records import COLUMNS, interval_text
+from lintrans.paper.claims.rules import agree, correlation_state, ratio_unit, share_state
 from lintrans.paper.pages import common as tables
 from lintrans.paper.pages.adam_vs_sgd import agreements
 from lintrans.paper.problems import SETTINGS
@@ -32,7 +32,6 @@ from lintrans.paper.scales import PROTOCOL, SCALES
 from lintrans.statistics import Interval, geometric_ratio
 from lintrans.store.sources import code
 from lintrans.store.store import Store
-
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 

@@ -102,7 +102,9 @@ def retuned(searches: Iterable[Tuning], budget: ControlBudget, device: str = "au
             return judged_losses(history, setting.task.zero_loss)
 
         rates = [next_rate(best.lr, up=False), best.lr, next_rate(best.lr, up=True)]
-        tried = run(grid(optimizer=SLOWER, lr=rates, clip=clip, seed=TUNING_SEEDS[: budget.tuning_seeds]), "beta2, rates")
+        tried = run(
+            grid(optimizer=SLOWER, lr=rates, clip=clip, seed=TUNING_SEEDS[: budget.tuning_seeds]), "beta2, rates"
+        )
         medians = tried.groupby(["optimizer", "lr"])["loss"].median()
         chosen = {adam: float(medians[adam.name].idxmin()) for adam in SLOWER}
         seeds = range(budget.seeds)

@@ -116,4 +116,3 @@ def ruled(worst: pd.DataFrame) -> pd.DataFrame:
     """Medians over runs of the fixed batch's loss and its worst prompt's share, by setting; the greatest share first."""
     middle = worst.groupby("setting", sort=False)[["loss", "share"]].median()
     return middle.assign(much=middle["share"] >= MUCH).sort_values("share", ascending=False, kind="stable")
-

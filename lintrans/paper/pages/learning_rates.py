@@ -50,7 +50,9 @@ def optima(searches: Searches) -> pd.DataFrame:
         ends = tuning.losses[~tuning.losses["screened"]]
         for optimizer, best in tuning.best.items():
             own = ends[(ends["optimizer"] == optimizer) & (ends["clip"] == best.clip)]
-            losses = own.pivot(index="seed", columns="lr", values="loss").clip(upper=PROBLEMS[tuning.setting].task.zero_loss)
+            losses = own.pivot(index="seed", columns="lr", values="loss").clip(
+                upper=PROBLEMS[tuning.setting].task.zero_loss
+            )
             cells = {
                 "steps": f"{best.steps:,}",
                 "best": _pair((best.lr, best.clip)) + ("" if best.interior else ", at the edge"),
