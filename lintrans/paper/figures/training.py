@@ -85,8 +85,8 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
     """End loss against learning rate, a panel a setting: a dot a tuning seed, the median as a line, the best starred.
 
     What the whole grid shows after its own steps is pale; what decides, the rates run to the horizon, is dark, and the
-    star stands there. Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a triangle
-    on the top edge; the published rate is a dashed vertical line in the optimizer's colour.
+    star stands there. Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a
+    triangle on the top edge; the published rate is a dashed vertical line in the optimizer's colour.
     """
     columns = 2 if len(tunings) > 3 else 0
     figure, shown = panels(len(tunings), 3.0 if columns else 3.6, sharey=False, columns=columns)
