@@ -195,5 +195,5 @@ def test_every_beta2_gets_its_own_rate_at_each_horizon(monkeypatch: pytest.Monke
     assert [unit.state for unit in units] == [State.NULL, State.YES, State.NULL, State.NULL]
     assert {unit.case for unit in units} == {"Setting 1, beta2 = 0.99", "Setting 1, beta2 = 0.999"}
     table = ablations.retuned_table(found).set_index("steps")
-    assert table.loc["100", "beta2 = 0.999"].endswith("at rate 0.05, at the edge of those tried")
+    assert str(table.loc["100", "beta2 = 0.999"]).endswith("at rate 0.05, at the edge of those tried")
     assert ablations.retuned_table([]).empty

@@ -454,7 +454,7 @@ def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert all(set(re.findall(r": ([^;]*)", text)) == {"not judged yet"} for text in verdicts)
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    text = scorecard.overview("quick").set_index("claim").loc["C1", "verdict"]
+    text = str(scorecard.overview("quick").set_index("claim").loc["C1", "verdict"])
     assert text.startswith("*published*: not reproduced (under earlier rules: reproduced); *tuned*: not judged yet")
     box = verdict().markdown()
     assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")

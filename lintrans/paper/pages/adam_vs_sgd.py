@@ -43,7 +43,7 @@ def _logs(history: History, zero_loss: float, optimizer: str) -> pd.DataFrame:
     rows = history.metric(COARSE_LOSS)
     rows = rows[(rows["step"] <= history.steps) & (rows["optimizer"] == optimizer)]
     wide = rows.pivot(index="step", columns="seed", values="value")
-    return np.log(wide.where(wide < zero_loss, zero_loss))
+    return pd.DataFrame(np.log(wide.where(wide < zero_loss, zero_loss)))
 
 
 def gaps(judged: Judged) -> pd.DataFrame:
