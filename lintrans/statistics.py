@@ -186,10 +186,11 @@ def sign_flip(differences: Values) -> float:
 def _flips(count: int) -> npt.NDArray[np.float64]:
     """Signs ``[flips, count]``: every choice of them where there are few, else a sample with no flip among them."""
     if 2**count <= MOST_FLIPS:
-        return 1.0 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), (MOST_FLIPS, count))
-    signs[0] = 1.0
-    return signs
+        ones = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        ones = np.random.default_rng(0).integers(2, size=(MOST_FLIPS, count))
+        ones[0] = 0
+    return 1.0 - 2.0 * ones.astype(np.float64)
 
 
 def equivalent(interval: Interval, low: float, high: float) -> bool:

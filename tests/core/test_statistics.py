@@ -98,7 +98,7 @@ def test_two_way_knows_seeds_and_batches_apart() -> None:
 
 @pytest.mark.parametrize("bad", [np.ones(3), np.ones((1, 3)), np.ones((3, 1)), np.array([[1, math.nan], [1, 2]])])
 def test_bad_tables_are_named(bad: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="at least two of each|a difference is nan"):
+    with pytest.raises(ValueError, match=r"at least two of each|a difference is nan"):
         two_way(bad)
 
 

@@ -13,10 +13,11 @@ from scipy import stats
 
 import lintrans as lt
 from lintrans.paper.budgets import ControlBudget
+from lintrans.paper.claims import State
 from lintrans.paper.measure import ablations
 from lintrans.paper.measure.ablations import Controls
 from lintrans.paper.problems import SETTINGS
-from lintrans.paper.protocol import LOSS, end_steps, end_values
+from lintrans.paper.protocol import LOSS, Choice, Tuning, end_steps, end_values
 
 TINY = ControlBudget(steps=10, seeds=2, batch=20, blocks=1)
 ARMS = [
@@ -160,3 +161,39 @@ def test_diverged_published_runs_are_counted_too(found: Any) -> None:
     text = rows(ablations.table(found(loss)))["SGD, no clip"]["Setting 1"]
     assert "nan" not in text
     assert "diverged" in text
+
+
+def searched(best: float = 0.02, steps: int = 100, complete: bool = True) -> Tuning:
+    return Tuning("1", pd.DataFrame(), {"adam": Choice(best, 1.0, 0.1, complete, steps)}, complete)
+
+
+def test_every_beta2_gets_its_own_rate_at_each_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Early, 0.999 wants the higher rate and ends thrice as high; late it wants the best one and ends alike."""
+    asked: list[tuple[int, set[int], set[float]]] = []
+
+    def experiment(model: Any, task: Any, runs: lt.Runs, *, steps: int, **_: Any) -> lt.History:
+        table = runs.frame.assign(skipped=0, clipped=0, diverged=-1)
+        rows = []
+        for run, name, lr, seed in zip(table["run"], table["optimizer"], table["lr"], table["seed"], strict=True):
+            wanted = 0.05 if steps == 100 and "0.999" in name else 0.02
+            factor = 3.0 if steps == 100 and "0.999" in name else 1.0
+            end = 0.1 * factor * max(lr / wanted, wanted / lr) * (1 + 0.01 * seed % 0.05)
+            rows += [(run, step, LOSS, end) for step in end_steps(steps)]
+        asked.append((steps, set(table["seed"]), set(table["lr"])))
+        return lt.History(pd.DataFrame(rows, columns=["run", "step", "metric", "value"]), table, {}, steps)
+
+    monkeypatch.setattr(ablations, "experiment", experiment)
+    budget = ControlBudget(steps=100, seeds=4, batch=10, blocks=1, tuning_seeds=2)
+    found = ablations.retuned([searched(), searched(steps=1000), searched(complete=False)], budget)
+    assert asked[0] == (100, {1000, 1001}, {0.01, 0.02, 0.05}), "never on judging seeds"
+    assert asked[1] == (100, {0, 1, 2, 3}, {0.02, 0.05})
+    last = {(own.steps, own.optimizer): own for own in found if "0.999" in own.optimizer}
+    early, late = last[(100, "adam, beta2 = 0.999")], last[(1000, "adam, beta2 = 0.999")]
+    assert (early.lr, early.edge, late.lr, late.edge) == (0.05, True, 0.02, False)
+    assert (early.ratio.estimate, late.ratio.estimate) == pytest.approx((3.0, 1.0))
+    units = ablations.retuned_units(found)
+    assert [unit.state for unit in units] == [State.NULL, State.YES, State.NULL, State.NULL]
+    assert {unit.case for unit in units} == {"Setting 1, beta2 = 0.99", "Setting 1, beta2 = 0.999"}
+    table = ablations.retuned_table(found).set_index("steps")
+    assert str(table.loc["100", "beta2 = 0.999"]).endswith("at rate 0.05, at the edge of those tried")
+    assert ablations.retuned_table([]).empty

@@ -349,7 +349,6 @@ def test_deviations_are_named() -> None:
         "settings not run: 2, 3",
         "horizon T of 40 steps instead of 10,000",
         "1 choice of clip instead of 2",
-        "grid of rates run for 40 steps instead of 1,000",
         "the grid alone: no rate is run to the horizon, and none is judged",
     )
     assert common.deviations(asked, asked) == ()
@@ -454,7 +453,7 @@ def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert all(set(re.findall(r": ([^;]*)", text)) == {"not judged yet"} for text in verdicts)
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    text = scorecard.overview("quick").set_index("claim").loc["C1", "verdict"]
+    text = str(scorecard.overview("quick").set_index("claim").loc["C1", "verdict"])
     assert text.startswith("*published*: not reproduced (under earlier rules: reproduced); *tuned*: not judged yet")
     box = verdict().markdown()
     assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")
@@ -485,3 +484,9 @@ def test_claims_judge_and_neither_train_nor_measure(name: str) -> None:
         if isinstance(node, ast.ImportFrom):
             path = f"{node.module or ''}.{'.'.join(alias.name for alias in node.names)}."
             assert not any(f"{away}." in path for away in ("protocol", "store.results", "measure"))
+
+
+@pytest.mark.parametrize("name", [f"c{number}" for number in range(1, 17)])
+def test_a_verdicts_digest_covers_rules_budgets_and_settings(name: str) -> None:
+    closure = {found.removeprefix("lintrans.") for found in code().closure(f"{claims.__name__}.{name}")}
+    assert {"statistics", "paper.claims.rules", "paper.scales", "paper.budgets", "paper.problems"} <= closure

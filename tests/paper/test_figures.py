@@ -18,7 +18,7 @@ import lintrans as lt
 from lintrans.paper import figures, protocol
 from lintrans.paper.budgets import Budget
 from lintrans.paper.problems import SETTINGS
-from lintrans.paper.protocol import Choice, Tuning
+from lintrans.paper.protocol import COARSE_LOSS, Choice, Tuning
 from lintrans.paper.scales import PAPER_SEEDS
 from lintrans.statistics import two_way
 
@@ -72,16 +72,52 @@ def test_loss_against_rate_marks_the_best_and_the_lost() -> None:
             "seed": 1000,
             "steps": 40,
             "loss": [1.0, 0.1, 7.0, np.inf] * 2,
+            "screened": True,
         }
     )
     best = {name: Choice(0.1, 1.0, 0.1, True, 40) for name in ("sgd", "adam")}
     figure = figures.loss_against_rate({"1": Tuning("1", losses, best, False)})
     [axes] = figure.axes
+    assert axes.get_title() == "Setting 1: 40 steps"
     stars = [line for line in axes.lines if line.get_marker() == "*"]
     assert [float(np.asarray(line.get_xdata())[0]) for line in stars] == [0.1, 0.1]
     lost = [line for line in axes.lines if line.get_marker() == "^"]
     assert [list(np.asarray(line.get_xdata())) for line in lost] == [[1.0, 10.0]] * 2
     assert svg(figure)
+
+
+def test_the_best_rate_stands_on_the_curve_of_its_horizon() -> None:
+    """What the grid shows after fewer steps is pale; rates that are no neighbours are not joined."""
+    rates, later = [0.01, 0.1, 1.0], [0.05, 0.1, 0.2, 1.0]
+    rows = [(o, lr, 1.0, 1000, 40, 1.0, True) for o in ("sgd", "adam") for lr in rates]
+    rows += [(o, lr, 1.0, 1000, 100, 0.1 if lr == 0.1 else 0.3, False) for o in ("sgd", "adam") for lr in later]
+    losses = pd.DataFrame(rows, columns=["optimizer", "lr", "clip", "seed", "steps", "loss", "screened"])
+    best = {name: Choice(0.1, 1.0, 0.1, True, 100) for name in ("sgd", "adam")}
+    [axes] = figures.loss_against_rate({"1": Tuning("1", losses, best, True)}).axes
+    assert axes.get_title() == "Setting 1: 100 steps (pale: 40)"
+    stars = [line for line in axes.lines if line.get_marker() == "*"]
+    assert [float(np.asarray(line.get_ydata())[0]) for line in stars] == [0.1, 0.1]
+    curves = [line for line in axes.lines if line.get_marker() == "None" and line.get_alpha() == 1.0]
+    dark = [np.asarray(line.get_ydata(), dtype=float).tolist() for line in curves]
+    assert dark == [pytest.approx([0.3, 0.1, 0.3, math.nan, 0.3], nan_ok=True)] * 2
+
+
+def test_the_fixed_batch_beside_the_typical_loss_does_not_set_the_axis() -> None:
+    """One bad prompt lifts the batch a million fold; the panel stays that of the typical loss, each its own."""
+    frames = {}
+    for name, history in trained(replace(BUDGET, settings=("1", "3"))).items():
+        wild = (history.frame["metric"] == "test_loss") & (history.frame["step"] == 15)
+        scaled = history.frame["value"].where(~wild, 1e6)
+        frames[name] = replace(history, frame=history.frame.assign(value=scaled))
+    figure = figures.loss_curves(frames, COARSE_LOSS, batch="test_loss")
+    typical = frames["1"].metric(COARSE_LOSS).query("step <= 20")["value"]
+    low, high = figure.axes[0].get_ylim()
+    assert low < typical.min() < typical.max() < high < 100
+    assert figure.axes[0].get_ylim() != figure.axes[1].get_ylim()
+    assert figure.axes[0].get_ylabel() == "typical loss"
+    drawn = [np.asarray(line.get_ydata(), dtype=float).max() for line in figure.axes[0].lines]
+    assert drawn.count(1e6) == 2, "cut off, not left out"
+    assert "one fixed batch, median" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_one_layer_loss() -> None:

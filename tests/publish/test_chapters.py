@@ -135,6 +135,7 @@ def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
     text = shown("adam_vs_sgd", tmp_path)
     assert "C1, published reading, scale *quick*:" in text
     assert "C1, tuned reading, scale *quick*:" in text
+    assert "C1, cooled reading, scale *quick*:" in text
     for case in ("Setting 1", "Setting 2", "Setting 3"):
         assert case in text
     changed = shown("adam_vs_sgd", tmp_path, "-p", "steps", "20", "-p", "seeds", "2")

@@ -73,7 +73,8 @@ def basin(rates: Array, losses: Array, zero_loss: float = math.inf) -> Basin:
     x, y = np.log(rates), np.log(losses)
     place = int(np.argmin(y))
     if losses[place] >= zero_loss:
-        return Basin(*(float(of[place]) for of in (rates, losses, rates, rates)), open_low=False, open_high=False)
+        rate = float(rates[place])
+        return Basin(rate, float(losses[place]), rate, rate, open_low=False, open_high=False)
     level = y[place] + min(math.log(FACTOR), 0.5 * (math.log(zero_loss) - y[place]))
 
     def edge(step: int) -> tuple[float, bool]:

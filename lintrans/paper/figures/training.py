@@ -85,17 +85,18 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
     """End loss against learning rate, a panel a setting: a dot a tuning seed, the median as a line, the best starred.
 
     What the whole grid shows after its own steps is pale; what decides, the rates run to the horizon, is dark, and the
-    star stands there. Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a triangle
-    on the top edge; the published rate is a dashed vertical line in the optimizer's colour.
+    star stands there. Each clip has its own marker; runs worse than the zero predictor, or diverged, stand at a
+    triangle on the top edge; the published rate is a dashed vertical line in the optimizer's colour.
     """
     columns = 2 if len(tunings) > 3 else 0
     figure, shown = panels(len(tunings), 3.0 if columns else 3.6, sharey=False, columns=columns)
     handles: dict[str, Any] = {}
     for axes, (name, tuning) in zip(shown, tunings.items(), strict=True):
         setting, top = PROBLEMS[name], PROBLEMS[name].task.zero_loss
-        for (screened, optimizer, clip), group in tuning.losses.groupby(["screened", "optimizer", "clip"], sort=False):
+        for keys, group in tuning.losses.groupby(["screened", "optimizer", "clip"], sort=False):
+            screened, optimizer, clip = bool(keys[0]), str(keys[1]), float(str(keys[2]))
             line, alpha = line_of(optimizer), PALE if screened else 1.0
-            marker = {1.0: "o", np.inf: "s"}.get(float(clip), "D")
+            marker = {1.0: "o", np.inf: "s"}.get(clip, "D")
             dots: dict[str, Any] = {"color": line["color"], "linestyle": "none"}
             good, bad = group[group["loss"] < top], group[~(group["loss"] < top)]
             axes.plot(good["lr"], good["loss"], marker, markersize=3.5, alpha=0.5 * alpha, **dots)
@@ -103,7 +104,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             median = _neighbours_joined(group.groupby("lr")["loss"].median().clip(upper=top))
             width = (0.7 if np.isinf(clip) else 1.3) + (not screened)
             axes.plot(median.index, median, linewidth=width, alpha=alpha, **line)
-            text = f"{LABELS[str(optimizer)]}, {'no clip' if np.isinf(clip) else f'clip {clip:g}'}"
+            text = f"{LABELS[optimizer]}, {'no clip' if np.isinf(clip) else f'clip {clip:g}'}"
             handles.setdefault(text, key(text, marker=marker, markersize=4, linewidth=width, **line))
         for optimizer, best in tuning.best.items():
             style: dict[str, Any] = {"markersize": 14, "markeredgecolor": "white", "zorder": 5}

@@ -122,6 +122,10 @@ def retuned(searches: Iterable[Tuning], budget: ControlBudget, device: str = "au
     return found
 
 
+def _beta2(own: Retuned) -> str:
+    return own.optimizer.partition(", ")[2]
+
+
 def retuned_table(found: Iterable[Retuned]) -> pd.DataFrame:
     """:func:`retuned` for a page, a row a setting and horizon, a column a beta2."""
     rows: dict[tuple[str, int], dict[str, str]] = {}
@@ -129,7 +133,7 @@ def retuned_table(found: Iterable[Retuned]) -> pd.DataFrame:
         head = {"setting": PROBLEMS[own.setting].title, "steps": f"{own.steps:,}", "rate at 0.9": f"{own.best:g}"}
         row = rows.setdefault((own.setting, own.steps), head)
         edge = ", at the edge of those tried" if own.edge else ""
-        row[own.optimizer] = f"{interval_text(own.ratio)} at rate {own.lr:g}{edge}"
+        row[_beta2(own)] = f"{interval_text(own.ratio)} at rate {own.lr:g}{edge}"
     return pd.DataFrame(rows.values())
 
 
@@ -137,7 +141,7 @@ def retuned_units(found: Iterable[Retuned]) -> list[Unit]:
     """The same as units: does the end loss suffer; the statistic is the step."""
     return [
         ratio_unit(
-            f"{PROBLEMS[own.setting].title}, {own.optimizer}", f"{own.steps:,}", own.ratio, False,
+            f"{PROBLEMS[own.setting].title}, {_beta2(own)}", f"{own.steps:,}", own.ratio, False,
             Keys((own.setting,), own.steps),
         )
         for own in found
@@ -184,7 +188,8 @@ def table(found: Mapping[str, Controls]) -> pd.DataFrame:
     for row in ratios(found).to_dict("records"):
         arm = str(row["arm"])
         some = math.isfinite(row["estimate"])
-        text = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]" if some else "no number"
+        interval = Interval(row["estimate"], row["low"], row["high"], math.nan, row["seeds"] - row["lost"])
+        text = interval_text(interval) if some else "no number"
         if row["lost"]:
             text += f", {row['lost']} of {row['seeds']} diverged"
         if row["lost_base"]:

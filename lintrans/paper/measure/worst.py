@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import pandas as pd
 import torch
 
 from ...diagnostics.along import fixed_batch
+from ...models.transformer import LinearTransformer
 from ...training.history import History
 from ..problems import PROBLEMS
 
@@ -20,10 +22,10 @@ def worst_prompts(histories: Mapping[str, History]) -> pd.DataFrame:
     """
     parts = []
     for name, history in histories.items():
-        problem = PROBLEMS[name]
-        prompts = fixed_batch(problem.model, problem.task)
+        problem, model = PROBLEMS[name], cast("LinearTransformer", PROBLEMS[name].model)
+        prompts = fixed_batch(model, problem.task)
         with torch.no_grad():
-            errors = problem.model.predict(history.parameters(history.steps).double(), prompts) - prompts.target
+            errors = model.predict(history.parameters(history.steps).double(), prompts) - prompts.target
         squares = errors.square()  # [runs, prompts]
         loss, share = squares.mean(-1), squares.amax(-1) / squares.sum(-1)
         found = {"setting": name, "loss": loss.numpy(), "share": share.numpy()}

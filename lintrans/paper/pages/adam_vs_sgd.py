@@ -1,4 +1,4 @@
-"""Adam against SGD: the gap along training and at several horizons, speed beside end losses, one batch's worst prompt."""
+"""Adam against SGD: the gap along training and at several horizons, speed beside end losses, the worst prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...training.history import History
 from ..claims.common import arms, judged_losses
 from ..claims.records import Verdict
 from ..claims.rules import Keys, State, Unit, ratio_unit
-from ..judged import COARSE_LOSS, Judged, Tuning
+from ..judged import COARSE_LOSS, LOSS, Judged, Tuning
 from ..problems import PROBLEMS
 
 FAVOURS = {State.YES: "Adam", State.WEAK: "Adam", State.REV: "SGD"}
@@ -43,7 +43,7 @@ def _logs(history: History, zero_loss: float, optimizer: str) -> pd.DataFrame:
     rows = history.metric(COARSE_LOSS)
     rows = rows[(rows["step"] <= history.steps) & (rows["optimizer"] == optimizer)]
     wide = rows.pivot(index="step", columns="seed", values="value")
-    return np.log(wide.where(wide < zero_loss, zero_loss))
+    return pd.DataFrame(np.log(wide.where(wide < zero_loss, zero_loss)))
 
 
 def gaps(judged: Judged) -> pd.DataFrame:
@@ -81,8 +81,8 @@ def marks(judged: Judged, short: Mapping[str, Tuning]) -> pd.DataFrame:
     rows = []
     for name, history in judged.tuned.items():
         cooled = geometric_ratio(*arms(judged_losses(history, PROBLEMS[name].task.zero_loss, cooled=True), "loss"))
-        last = int(history.metric(COARSE_LOSS)["step"].max())
-        rows.append((name, "tuned rates, cooled down", round(1.2 * max(last, history.steps)), cooled))
+        last = int(history.metric(LOSS)["step"].max())
+        rows.append((name, "tuned rates, cooled down", last, cooled))
     for name, tuning in short.items():
         steps = tuning.best["sgd"].steps
         if tuning.complete and steps < judged.tunings[name].best["sgd"].steps:
@@ -92,7 +92,7 @@ def marks(judged: Judged, short: Mapping[str, Tuning]) -> pd.DataFrame:
 
 
 def horizons(judged: Judged) -> list[Unit]:
-    """The gap at the tuned rates after a tenth, a fifth and all of the steps, a unit each; the statistic is the step."""
+    """The gap at the tuned rates after a tenth, a fifth and all of the steps; the statistic is the step."""
     units = []
     for name, history in judged.tuned.items():
         sgd, adam = (_logs(history, PROBLEMS[name].task.zero_loss, optimizer) for optimizer in ("sgd", "adam"))
@@ -113,6 +113,6 @@ def moved(units: list[Unit]) -> list[str]:
 
 
 def ruled(worst: pd.DataFrame) -> pd.DataFrame:
-    """Medians over runs of the fixed batch's loss and its worst prompt's share, by setting; the greatest share first."""
+    """Medians over runs of the fixed batch's loss and its worst prompt's share, by setting; greatest shares first."""
     middle = worst.groupby("setting", sort=False)[["loss", "share"]].median()
     return middle.assign(much=middle["share"] >= MUCH).sort_values("share", ascending=False, kind="stable")

@@ -45,7 +45,7 @@ def said(
 
 
 def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
-    """The same in one sentence without its full stop, cases by what they say: "Adam ends lower in setting 1 and ..."."""
+    """The same in one sentence without its full stop, cases by what they say: "Adam ends lower in setting 1; ..."."""
     table = phrases(**words)
     units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
     cases = {state: [unit.case for unit in units if unit.state is state] for state in State}
@@ -53,7 +53,7 @@ def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """ "1", "1 and 2", or "1, 2 and 3"."""
+    """Texts in a sentence: "1", "1 and 2", "1, 2 and 3"."""
     return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))
 
 
