@@ -640,7 +640,7 @@ def test_cards_of_judged_and_unjudged_claims(monkeypatch: pytest.MonkeyPatch, tm
     made = dict(zip(expected, scorecard.cards("quick"), strict=True))
     card = made["C3", "published"]
     assert "Verdict: **not measurable here**." in card.text
-    assert f"{{numref}}`{c3.FIGURE}`" in card.text
+    assert f"{{numref}}`{c3.FIGURE['published']}`" in card.text
     assert f"judged {verdict.created[:10]} by rules {verdict.rules}." in card.text
     assert "This scale falls short of the rules: curvature of 4 seeds instead of 12." in card.text
     assert card.text.endswith(f" {len(verdict.units) - 6} further cases stand beside these in the chapter.")
