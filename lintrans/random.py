@@ -52,6 +52,7 @@ class Stream(IntEnum):
     NOISE = 4  # the minibatches of gradient noise
     REFERENCE = 5  # the large batch that gradient noise is measured against
     FEATURES = 6  # fixed random networks of tasks
+    BATCHES = 7  # evaluation batches of curvature
 
 
 def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int) -> Words:

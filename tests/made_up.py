@@ -37,6 +37,27 @@ def noise(**changes: Any) -> NoiseBudget:
     return NoiseBudget(**{"settings": ("1",), "seeds": 2, "samples": 12, "batch": 5, "reference": 50, **changes})
 
 
+BATCHES = (-1, 0, 1, 2)
+"""The fixed batch and three evaluation batches."""
+
+
+def measured(
+    steps: Iterable[int], seeds: int, batches: Iterable[int] = BATCHES, **metrics: Callable[[int, str, int, int], float]
+) -> pd.DataFrame:
+    """Curvature along a training, each metric a function of seed, optimizer, step and batch; NaN leaves a row out."""
+    order, batches = list(steps), list(batches)
+    rows = [
+        (run, optimizer, LR[optimizer], seed, step, metric, value(seed, optimizer, step, batch), 1.0, batch)
+        for run, (optimizer, seed) in enumerate((optimizer, seed) for optimizer in LR for seed in range(seeds))
+        for step in order
+        for batch in batches
+        for metric, value in metrics.items()
+    ]
+    columns = ["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip", "batch"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame[frame["value"].notna()].reset_index(drop=True)
+
+
 def interval(estimate: float, low: float, high: float, n: int = 6, p: float = 0.001) -> Interval:
     return Interval(estimate, low, high, p, n)
 

@@ -1,12 +1,12 @@
 """Curvature along a training: as probes while it runs, and from the parameters it kept. One definition serves both.
 
-Everything is taken on the fixed test batch of the loss curves, in float64. A *step* probe looks at a realised step
-k -> k + 1 and has no row where a run did not move.
+Everything is taken in float64 on the fixed test batch of the loss curves, afterwards also on evaluation batches from a
+stream of their own. A *step* probe looks at a realised step k -> k + 1 and has no row where a run did not move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +16,34 @@ from torch import Tensor
 
 from ..engines import Engine, Plan
 from ..errors import whole
-from ..models.transformer import TensorModel
+from ..models.embedded import EmbeddedTransformer
+from ..models.transformer import LinearTransformer, TensorModel
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
 from ..training.history import COLUMNS, History
 from ..training.probes import Scheduled
-from .curvature import conditions, step_measures
+from .curvature import conditions, step_measures, worst_shares
 
 TEST_BATCH = 1000
+FIXED = -1
+"""The number of the fixed test batch among batches; evaluation batches are 0, 1, 2, ..."""
+RESIDUAL = 1e-3
+"""Relative residual of spectral norms: their errors are of its square, far below any interval over batches."""
 GROUP = 16
 """Steps measured in one call: few enough for Ctrl-C and the bar, enough to keep all cores busy."""
 
 
-def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH, seed: int = 0) -> Any:
-    """The fixed batch of the loss curves as the model takes it, in float64; of another seed, one drawn like it."""
-    return model.draw(task, batch, seed=seed, stream=Stream.TEST, dtype=torch.float64)
+def fixed_batch(model: TensorModel, task: Task, batch: int = TEST_BATCH) -> Any:
+    """The fixed batch of the loss curves as the model takes it, in float64."""
+    return evaluation_batch(model, task, FIXED, batch)
+
+
+def evaluation_batch(model: TensorModel, task: Task, number: int, batch: int = TEST_BATCH) -> Any:
+    """`batch` prompts in float64 as the model takes them: those of an evaluation batch, or of the fixed one (FIXED)."""
+    number = whole("a number of batches", number, FIXED)
+    stream = Stream.TEST if number == FIXED else Stream.BATCHES
+    return model.draw(task, batch, seed=max(number, 0), stream=stream, dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,58 +83,84 @@ class StepCurvature(Scheduled):
 
     def measure_step(self, plan: Plan, before: Tensor, after: Tensor, step: int) -> dict[str, Tensor]:
         prompts = fixed_batch(plan.model, plan.task, self.batch)
-        return step_measures(plan.model, before.cpu(), after.cpu(), prompts, spectral=self.spectral)
+        both = before.cpu(), after.cpu()
+        return step_measures(plan.model, *both, prompts, spectral=self.spectral, residual=RESIDUAL)
 
 
 def conditions_along(
-    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, batch: int = 0, batch_seed: int = 0,
-    title: str = "curvature",
+    history: History, model: TensorModel, task: Task, steps: Iterable[int], *, batch: int = 0,
+    batches: Iterable[int] = (FIXED,), title: str = "curvature",
 ) -> pd.DataFrame:  # fmt: skip
-    """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip.
+    """The rows of :class:`Conditions` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip, batch.
 
-    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
+    `batches` are the numbers of evaluation batches, FIXED the batch of the loss curves; `batch` is how many prompts
+    each has, 0: as many as that one. Eigenvalues are those on the fixed batch alone.
     """
-    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
+    drawn = draw(model, task, batches, batch)
 
-    def measure(group: list[int]) -> dict[str, Tensor]:
-        return conditions(model, torch.stack([history.parameters(step) for step in group]), prompts)
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
+        parameters = torch.stack([history.parameters(step) for step in group])
+        return conditions(model, parameters, drawn[number], eigenvalues=number == FIXED)
 
-    return collect(history, steps, measure, title, size=1)
+    return collect(history, steps, drawn, measure, title, size=1)
 
 
 def steps_along(
     history: History, model: TensorModel, task: Task, steps: Iterable[int], *, spectral: bool = False, batch: int = 0,
-    batch_seed: int = 0, title: str = "step curvature",
+    batches: Iterable[int] = (FIXED,), title: str = "step curvature",
 ) -> pd.DataFrame:  # fmt: skip
     """The rows of :class:`StepCurvature` from parameters kept at every step and the one after it.
 
-    `batch` is the number of prompts of the fixed batch; 0: that of the loss curves. `batch_seed` draws another one.
+    Batches as in :func:`conditions_along`.
     """
-    prompts = fixed_batch(model, task, batch or TEST_BATCH, batch_seed)
+    drawn = draw(model, task, batches, batch)
 
-    def measure(group: list[int]) -> dict[str, Tensor]:
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
         before = torch.stack([history.parameters(step) for step in group])
         after = torch.stack([history.parameters(step + 1) for step in group])
-        return step_measures(model, before, after, prompts, spectral=spectral)
+        return step_measures(model, before, after, drawn[number], spectral=spectral, residual=RESIDUAL)
 
-    return collect(history, steps, measure, title, size=GROUP)
+    return collect(history, steps, drawn, measure, title, size=GROUP)
+
+
+def worst_along(
+    history: History, model: LinearTransformer | EmbeddedTransformer, task: Task, steps: Iterable[int], *,
+    batch: int = 0, batches: Iterable[int] = (FIXED,), title: str = "worst prompts",
+) -> pd.DataFrame:  # fmt: skip
+    """What the worst prompt of each batch has of it: metrics of :func:`~lintrans.diagnostics.curvature.worst_shares`.
+
+    Columns and batches as in :func:`conditions_along`.
+    """
+    drawn = draw(model, task, batches, batch)
+
+    def measure(group: list[int], number: int) -> dict[str, Tensor]:
+        return worst_shares(model, torch.stack([history.parameters(step) for step in group]), drawn[number])
+
+    return collect(history, steps, drawn, measure, title, size=1)
+
+
+def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
+    """Batches by their numbers, each drawn once."""
+    return {number: evaluation_batch(model, task, number, batch or TEST_BATCH) for number in sorted(set(batches))}
 
 
 def collect(
-    history: History, steps: Iterable[int], measure: Callable[[list[int]], dict[str, Tensor]], title: str, size: int
-) -> pd.DataFrame:
-    """Tidy rows of measures ``[steps, runs]``, a group of steps at a time; values that are undefined have no row."""
+    history: History, steps: Iterable[int], batches: Collection[int],
+    measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
     wanted = sorted(set(steps))
+    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
     rows = []
-    with bar(len(wanted), title) as shown:
+    with bar(len(wanted) * len(batches), title) as shown:
         for start in range(0, len(wanted), size):
             group = wanted[start : start + size]
-            for metric, values in measure(group).items():
-                for step, value in zip(group, values, strict=True):
-                    table = history.runs.drop(columns=["skipped", "clipped", "diverged"])
-                    rows.append(table.assign(step=step, metric=metric, value=value.numpy()))
-            shown.update(len(group))
+            for number in batches:
+                for metric, values in measure(group, number).items():
+                    for step, value in zip(group, values, strict=True):
+                        rows.append(table.assign(step=step, metric=metric, value=value.numpy(), batch=number))
+                shown.update(len(group))
     if not rows:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return pd.DataFrame(columns=[*COLUMNS, "batch"])
     frame = pd.concat(rows, ignore_index=True)
-    return frame[frame["value"].notna()][list(COLUMNS)].reset_index(drop=True)
+    return frame[frame["value"].notna()][[*COLUMNS, "batch"]].reset_index(drop=True)

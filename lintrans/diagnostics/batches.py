@@ -23,7 +23,7 @@ from ..training.optimizers import gradient_norm
 from ..training.probes import BLOCK, Scheduled
 from ..training.runs import grid
 from ..training.train import plan_training
-from .along import collect
+from .along import FIXED, collect
 from .derivatives import batch_gradients
 
 WORST = 10
@@ -68,11 +68,11 @@ def batches_along(
     """The rows of :class:`BatchLoss` from kept parameters: run, optimizer, lr, seed, step, metric, value, clip."""
     seeds = [int(seed) for seed in history.runs["seed"]]
 
-    def measure(group: list[int]) -> dict[str, Tensor]:
+    def measure(group: list[int], _: int) -> dict[str, Tensor]:
         found = _met(model, task, history.parameters(group[0]), batch, seeds, group[0])
         return {metric: values[None] for metric, values in found.items()}
 
-    return collect(history, steps, measure, title, size=1)
+    return collect(history, steps, [FIXED], measure, title, size=1).drop(columns="batch")
 
 
 def block_losses(model: LinearTransformer, task: LinearRegression, parameters: Tensor, blocks: int) -> Tensor:

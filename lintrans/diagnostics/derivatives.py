@@ -25,6 +25,7 @@ from ..tasks.regression import Prompts, Task
 
 if TYPE_CHECKING:
     from ..engines.cpu.loops import Loops
+    from ..engines.cpu.moment_loops import MomentLoops
 
 ENGINES = ("auto", "cpu", "reference")
 
@@ -91,6 +92,13 @@ def hessian_products(
         >>> hessian_products(model, parameters, parameters[None], task.sample(10), engine="reference").shape
         torch.Size([1, 1, 1, 2, 2, 2])
     """
+    return slopes_and_products(model, parameters, directions, prompts, engine=engine, start=start)[1]
+
+
+def slopes_and_products(
+    model: Model, parameters: P, directions: P, prompts: Any, *, engine: str = "auto", start: int = 0
+) -> tuple[P, P]:
+    """The gradient, in the parameters' shape, and :func:`hessian_products`, all of one evaluation of the loss."""
     flat, layout = pack(model, parameters)
     rows, kind = pack(model, directions)
     if not kind.lead or kind.lead[:-1] != layout.lead:
@@ -104,11 +112,57 @@ def hessian_products(
     along = rows.reshape(len(flat), kind.lead[-1], layout.size)
     prompts = _prepared(model, parameters, prompts)
     if (loops := _loops(engine, model, flat)) is not None:
-        products = loops.hessian_products(flat.cpu(), along.cpu(), prompts.to("cpu"), start).to(flat.device)
+        both = loops.hessian_products(flat.cpu(), along.cpu(), prompts.to("cpu"), start)
+        slopes, products = (found.to(flat.device) for found in both)
     else:
         loss = _loss_of(model, layout, parameters)
-        products = torch.stack([_products(loss, *run, prompts) for run in zip(flat, along, strict=True)])
-    return _restored(layout, products.reshape(*kind.lead, layout.size), parameters)
+        each = [_products(loss, *run, prompts) for run in zip(flat, along, strict=True)]
+        slopes, products = (torch.stack(parts) for parts in zip(*each, strict=True))
+    slopes, products = slopes.reshape(*layout.lead, layout.size), products.reshape(*kind.lead, layout.size)
+    return _restored(layout, slopes, parameters), _restored(layout, products, parameters)
+
+
+def single_prompts(
+    model: LinearTransformer | EmbeddedTransformer, parameters: Tensor, prompts: Any
+) -> tuple[Tensor, Tensor]:
+    """Squared error of each prompt and the trace of its Hessian, both ``[runs, batch]``; runs are the leading axis.
+
+    By jets in the moment form, else by autograd, one parameter after the other.
+    """
+    if (found := moment_loops(model, parameters, prompts)) is not None:
+        loops, moments = found
+        squares, traces = loops.single_prompts(parameters.cpu(), moments)
+        return squares.to(parameters.device), traces.to(parameters.device)
+    prompts = _prepared(model, parameters, prompts)
+
+    def squares_of(point: Tensor) -> Tensor:
+        error: Tensor = model.predict(point, prompts) - prompts.target
+        return error * error
+
+    units = torch.eye(model.structural_zeros.numel(), dtype=parameters.dtype, device=parameters.device)
+    used = units[~model.structural_zeros.reshape(-1).to(units.device)].reshape(-1, *parameters.shape[1:])
+    seconds = [sum(_second(squares_of, point, unit) for unit in used) for point in parameters]
+    return squares_of(parameters).detach(), torch.stack(cast(list[Tensor], seconds))
+
+
+@torch.enable_grad()
+def _second(function: Callable[[Tensor], Tensor], point: Tensor, along: Tensor) -> Tensor:
+    """Second derivative of a function of many values along a direction: twice, the slope of a slope by its weights."""
+    step = torch.zeros((), dtype=point.dtype, device=point.device, requires_grad=True)
+    values = function(point.detach() + step * along)
+    for _ in range(2):
+        weights = torch.ones_like(values, requires_grad=True)
+        (total,) = torch.autograd.grad(values, step, weights, create_graph=True)
+        (values,) = torch.autograd.grad(total, weights, create_graph=True)
+    return values.detach()
+
+
+def moment_loops(model: Model, parameters: Tensor, prompts: Any) -> tuple[MomentLoops, Any] | None:
+    """Compiled loops on moments, and prompts as they take them; None for a model or a place without."""
+    if not (isinstance(model, LinearTransformer) and model.attention == "linear"):
+        return None
+    loops = _loops("auto", model, parameters)
+    return None if loops is None else (cast("MomentLoops", loops), _prepared(model, parameters, prompts).to("cpu"))
 
 
 def batch_gradients(
@@ -239,8 +293,8 @@ def _slopes(loss: Loss, groups: Sequence[Tensor], prompts: Sequence[Any]) -> tup
 
 
 @torch.enable_grad()
-def _products(loss: Loss, point: Tensor, directions: Tensor, prompts: Any) -> Tensor:
-    """Gradients of <gradient, v>, one direction after the other: ``[count, G]``."""
+def _products(loss: Loss, point: Tensor, directions: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
+    """The gradient, and gradients of <gradient, v>, one direction after the other: ``[count, G]``."""
     leaf = point.detach().requires_grad_()
     gradient = _gradient(loss(leaf, prompts), leaf, create_graph=True)
     products = torch.zeros(directions.shape, dtype=leaf.dtype, device=leaf.device)
@@ -250,4 +304,4 @@ def _products(loss: Loss, point: Tensor, directions: Tensor, prompts: Any) -> Te
                 gradient, leaf, v, retain_graph=True, allow_unused=True, materialize_grads=True
             )
             product.copy_(found)
-    return products
+    return gradient.detach(), products

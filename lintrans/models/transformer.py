@@ -161,6 +161,14 @@ class LinearTransformer:
         )
 
     @property
+    def block_names(self) -> tuple[str, ...]:
+        """A name for each of :attr:`blocks`, layers and heads from 1 on: P1, Q1, ..., with several heads P1.1."""
+        heads = [f".{head + 1}" if self.heads > 1 else "" for head in range(self.heads)]
+        names = [f"{kind}{layer + 1}{head}" for layer in range(self.layers) for head in heads for kind in "PQ"]
+        used = (~self.structural_zeros).flatten(3).any(-1).flatten().tolist()
+        return tuple(name for name, own in zip(names, used, strict=True) if own)
+
+    @property
     def groups(self) -> dict[str, Tensor]:
         """Each flattened parameter's number among blocks (P or Q of a layer and head), layers and kinds (P, Q)."""
         axes = map(torch.arange, (self.layers, self.heads, 2, self.block**2))

@@ -290,15 +290,11 @@ class DoubleCheckBudget:
     Attributes:
         groups: problems, and how much of each.
         sgd, adam: learning rates where none are published.
-        batches: further batches that curvature is measured on.
-        every: steps between two points of v'Hv on them.
     """
 
     groups: tuple[ComparisonBudget, ...]
     sgd: float
     adam: float
-    batches: int
-    every: int
 
     @property
     def lr(self) -> dict[str, float]:

@@ -389,7 +389,7 @@ ATTENTION = Table(
 
 
 def _double_check(
-    scale: str, each: ComparisonBudget, deep: ComparisonBudget, large: ComparisonBudget, batches: int, every: int
+    scale: str, each: ComparisonBudget, deep: ComparisonBudget, large: ComparisonBudget
 ) -> DoubleCheckBudget:
     """All problems that verdicts of a scale rest on, in groups by what a step of the second implementation costs."""
     levels = [level for shape, level in TAIL_FAMILIES["moment"].items() if math.isfinite(shape)]
@@ -404,7 +404,7 @@ def _double_check(
         replace(deep, problems=(*_DEEP, *NONLINEAR_BUDGETS[scale].training.settings)),
         replace(large, problems=LARGER_BUDGETS[scale].training.settings, measures=("noise",), prompts=0),
     )
-    return DoubleCheckBudget(groups=groups, sgd=0.02, adam=0.005, batches=batches, every=every)
+    return DoubleCheckBudget(groups=groups, sgd=0.02, adam=0.005)
 
 
 _TWICE = ComparisonBudget(
@@ -416,11 +416,11 @@ _QUICK_TWICE = replace(_TWICE, steps=10, seeds=1, batch=16, prompts=4, noise_bat
 DOUBLE_CHECKS = Table(
     paper=_double_check(
         "paper", _TWICE, replace(_TWICE, prompts=6),
-        replace(_TWICE, steps=8, batch=16, noise_batch=16, samples=40, reference=200), batches=4, every=250,
+        replace(_TWICE, steps=8, batch=16, noise_batch=16, samples=40, reference=200),
     ),
     quick=_double_check(
         "quick", _QUICK_TWICE, _QUICK_TWICE,
-        replace(_QUICK_TWICE, steps=3, batch=4, noise_batch=4, samples=10, reference=50), batches=2, every=50,
+        replace(_QUICK_TWICE, steps=3, batch=4, noise_batch=4, samples=10, reference=50),
     ),
     beside=True,
 )  # fmt: skip

@@ -42,10 +42,10 @@ def ready(environment: tuple[tuple[str, str], ...]) -> bool:
 
     from ..paper import figures
     from ..paper.claims import contradictions
-    from ..paper.measure import batches
+    from ..paper.measure import curvature
     from ..paper.second import compare
 
-    del ipykernel, numba, contradictions, compare, figures, batches
+    del ipykernel, numba, contradictions, compare, figures, curvature
     return True
 
 

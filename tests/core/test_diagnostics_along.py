@@ -14,8 +14,17 @@ import pytest
 import torch
 
 import lintrans as lt
-from lintrans.diagnostics.along import Conditions, StepCurvature, conditions_along, fixed_batch, steps_along
-from lintrans.diagnostics.curvature import conditions, step_measures
+from lintrans.diagnostics.along import (
+    FIXED,
+    Conditions,
+    StepCurvature,
+    conditions_along,
+    evaluation_batch,
+    fixed_batch,
+    steps_along,
+    worst_along,
+)
+from lintrans.diagnostics.curvature import conditions, step_measures, worst_shares
 from lintrans.engines.cpu import compiling
 from lintrans.engines.reference import ReferenceEngine
 from lintrans.training.probes import StepProbe
@@ -72,11 +81,12 @@ def test_probes_and_kept_parameters_give_the_same_numbers() -> None:
         live = rows(history.frame, *metrics)
         assert sorted(live["step"].unique()) == [0, 3, 4, 6]  # 6 leads into the cooldown
         assert live.groupby("metric").size().to_dict() == dict.fromkeys(metrics, 16)
-        pd.testing.assert_frame_equal(live, rows(found, *metrics), check_exact=exact, rtol=1e-11)
+        pd.testing.assert_frame_equal(live, rows(found, *metrics).drop(columns="batch"), check_exact=exact, rtol=1e-11)
     names = list(conditions(MODEL, MODEL.init(0), TASK.sample(3)))
     live = rows(history.frame, *names)
     assert sorted(live["step"].unique()) == [0, 6, 7]
     after = rows(conditions_along(history, MODEL, TASK, [0, 6, 7]), *names)
+    assert set(after.pop("batch")) == {FIXED}
     pd.testing.assert_frame_equal(live, after, check_exact=True)
 
 
@@ -99,6 +109,47 @@ def test_values_are_those_of_the_step_that_was_made() -> None:
         assert length.tolist() == pytest.approx((after - before).flatten(1).norm(dim=-1).tolist(), rel=1e-12)
     moments = TASK.sample_moments(1000, stream=lt.Stream.TEST, dtype=torch.float64)
     assert torch.equal(fixed_batch(MODEL, TASK).xx, moments.xx)
+
+
+@pytest.mark.parametrize("along", [conditions_along, worst_along, functools.partial(steps_along, spectral=True)])
+def test_batches_are_what_each_is_alone(along: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit; each drawn once, and each step's rows in the order of the batches."""
+    drawn, draw = [], lt.LinearTransformer.draw
+
+    def watched(self: Any, task: Any, batch: int, seed: int, **options: Any) -> Any:
+        drawn.append(seed)
+        return draw(self, task, batch, seed, **options)
+
+    monkeypatch.setattr(lt.LinearTransformer, "draw", watched)
+    together = along(trained(), MODEL, TASK, [0, 3, 6], batch=30, batches=[4, FIXED, 0, 4])
+    assert drawn == [0, 0, 4]
+    assert together["batch"].dtype == np.int64
+    for number in (FIXED, 0, 4):
+        alone = along(trained(), MODEL, TASK, [0, 3, 6], batch=30, batches=[number])
+        own = together[together["batch"] == number].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, alone, check_exact=True)
+    shown = {conditions_along: ["r_lower", "block_P1"], worst_along: ["loss", "worst_loss_share", "worst_trace_share"]}
+    for metric in shown.get(along, STEP_METRICS[:2]):
+        own = together[together["metric"] == metric].groupby("run")["value"]
+        assert own.nunique().tolist() == own.size().tolist() == [9] * 4
+    if along is conditions_along:  # of the dense Hessian
+        assert set(together[together["metric"] == "eigenvalue_max"]["batch"]) == {FIXED}
+
+
+def test_evaluation_batches_are_of_a_stream_of_their_own() -> None:
+    expected = TASK.sample_moments(8, seed=3, stream=lt.Stream.BATCHES, dtype=torch.float64)
+    assert torch.equal(evaluation_batch(MODEL, TASK, 3, 8).xx, expected.xx)
+    with pytest.raises(ValueError, match="-2 is not allowed"):
+        evaluation_batch(MODEL, TASK, -2)
+
+
+def test_worst_prompts_along_a_training() -> None:
+    frame = worst_along(trained(), MODEL, TASK, [3, 0], batch=30, batches=[2])
+    assert frame["step"].tolist() == [0] * 12 + [3] * 12
+    found = worst_shares(MODEL, trained().parameters(3), evaluation_batch(MODEL, TASK, 2, 30))
+    for metric, values in found.items():
+        own = frame[(frame["metric"] == metric) & (frame["step"] == 3)]
+        assert own["value"].tolist() == values.tolist()
 
 
 def test_batches_of_another_size() -> None:
@@ -149,7 +200,7 @@ def test_frames_are_tidy() -> None:
     """The columns of a history, its runs named in every row, steps in order, nothing undefined."""
     history = trained()
     for frame in (steps_along(history, MODEL, TASK, [3, 0]), conditions_along(history, MODEL, TASK, [4, 0])):
-        assert list(frame.columns) == list(history.frame.columns)
+        assert list(frame.columns) == [*history.frame.columns, "batch"]
         assert np.isfinite(frame["value"]).all()
         assert all(own["step"].is_monotonic_increasing for _, own in frame.groupby("metric"))
         table = frame.drop_duplicates("run").set_index("run").sort_index()

@@ -25,6 +25,7 @@ from lintrans.diagnostics.curvature import (
     spectral_norm,
     spectrum,
     step_measures,
+    worst_shares,
 )
 from lintrans.diagnostics.derivatives import hessian_products
 from lintrans.engines.cpu import compiling
@@ -140,11 +141,12 @@ def numpys_conditions(model: lt.LinearTransformer, dense: npt.NDArray[np.float64
     magnitudes = np.abs(np.diag(dense))
     used = (dense != 0).any(0)
     ordered = np.sort(magnitudes)
-    blocks = [
-        own[mask].max() / np.median(own[mask])
+    inside = [
+        own[mask]
         for own, mask in zip(magnitudes.reshape(-1, model.block**2), used.reshape(-1, model.block**2), strict=True)
         if mask.any()
     ]
+    blocks = [own.max() / np.median(own) for own in inside]
     eigenvalues = np.linalg.eigvalsh(dense[used][:, used])
     with np.errstate(divide="ignore"):
         lower = magnitudes.max() / ordered[(len(ordered) - 1) // 2]
@@ -156,6 +158,7 @@ def numpys_conditions(model: lt.LinearTransformer, dense: npt.NDArray[np.float64
         "r_eigenvalues": np.abs(eigenvalues).max() / np.median(np.abs(eigenvalues)),
         "eigenvalue_max": eigenvalues.max(),
         "eigenvalue_min": eigenvalues.min(),
+        **{f"block_{name}": np.median(own) for name, own in zip(model.block_names, inside, strict=True)},
     }
 
 
@@ -227,6 +230,40 @@ def test_half_of_a_one_layer_sparse_model_is_without_effect() -> None:
     for median, middle in (("lower", diagonal[5]), ("midpoint", 0.5 * (diagonal[5] + diagonal[6]))):
         value = robust_condition_number(model, parameters, prompts, median=median, unused=False)
         assert float(value) == pytest.approx(diagonal[-1] / middle, rel=1e-10)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("attention", ["linear", "softmax"])
+def test_one_bad_prompt_has_nearly_all(attention: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares against Hessians of single prompts; one of six is larger by far than the others."""
+    if not compiled:
+        monkeypatch.setattr(compiling, "unsupported_cpu", lambda: "by torch")
+    model = lt.LinearTransformer(layers=2, d=2, attention=attention, init_std=0.3)
+    parameters, prompts = model.init([0, 1], dtype=torch.float64), tokens(model)
+    large = torch.tensor([1.0, 5.0, 1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    prompts = lt.Prompts(prompts.covariates * large[:, None, None], prompts.responses * large[:, None])
+    found = worst_shares(model, parameters, prompts)
+    for run, own in enumerate(parameters):
+        each = [lt.Prompts(prompts.covariates[b : b + 1], prompts.responses[b : b + 1]) for b in range(6)]
+        losses = torch.stack([model.loss(own, one) for one in each])
+        traces = torch.stack([by_autograd(model, own, one).trace().abs() for one in each])
+        assert float(found["loss"][run]) == pytest.approx(float(losses.mean()))
+        assert float(found["worst_loss_share"][run]) == pytest.approx(float(losses.max() / losses.sum()))
+        assert float(found["worst_trace_share"][run]) == pytest.approx(float(traces.max() / traces.sum()))
+        assert traces.argmax() == 1
+        assert found["worst_trace_share"][run] > 0.9
+    same = lt.Prompts(prompts.covariates[:1].repeat(8, 1, 1), prompts.responses[:1].repeat(8, 1))
+    equal = worst_shares(model, parameters, same)
+    for name in ("worst_loss_share", "worst_trace_share"):
+        assert equal[name].tolist() == pytest.approx([1 / 8, 1 / 8])
+
+
+def test_names_of_blocks() -> None:
+    assert lt.LinearTransformer(layers=3, d=2).block_names == ("P1", "Q1", "P2", "Q2", "Q3")
+    assert lt.LinearTransformer(layers=2, d=2, form="full").block_names == ("P1", "Q1", "P2", "Q2")
+    two = lt.LinearTransformer(layers=2, d=2, heads=2)
+    assert two.block_names == ("P1.1", "Q1.1", "P1.2", "Q1.2", "Q2.1", "Q2.2")
+    assert len(two.block_names) == len(two.blocks)
 
 
 class Vector(nn.Module):
@@ -415,6 +452,7 @@ def everything(model: lt.LinearTransformer, parameters: Tensor, prompts: lt.Prom
     after = parameters + 0.01 * model.init([9], dtype=torch.float64)
     return {
         **conditions(model, parameters, prompts),
+        **worst_shares(model, parameters, prompts),
         **step_measures(model, parameters, after, prompts, spectral=True),
         "robust": robust_condition_number(model, parameters, prompts),
         "trace": hessian_diagonal(model, parameters, prompts).flatten(1).sum(-1),

@@ -238,7 +238,9 @@ def test_hessian_products_are_exact() -> None:
         prompts = task.sample(37, seed=2, dtype=torch.float64)
         size = parameters[0].numel()
         directions = torch.eye(size, dtype=torch.float64).reshape(1, size, *model.parameter_shape).expand(2, *[-1] * 6)
-        products = cpu.MomentLoops(model, torch.float64).hessian_products(parameters, directions, prompts)
+        loops = cpu.MomentLoops(model, torch.float64)
+        slopes, products = loops.hessian_products(parameters, directions, prompts)
+        assert_same(slopes.reshape(parameters.shape), loops.gradient(parameters, prompts)[1], 1e-12)
         loss = functools.partial(model.loss, prompts=prompts)
         for run in range(2):
             expected: Tensor = torch.autograd.functional.hessian(loss, parameters[run])  # type: ignore[no-untyped-call]

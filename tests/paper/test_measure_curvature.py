@@ -73,6 +73,7 @@ def test_condition_numbers_are_computed_once(
     assert set(frame["seed"]) == {0, 1}
     assert frame["step"].is_monotonic_increasing
     names = {"r_lower", "r_midpoint", "r_used", "r_blocks", "r_eigenvalues", "eigenvalue_max", "eigenvalue_min"}
+    names |= {f"block_{name}" for name in SETTINGS["1"].model.block_names}
     assert set(frame["metric"]) == names
     assert len(frame) == 3 * 4 * len(names)
     model = SETTINGS["1"].model
@@ -128,7 +129,7 @@ def test_step_curvatures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(norms["metric"]) == STEP_METRICS | {"spectral_norm"}
     value = norms.query("step == 10 and metric == 'spectral_norm'").set_index(["optimizer", "seed"])["value"]
     expected = lt.spectral_norm(model, histories["1"].parameters(10), batch)
-    assert value["sgd", 1] == pytest.approx(float(expected[1]), rel=1e-9)
+    assert value["sgd", 1] == pytest.approx(float(expected[1]), rel=1e-5)
     monkeypatch.setattr(along, "step_measures", refuse)
     pd.testing.assert_frame_equal(frame, step_curvatures(histories, PROBES, "published")["1"])
     pd.testing.assert_frame_equal(norms, step_curvatures(histories, PROBES, "published", spectral=True)["1"])

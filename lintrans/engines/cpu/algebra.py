@@ -113,11 +113,16 @@ def read(data: Elements, kept: Kept, size: int, sparse: bool) -> None:
 
 def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape: Shape) -> Any:
     """Return the error e = t - prediction; what the reverse pass needs stays in `kept`."""
+    read(data, kept, shape[1], shape[3])
+    return onward(0, parameters, kept, tile, shape)
+
+
+def onward(first: int, parameters: Elements, kept: Kept, tile: Tile, shape: Shape) -> Any:
+    """Return the error, from the state of layer `first` on."""
     layers, size, heads, sparse = shape
     all_s, all_t, all_a, all_x, all_sv, all_g, all_u, last, spare = kept
-    read(data, kept, size, sparse)
     w = matrix(spare, 0, size)
-    for layer in range(layers - 2 if sparse else layers - 1):
+    for layer in range(first, layers - 2 if sparse else layers - 1):
         s_matrix, a = matrix(all_s, layer, size), matrix(all_a, layer, size)
         x = offset(all_x, layer * size)
         for head in range(heads):
@@ -137,7 +142,7 @@ def forward(data: Elements, parameters: Elements, kept: Kept, tile: Tile, shape:
             multiply_plus(w, s_matrix, a, s_matrix, tile, size)  # W = S + A S
             multiply_symmetric(matrix(all_s, layer + 1, size), w, w, transpose(a), tile, size)  # S' = W + W A^T
     if sparse:
-        if layers > 1:
+        if first < layers - 1:
             _before_last_sparse(parameters, kept, shape)
         return last[0] + _last_sparse(parameters, kept, shape)
     if layers == 1:  # the last layer follows no other: as if A before it were zero

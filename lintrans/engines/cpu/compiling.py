@@ -217,8 +217,8 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
 
     def relatives() -> list[Piece]:
         # the curvature of the larger ones is not measured, and the largest is trained in double precision
-        family = FAMILY[:3] if tangents else FAMILY[:4] if dtype.itemsize == 4 else FAMILY
-        if kind != "gradient" or heads > 1 or (size, sparse) not in family:
+        family = FAMILY[:3] if tangents or kind == "diagonal" else FAMILY[:4] if dtype.itemsize == 4 else FAMILY
+        if kind == "moments" or heads > 1 or (size, sparse) not in family:
             return []
         return [piece(kind, other, 1, form, dtype, tangents) for other, form in family]
 
@@ -226,7 +226,7 @@ def piece(kind: str, size: int, heads: int, sparse: bool, dtype: np.dtype[Any], 
         return shape_kernels.PIECES[kind](size, heads, sparse, dtype, tangents)
 
     with _lock:
-        seconds = {"moments": 1, "gradient": 15}[kind]
+        seconds = {"moments": 1, "gradient": 15, "diagonal": 15}[kind]
         return Piece(Spec(shape_kernels.__name__, name, label, seconds, build), relatives)
 
 

@@ -171,8 +171,10 @@ class Loops(ABC):
         data, chosen = self.packed(prompts, len(parameters))
         return self.on(parameters, data, chosen, prompts.batch)
 
-    def hessian_products(self, parameters: Tensor, directions: Tensor, prompts: Any, start: int = 0) -> Tensor:
-        """Exact Hessian-vector products by dual numbers, two directions at a time.
+    def hessian_products(
+        self, parameters: Tensor, directions: Tensor, prompts: Any, start: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients, and exact Hessian-vector products by dual numbers, two directions at a time.
 
         Exact where the loss is smooth: on the kinks of relus the derivative is that of one side, as in torch.
 
@@ -183,7 +185,7 @@ class Loops(ABC):
             start: entries before this parameter are not asked for, and are zero where that spares work.
 
         Returns:
-            Products, shaped like the directions.
+            Gradients ``[runs, G]``, and products, shaped like the directions.
         """
         runs, count = directions.shape[:2]
         tangents = 2 if count > 1 else 1
@@ -199,4 +201,5 @@ class Loops(ABC):
         back = len(parts) - (bisect.bisect_right(parts, start) - 1)  # from the part that `start` lies in
         result = self.differentiate(flat, data, np.repeat(chosen, groups), prompts.batch, tangents, back)
         products = result[:, :-1, 1:].transpose(0, 2, 1).reshape(runs, groups * tangents, self.wide)[:, :count]
-        return torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)
+        slopes = torch.from_numpy(np.ascontiguousarray(result[::groups, :-1, 0]))
+        return slopes, torch.from_numpy(np.ascontiguousarray(products)).reshape(directions.shape)

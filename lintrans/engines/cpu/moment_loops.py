@@ -16,7 +16,7 @@ from ...random import Stream
 from ...tasks.regression import LinearRegression, Moments, Prompts
 from ..laws import Drawn, moments_of, rows_of
 from ..rules import HYPER
-from . import algebra
+from . import algebra, jets
 from .arguments import GAUSSIAN, Array, Memory, Pieces, Rules, Seeds, Trained, Wanted
 from .compiling import drawing, kernel, piece
 from .loops import MEMORY, Loops, aligned, known, wanted
@@ -99,6 +99,42 @@ class MomentLoops(Loops):
         kernel("gradients", self.kind)(
             gradient=self.piece("gradient", tangents), layers=self.model.layers, work=self.work(tangents), **named
         )
+
+    def diagonals(self, parameters: Tensor, prompts: Prompts | Moments) -> Tensor:
+        """Diagonals of the Hessian ``[runs, G]`` on prompts that all runs share, exact, by jets."""
+        data, theta = self.packed(prompts, 1)[0], self.points(parameters)
+        chosen, rows = np.zeros(len(theta), np.int64), self.wide + 1
+        return torch.from_numpy(self._jets(theta, data, chosen, prompts.batch, rows, self.model.layers)[:, :-1])
+
+    def single_prompts(self, parameters: Tensor, prompts: Prompts | Moments) -> tuple[Tensor, Tensor]:
+        """Each prompt's squared error and the trace of its Hessian, both ``[runs, batch]``."""
+        data, theta = self.packed(prompts, 1)[0], self.points(parameters)
+        per = CHUNK // self.lanes
+        chunks = -(-data.shape[1] // per)
+        sets = aligned((chunks, per, *data.shape[2:]), self.kind)
+        sets.reshape(-1, *data.shape[2:])[: data.shape[1]] = data[0]
+        chosen = np.tile(np.arange(chunks), len(theta))
+        lanes = self._jets(np.repeat(theta, chunks, axis=0), sets, chosen, 1, 2 * per, 0)
+        found = lanes.reshape(len(theta), chunks, 2, CHUNK).transpose(2, 0, 1, 3).reshape(2, len(theta), -1)
+        traces, squares = torch.from_numpy(found[..., : prompts.batch].copy())
+        return squares, traces
+
+    def _jets(self, theta: Array, data: Array, chosen: Array, batch: int, rows: int, back: int) -> Array:
+        """What the piece ``diagonal`` sums for each of the points `theta` [runs, G]; single prompts with `back` = 0."""
+        chunks = self.chunks(self.padded(data))
+        group = max(1, MEMORY // (chunks * rows * self.lanes * self.kind.itemsize))
+        found = []
+        for start in range(0, len(theta), group):
+            part = slice(start, start + group)
+            points = theta[part, :, None]
+            partial = aligned((len(points) * chunks, rows, self.lanes), self.kind)
+            result = np.zeros((len(points), rows), self.kind)
+            kernel("gradients", self.kind)(
+                gradient=self.piece("diagonal"), layers=self.model.layers, work=self.work(jets.WORK - 1), data=data,
+                chosen=chosen[part], theta=points, batch=batch, back=back, partial=partial, result=result,
+            )  # fmt: skip
+            found.append(result if back else partial)
+        return np.concatenate(found)
 
     def drawn_gradients(
         self, parameters: Tensor, task: LinearRegression, steps: int, stream: Stream, batch: int,

@@ -19,7 +19,7 @@ from numba import carray, from_dtype, types, uint32
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import algebra
+from . import algebra, jets
 from .draw import draw
 from .products import offset
 from .vector import SHORT, Pointer, Value, inline, registers, scratch
@@ -38,7 +38,7 @@ Piece: TypeAlias = tuple[Any, Callable[..., None]]
 """Numba's signature of a function, and the function."""
 
 _algebra = algebra.specialise(inline, offset=offset, registers=registers)
-gradient_of = _algebra.gradient
+gradient_of, diagonal_of = _algebra.gradient, jets.diagonal
 draw_prompts, moments_of = draw.prompts, draw.moments
 INTEGER = types.int64
 
@@ -148,5 +148,28 @@ def gradient(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents
     return signature, piece
 
 
-PIECES = {"moments": moments, "gradient": gradient}
+def diagonal(size: int, heads: int, sparse: bool, dtype: np.dtype[Any], tangents: int) -> Piece:
+    """Diagonal of the Hessian of (scale / 2) e^2, summed over blocks, then the sum of e^2: `sums` [G + 1].
+
+    Arguments of the piece: as those of :func:`gradient`. With `back` = 0 `sums` [2, CHUNK / lanes] has the trace of
+    each prompt's Hessian, then each e^2.
+    """
+    numbers, (rows, columns) = algebra.data_size(size, sparse), tile_of(size)
+    held, per = rows * columns, CHUNK // lanes_of(dtype)
+    plain, jet = elements(dtype), Pointer(Value(from_dtype(dtype), lanes_of(dtype), 2, jet=True))
+    signature = types.void(plain, elements(dtype, 0, 0), plain, jet, INTEGER, INTEGER, from_dtype(dtype), INTEGER)
+
+    def piece(data, parameters, sums, work, blocks, layers, scale, back):
+        tile, jet_tile = (scratch(sums, held), rows, columns), (scratch(work, 1), 1, 1)
+        shape = (layers, size, heads, sparse)
+        for i in range(2 * layers * heads * size * size + 1 if back > 0 else 2 * per):
+            sums[i] = 0.0
+        for b in range(blocks):
+            own, single = (sums, 0) if back > 0 else (offset(sums, b), per)
+            diagonal_of(offset(data, b * numbers), parameters, own, single, scale, work, tile, jet_tile, shape)
+
+    return signature, piece
+
+
+PIECES = {"moments": moments, "gradient": gradient, "diagonal": diagonal}
 """Pieces of a model with linear attention."""

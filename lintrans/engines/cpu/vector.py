@@ -3,7 +3,8 @@
 ``Value(dtype, lanes, tangents)`` is `lanes` floats side by side (0: a plain scalar) and, for dual numbers, as many
 tangents of the same kind. In LLVM it is ``<lanes x float>``, or a struct (value, tangent 1, tangent 2, ...). ``+ - *``
 work on values, and between values and plain numbers; on duals they follow the product rule, so that any polynomial
-written with them also yields its exact directional derivatives.
+written with them also yields its exact directional derivatives. ``Value(dtype, lanes, 2, jet=True)`` is a jet
+a + b e + c e^2, whose products keep e^2: a polynomial of jets yields its second derivative 2 c along a line.
 
 ``Pointer(element)`` points to values in memory: ``p[i]`` loads, ``p[i] = v`` stores; a value without tangents is stored
 to a dual place with tangents zero.
@@ -65,11 +66,11 @@ def _plain(kind: types.Type) -> types.Type:
 
 
 class Value(types.Type):
-    """Numba's type of a vector of numbers, or of dual numbers."""
+    """Numba's type of a vector of numbers, of dual numbers, or of jets."""
 
-    def __init__(self, dtype: types.Float, lanes: int, tangents: int = 0) -> None:
-        self.dtype, self.lanes, self.tangents = dtype, lanes, tangents
-        super().__init__(name=f"Value({dtype},{lanes},{tangents})")
+    def __init__(self, dtype: types.Float, lanes: int, tangents: int = 0, jet: bool = False) -> None:
+        self.dtype, self.lanes, self.tangents, self.jet = dtype, lanes, tangents, jet
+        super().__init__(name=f"Value({dtype},{lanes},{tangents},{jet})")
 
 
 class Pointer(types.Type):
@@ -165,13 +166,22 @@ def multiply(builder, a, b):
     return [builder.fmul(a[0], b[0], flags=FLAGS), *add(builder, from_b, from_a)]
 
 
+def multiply_jets(builder, a, b):
+    """(a b) to second order."""
+    parts = multiply(builder, a, b)
+    if len(a) == len(b):
+        parts[2] = builder.fadd(parts[2], builder.fmul(a[1], b[1], flags=FLAGS), flags=FLAGS)
+    return parts
+
+
 def result_type(a: types.Type, b: types.Type) -> Value:
     """Type of a sum or product: the wider of the two in lanes and in tangents."""
     values = [kind for kind in (a, b) if isinstance(kind, Value)]
-    return Value(values[0].dtype, max(kind.lanes for kind in values), max(kind.tangents for kind in values))
+    lanes, tangents = max(kind.lanes for kind in values), max(kind.tangents for kind in values)
+    return Value(values[0].dtype, lanes, tangents, any(kind.jet for kind in values))
 
 
-def _register(operation, emit):
+def _register(operation, emit, emit_jets):
     @infer_global(operation)
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
@@ -183,15 +193,15 @@ def _register(operation, emit):
     def lower(context, builder, sig, args):
         out = sig.return_type
         a, b = (components(context, builder, value, kind, out) for value, kind in zip(args, sig.args, strict=True))
-        return pack(builder, emit(builder, a, b), out)
+        return pack(builder, (emit_jets if out.jet else emit)(builder, a, b), out)
 
     for pair in ((Value, Value), (Value, types.Number), (types.Number, Value)):
         lower_builtin(operation, *pair)(lower)
 
 
-_register(operator.add, add)
-_register(operator.sub, subtract)
-_register(operator.mul, multiply)
+_register(operator.add, add, add)
+_register(operator.sub, subtract, subtract)
+_register(operator.mul, multiply, multiply_jets)
 
 
 # Memory.
@@ -254,6 +264,19 @@ def _offset(elements, count):
     if isinstance(elements, Pointer):
         return lambda elements, count: _advance(elements, count)
     return None
+
+
+@intrinsic
+def flat(typing, pointer):
+    """The components of values in memory, one after the other, as values without tangents."""
+    if not isinstance(pointer, Pointer):
+        return None
+    plain = Pointer(Value(pointer.element.dtype, pointer.element.lanes))
+
+    def generate(context, builder, sig, args):
+        return builder.bitcast(args[0], llvm_type(plain.element).as_pointer())
+
+    return plain(pointer), generate
 
 
 @intrinsic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,8 @@ from ...store.sources import code
 from ...training.history import History
 from ..budgets import CurvatureBudget, TuningBudget
 from ..judged import COARSE_LOSS, LOSS, cooled_values, end_values
-from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PROTOCOL
+from ..problems import PROBLEMS
+from ..scales import CURVATURE_PROTOCOL, CURVATURE_SEEDS, LABELS, PAPER_SEEDS, PROTOCOL
 from .rules import Keys, State, Unit
 
 CASES = ("1", "2", "3")
@@ -23,6 +24,8 @@ END_READINGS = (*READINGS, "cooled")
 """Those of an end loss: the third is that of the tuned runs once their rate has fallen to zero."""
 ARMS = tuple(LABELS)
 """Statistics that are one optimizer's end loss."""
+FIXED_BATCH = "fixed batch"
+"""The paper's sample: its own seeds on the one fixed batch."""
 CURVATURE_ASKED = replace(PROTOCOL, seeds=CURVATURE_SEEDS)
 """The trainings that C3 to C5 ask for: those of C1, with fewer seeds."""
 
@@ -49,6 +52,11 @@ def floor(*histories: History) -> float:
         rows = history.metric(LOSS)
         lowest.append(float(rows[rows["step"].isin((history.steps, rows["step"].max()))]["value"].min()))
     return min(lowest)
+
+
+def target_of(name: str, *histories: History) -> float:
+    """sqrt(f0 f*) of a problem, half-way (in logarithms) between the zero predictor and the least loss of these."""
+    return math.sqrt(PROBLEMS[name].task.zero_loss * floor(*histories))
 
 
 def judged_losses(history: History, zero_loss: float, cooled: bool = False) -> pd.DataFrame:
@@ -126,6 +134,27 @@ class Bounded:
 def step_ratio(steps: pd.DataFrame) -> Bounded:
     """Log of the ratio of steps, SGD over Adam, by seed; from :func:`steps_to`."""
     return Bounded.of(steps, "sgd") - Bounded.of(steps, "adam")
+
+
+def on_batches(frame: pd.DataFrame, fixed: bool = False) -> pd.DataFrame:
+    """The rows of the evaluation batches, or of the fixed one, whose number is below zero."""
+    return frame[(frame["batch"] < 0) == fixed]
+
+
+def typical(frame: pd.DataFrame) -> pd.DataFrame:
+    """The median over evaluation batches of every run's every measure, a row each; their ``batch`` is 0."""
+    keys = [column for column in frame if column not in ("value", "batch")]
+    return on_batches(frame).groupby(keys, sort=False, dropna=False)["value"].median().reset_index().assign(batch=0)
+
+
+def papers_sample(frame: pd.DataFrame, judging: Sequence[int]) -> pd.DataFrame:
+    """The rows of the fixed batch and of as many of the judging seeds as the paper has."""
+    return on_batches(frame[frame["seed"].isin(judging[:PAPER_SEEDS])], fixed=True)
+
+
+def by_seed_and_batch(values: pd.Series) -> pd.DataFrame:
+    """The mean over steps as a table [seeds, batches]; seeds that lack a batch are left out."""
+    return pd.DataFrame(values.groupby(level=["seed", "batch"]).mean().unstack("batch")).dropna()
 
 
 def arms(table: pd.DataFrame, column: str = "value") -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from ...files import write
 from ...statistics import Interval
 from ...store.store import Store
 from ..scale_names import SCALE_NAMES
-from .rules import EDITION, NO_INTERVAL, Keys, Ruling, Unit
+from .rules import EDITION, NO_INTERVAL, Keys, Ruling, State, Unit
 
 PACKAGED = Path(__file__).parent / "kept"
 """Verdicts that are part of the package: those of the first edition, and the last comparison on other seeds."""
@@ -60,14 +60,18 @@ class Verdict:
 
     @property
     def robust(self) -> bool | None:
-        """Whether every check holds; None where there is none."""
-        return all(self.checks.values()) if self.checks else None
+        """Whether every check holds; None where there is none, or no case says anything."""
+        said = any(unit.decides and unit.state not in (State.UNDECIDED, State.MISSING) for unit in self.units)
+        return all(self.checks.values()) if self.checks and said else None
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What a reader has to know beside the verdict: checks that fail, then flags of cases that decide."""
+        """What a reader has to know beside the verdict: failing checks, cases lost to Holm, flags of cases."""
         failing = [name for name, holds in self.checks.items() if not holds]
         own = [f"not robust: {', '.join(failing)}"] if failing else []
+        if cases_left := self.ruling.uncorrected:
+            words = f"YES or WEAK, but not after Holm's correction for {self.ruling.tests} cases"
+            own.append(f"{words}: {'; '.join(cases_left)}")
         cases: dict[str, list[str]] = {}
         for unit in self.units:
             for text in unit.flags if unit.decides else ():

@@ -163,6 +163,7 @@ def ratio_unit(case: str, statistic: str, ratio: Interval | None, decides: bool 
     return Unit(case, statistic, ratio, ratio_state(ratio), decides, keys)
 
 
+_AGREEING = (State.YES, State.WEAK)
 _SIDES = {State.YES: 1, State.WEAK: 1, State.NULL: 0, State.REV: -1}
 
 
@@ -181,12 +182,21 @@ def agree(judged: Iterable[Unit], otherwise: Iterable[Unit]) -> bool:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A verdict and, for *partly*, the cases it holds in, and those it holds weakly in, where the effect is small."""
+    """A verdict and, for *partly*, the cases it holds in.
+
+    Attributes:
+        where: those in which the effect is large.
+        weak: those in which it is small.
+        uncorrected: cases that are YES or WEAK, but not after Holm's correction, and so count for nothing.
+        tests: how many cases were corrected for.
+    """
 
     word: Word
     where: tuple[str, ...] = ()
     undecided: bool = False
     weak: tuple[str, ...] = ()
+    uncorrected: tuple[str, ...] = ()
+    tests: int = 0
 
     def __str__(self) -> str:
         if self.word is Word.PARTLY:
@@ -215,11 +225,14 @@ def rule(units: Sequence[Unit]) -> Ruling:
     if not {State.YES, State.WEAK, State.UNDECIDED} & set(states):
         return Ruling(Word.NOT)
     adjusted = holm([math.nan if unit.interval is None else unit.interval.p for unit in judged])
+    agreeing = [(unit.case, unit.state, p < LEVEL) for unit, p in zip(judged, adjusted, strict=True)]
     where, weak = (
-        tuple(unit.case for unit, p in zip(judged, adjusted, strict=True) if unit.state is state and p < LEVEL)
-        for state in (State.YES, State.WEAK)
+        tuple(case for case, found, holds in agreeing if found is state and holds) for state in (State.YES, State.WEAK)
     )
-    return Ruling(Word.PARTLY, where, weak=weak) if where or weak else Ruling(Word.UNMEASURABLE, undecided=True)
+    others = tuple(case for case, found, holds in agreeing if found in _AGREEING and not holds)
+    if where or weak:
+        return Ruling(Word.PARTLY, where, weak=weak, uncorrected=others, tests=len(judged))
+    return Ruling(Word.UNMEASURABLE, undecided=True, uncorrected=others, tests=len(judged))
 
 
 def table_of(units: Iterable[Unit]) -> pd.DataFrame:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from .agreement import agreement
 from .cases import all_cases
-from .curvature import condition_curves, forest, gain_curves, norms_scatter, smoothness_curves, speed_against_smoothness
+from .curvature import (
+    condition_curves,
+    forest,
+    gain_curves,
+    norms_scatter,
+    smoothness_curves,
+    speed_against_smoothness,
+    split_curves,
+)
 from .depth import typical_curves
 from .rates import basin_bars, target_steps
 from .sizes import size_grid
@@ -15,5 +23,6 @@ from .training import loss_against_rate, loss_curves, one_layer_loss
 __all__ = [
     "COLOURS", "DASHES", "WIDTH", "agreement", "all_cases", "basin_bars", "condition_curves", "forest", "gain_curves",
     "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "size_grid",
-    "smoothness_curves", "speed_against_smoothness", "survival_curves", "target_steps", "typical_curves", "use",
+    "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps",
+    "typical_curves", "use",
 ]  # fmt: skip

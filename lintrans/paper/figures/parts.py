@@ -11,10 +11,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, NullLocator, SymmetricalLogLocator
+from matplotlib.scale import SymmetricalLogTransform
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    SymmetricalLogLocator,
+)
 
 from .style import GREY, LABELS, LARGEST, MARKERS, WIDTH, line_of
 
+SHORT = 10.0**1.5
+"""A logarithmic axis that spans less has labels at 1, 2 and 5."""
 NO_RATE = "no best rate was found inside the grid: not measured"
 
 
@@ -91,14 +101,40 @@ def log_limits(axes: Axes, values: npt.NDArray[np.float64]) -> None:
 
 
 def log_axis(axes: Axes, which: str, ticks: int = 5) -> None:
-    """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel."""
+    """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel.
+
+    One shorter than a decade and a half is labelled at 1, 2 and 5 as well; call this when all is drawn.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-    axis.set_major_locator(Decades(numticks=ticks))
     axis.set_minor_formatter(NullFormatter())
     low, high = sorted(axis.get_view_interval())
-    if low > 0 and high < 10 * low:  # no power of ten in sight: label what there is
-        axis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(2, 0.6)))
+    short = low > 0 and high < SHORT * low
+    axis.set_major_locator(Decades(subs=(1.0, 2.0, 5.0) if short else (1.0,), numticks=ticks))
+    if short:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if high < 2 * low:  # hardly a mark of these: as on a linear axis
+            axis.set_major_locator(MaxNLocator(4))
+
+
+class Apart(SymmetricalLogLocator):
+    """Marks of a signed logarithmic axis, less those whose labels would overlap the one before, seen from zero."""
+
+    def __init__(self, linear: float) -> None:
+        super().__init__(base=10, linthresh=linear)
+        self.places = SymmetricalLogTransform(10, linear, 1)
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """See ``SymmetricalLogLocator``."""
+        low, high = self.places.transform(np.array([vmin, vmax]))
+        least, kept = 0.07 * abs(high - low), [0.0]
+        for side in (1, -1):
+            last = 0.0
+            for tick in sorted((tick for tick in super().tick_values(vmin, vmax) if tick * side > 0), key=abs):
+                place = abs(float(self.places.transform(np.array([tick]))[0]))
+                if place - last >= least:
+                    kept, last = [*kept, float(tick)], place
+        return sorted(kept)
 
 
 def signed_axis(axes: Axes, values: npt.NDArray[np.float64], ticks: int = 7) -> None:
@@ -107,7 +143,7 @@ def signed_axis(axes: Axes, values: npt.NDArray[np.float64], ticks: int = 7) -> 
     if len(magnitudes):
         linear = float(np.quantile(magnitudes, 0.1))
         axes.set_yscale("symlog", linthresh=linear)
-        locator = SymmetricalLogLocator(base=10, linthresh=linear)
+        locator = Apart(linear)
         locator.set_params(numticks=ticks)
         axes.yaxis.set_major_locator(locator)
         axes.yaxis.set_minor_locator(NullLocator())

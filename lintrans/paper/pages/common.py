@@ -11,8 +11,8 @@ import pandas as pd
 from ...diagnostics.noise import gaussian_norms
 from ...diagnostics.tails import Array
 from ...training.history import History
-from ..budgets import DoubleCheckBudget
-from ..claims.common import judged_losses, steps_to
+from ..budgets import CurvatureBudget, DoubleCheckBudget, TuningBudget
+from ..claims.common import judged_losses, on_batches, steps_to
 from ..claims.records import interval_text
 from ..claims.rules import Unit
 from ..problems import PROBLEMS
@@ -20,6 +20,7 @@ from ..protocol import LOSS, MARKED_STEP, Choice, Tuning
 from ..scales import LABELS, TARGETS
 
 KEPT_SEED = 0
+HALF = 0.5
 TOLERANCE = 0.01
 """Relative difference below which two implementations agree: a hundredth, where the rules ask for a quarter."""
 NOISE = {
@@ -62,6 +63,39 @@ def how_far(budget: DoubleCheckBudget) -> str:
     fewer = f" ({min(steps)} where they cost most)" if len(steps) > 1 else ""
     most = max(seeds)
     return f"{max(steps)} steps{fewer} and {most} seed{'s' * (most > 1)}"
+
+
+def worst_prompts(frames: Mapping[str, pd.DataFrame]) -> str:
+    """What the worst prompt has of a batch's loss and of its Hessian's trace, a line a setting, in Markdown.
+
+    Args:
+        frames: from :func:`lintrans.paper.measure.curvature.worst_prompts`.
+    """
+    lines = []
+    for name, frame in frames.items():
+        parts = []
+        for metric, words in {"worst_loss_share": "the loss", "worst_trace_share": "the Hessian's trace"}.items():
+            rows = frame[frame["metric"] == metric]
+            fixed, others = on_batches(rows, fixed=True)["value"], on_batches(rows)
+            if fixed.empty or others.empty:
+                continue
+            middle, most = (others.groupby("batch")["value"].agg(what) for what in ("median", "max"))
+            parts.append(
+                f"{fixed.median():.0%} of {words} on the fixed batch (at most {fixed.max():.0%}) and "
+                f"{middle.min():.0%} to {middle.max():.0%} on the {len(middle)} evaluation batches (at most "
+                f"{most.max():.0%}); it has more than half of it in {(fixed > HALF).mean():.0%} of all runs and steps "
+                f"there, in {(others['value'] > HALF).mean():.0%} here"
+            )
+        lines.append(f"- {PROBLEMS[name].title}: {'. Also '.join(parts) or 'not measured'}.")
+    return "\n".join(lines)
+
+
+def sample_words(budget: TuningBudget, curvature: CurvatureBudget) -> str:
+    """The judging seeds and the evaluation batches of curvature, for a page's provenance."""
+    seeds, batches = [seed for seed in curvature.judging if seed in budget.judging], curvature.evaluation
+    return (
+        f"judging seeds {seeds[0]} to {seeds[-1]}; evaluation batches {batches[0]} to {batches[-1]}, and the fixed one"
+    )
 
 
 def best_rates(tunings: Mapping[str, Tuning]) -> str:

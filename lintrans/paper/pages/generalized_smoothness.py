@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from ..claims.c5 import MEASURES
+from ..claims.c5 import MEASURES, PART
+from ..claims.common import typical
 from ..claims.records import Verdict, interval_text
-from ..claims.rules import Keys, Unit
+from ..claims.rules import Keys, State, Unit
 from ..problems import PROBLEMS
 from ..scales import LABELS
+from .common import sample_words as sample_words  # the chapter takes these from here
 from .common import unit_text
+from .common import worst_prompts as worst_prompts
 
 
 def with_differences(verdict: Verdict) -> list[Unit]:
     """The units that decide, with the correlation of differences as their statistic."""
-    beside = {unit.keys.problem: interval_text(unit.interval) for unit in verdict.units if not unit.decides}
+    beside = {unit.keys.problem: interval_text(unit.interval) for unit in verdict.units if unit.keys.part == PART}
     return [replace(unit, statistic=beside.get(unit.keys.problem, "")) for unit in verdict.units if unit.decides]
+
+
+def conclusions(verdict: Verdict) -> str:
+    """In how many settings curvature grows with the gradient, in one sentence."""
+    states = Counter(unit.state for unit in verdict.units if unit.decides)
+    return (
+        f"the Hessian's norm grows with the gradient's, in levels and in differences, in {states[State.YES]} "
+        f"of {states.total()} settings, in levels or weakly in {states[State.WEAK]} more, and falls in "
+        f"{states[State.REV]}."
+    )
+
+
+def unshown(frames: Mapping[str, pd.DataFrame]) -> str:
+    """Along how many of Adam's steps the typical curvature is not positive, by setting."""
+    parts = []
+    for name, frame in frames.items():
+        own = typical(frame[(frame["metric"] == "directional_smoothness") & (frame["optimizer"] == "adam")])["value"]
+        parts.append(f"{PROBLEMS[name].title}: {(own <= 0).sum()} of {len(own)}")
+    return "; ".join(parts)
 
 
 def correlation_table(units: Sequence[Unit]) -> pd.DataFrame:
