@@ -250,7 +250,9 @@ def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     claims.record(verdict(rules="b", state=REV))
     text = scorecard.overview("quick").set_index("claim").loc["C1", "verdict"]
     published, *others = text.split("<br>")
-    assert published == "*published*: **not reproduced**; reversed: 2.0 (under earlier rules: reproduced)"
+    assert (
+        published == "*published*: **not reproduced**; reversed in 2 of 2: 1.00, 1.00 (under earlier rules: reproduced)"
+    )
     assert others == ["*tuned*: not judged yet", "*cooled*: not judged yet"]
     box = verdict().markdown()
     assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")
