@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lintrans as lt
+from lintrans.paper.claims import claim_names
 from lintrans.store import sources
 from lintrans.store.sources import PACKAGE, Code, code
 
@@ -239,6 +240,34 @@ def test_classes_of_a_notebook_are_read_from_their_cell() -> None:
         assert shell.run_cell(text).success
         digests.append(sources.digest_outside(shell.user_ns["Law"]))
     assert digests[0] == digests[1] != digests[2]
+
+
+BUDGETS = [
+    ("lintrans.paper.scales", "JUDGING_SEEDS = 24", "JUDGING_SEEDS = 6"),
+    ("lintrans.paper.scales", "CURVATURE_SEEDS = 12", "CURVATURE_SEEDS = 6"),
+    ("lintrans.paper.problems", "LinearTransformer(layers=3, d=5)", "LinearTransformer(layers=2, d=5)"),
+    ("lintrans.paper.budgets", "early: tuple[int, int] = (5, 500)", "early: tuple[int, int] = (5, 50)"),
+    ("lintrans.paper.claims.rules", "MARGIN = 1.25", "MARGIN = 1.2"),
+    ("lintrans.statistics", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), BUDGETS)
+def test_the_digest_of_a_verdict_covers_rules_budgets_and_settings(
+    package: Path, name: str, old: str, new: str
+) -> None:
+    """Of every claim: seeds cannot be lowered, nor a setting changed, under an unchanged digest."""
+    claims = [f"lintrans.paper.claims.{claim.lower()}" for claim in claim_names()]
+    before = {claim: code().digest(claim) for claim in claims}
+    edited(package, name, old, new)
+    copy = Code(package)
+    assert [claim for claim in claims if copy.digest(claim) == before[claim]] == []
+
+
+def test_a_comment_on_a_budget_changes_no_verdict(package: Path) -> None:
+    edited(package, "lintrans.paper.scales", "JUDGING_SEEDS = 24", "JUDGING_SEEDS = 24  # those of the rules")
+    claim = "lintrans.paper.claims.c1"
+    assert Code(package).digest(claim) == code().digest(claim)
 
 
 def test_what_is_neutral_is_there() -> None:

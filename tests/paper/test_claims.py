@@ -450,11 +450,15 @@ def test_damaged_verdicts_are_left_out(tmp_path: Path) -> None:
 def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
     verdicts = scorecard.overview("quick")["verdict"]
-    assert all(set(re.findall(r": ([^;]*)", text)) == {"not judged yet"} for text in verdicts)
+    assert all(set(re.findall(r": ([^<]*)", text)) == {"not judged yet"} for text in verdicts)
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
     text = str(scorecard.overview("quick").set_index("claim").loc["C1", "verdict"])
-    assert text.startswith("*published*: not reproduced (under earlier rules: reproduced); *tuned*: not judged yet")
+    published, *others = text.split("<br>")
+    assert (
+        published == "*published*: **not reproduced**; reversed in 2 of 2: 1.00, 1.00 (under earlier rules: reproduced)"
+    )
+    assert others == ["*tuned*: not judged yet", "*cooled*: not judged yet"]
     box = verdict().markdown()
     assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")
     assert "> - less" in box

@@ -376,17 +376,15 @@ def test_contradictions_are_read_from_the_store(tmp_path: Path) -> None:
     found = contradictions("paper", Store(tmp_path))
     assert [(each.claim, each.reading, each.cases) for each in found] == [
         ("C1", "tuned", (("setting 1", State.REV), ("setting 2", State.NULL))),
-        ("C2", "init", ()),
         ("C10", "tuned", (("b", State.REV),)),
     ]
     assert found[0].words == "reversed: setting 1. no difference: setting 2"
     assert found[0].verdict == "not reproduced"
-    assert found[1].words == "no case is decided against it"
     assert contradictions("quick", Store(tmp_path)) == []
     absent = missing("paper", Store(tmp_path))
     assert "C1 published ({doc}`adam_vs_sgd`)" not in absent
     assert "C3 published ({doc}`condition_number`)" in absent
-    assert shown.against(found)["claim"].tolist() == ["C1", "C2", "C10"]
+    assert shown.against(found)["claim"].tolist() == ["C1", "C10"]
 
 
 BOTH = ("sgd", "adam")

@@ -65,6 +65,8 @@ def test_table_of_scales() -> None:
         kept = set(range(0, budget.steps + 1, budget.every))
         assert set(curvature.probes) <= kept, "parameters are kept only there"
         assert set(range(*curvature.spectral)) <= kept
+    assert SCALES["paper"].steps == PROTOCOL.steps
+    assert CURVATURE["paper"] == CURVATURE_PROTOCOL
     for lookup in (lt.settings.scale, lt.settings.curvature, lt.settings.controls):
         with pytest.raises(ValueError, match=r"scale = 'papre' is not one of 'paper', 'quick' .did you mean 'paper'"):
             lookup("papre")

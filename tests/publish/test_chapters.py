@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+from lintrans.paper.claims import stability, verdict_records
 from lintrans.publish.chapters import chapters
 
 NAMES = [chapter.name for chapter in chapters(ROOT)]
@@ -142,6 +143,30 @@ def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
     assert "parameters changed" in changed
     assert "horizon T of 20 steps instead of 10,000" in changed
     assert "SGD, dampening 0.9" in text
+
+
+@pytest.mark.slow
+def test_a_chapter_judges_again_with_other_seeds(
+    computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other numbers for the same cases, at the same rates; the scale's own verdicts stay."""
+    shutil.copytree(computed, tmp_path / "store")
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path / "store"))
+    shown("adam_vs_sgd", tmp_path)
+    first = verdict_records("quick")
+    shown("adam_vs_sgd", tmp_path, "-p", "scale", "quick+100")
+    second = verdict_records("quick+100")
+    assert verdict_records("quick") == first
+    assert set(first) == set(second) >= {("C1", "published"), ("C1", "tuned")}
+    for place, record in first.items():
+        assert second[place]["rules"] == record["rules"]
+        pairs = zip(record["rows"][:-1], second[place]["rows"][:-1], strict=True)
+        assert all(one["case"] == two["case"] for one, two in pairs)
+        pairs = zip(record["rows"][:3], second[place]["rows"][:3], strict=True)
+        assert all(one["estimate"] != two["estimate"] for one, two in pairs)
+    made = stability.comparison(first, second, "quick", 100, "0.1.0")
+    assert made.lost == ()
+    assert all(row.state_again for row in made.rows)
 
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:

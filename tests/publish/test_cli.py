@@ -375,5 +375,7 @@ def test_judged_again_with_other_seeds(
     made = json.loads(call("stability", "depth", "--offset", "200", "--json", "--keep", str(file)).output)
     assert asked[-1][0] == "paper+200"
     assert (made["scale"], made["offset"], len(made["rows"])) == ("paper", 200, 2)
-    assert stability.read(file).changed == stability.read(file).rows
+    again = stability.read(file)
+    assert again is not None
+    assert again.changed == again.rows
     assert "C10" in call("verdicts", "--scale", "paper+200").output

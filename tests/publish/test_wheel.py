@@ -63,6 +63,8 @@ def run(environment: Path, home: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_the_readmes_ten_lines_run_from_the_wheel(environment: Path, tmp_path: Path) -> None:
     assert not [absent for absent in ("jupytext", "papermill", "nbformat", "pytest") if (environment / absent).exists()]
+    kept = environment / "lintrans" / "paper" / "claims" / "kept"
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (PACKAGE / "paper/claims/kept").iterdir()}
     found = re.search(r"<!-- ten lines -->\n```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert found
     script = tmp_path / "ten_lines.py"

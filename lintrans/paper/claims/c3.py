@@ -45,7 +45,7 @@ from .rules import ratio_unit as unit_of
 CLAIM = "C3"
 SENTENCE = "The robust condition number R_med of Adam is lower than SGD's along the trajectory."
 CHAPTER = "condition_number"
-FIGURE = "fig-condition-split"
+FIGURE = {"published": "fig-condition-split", "tuned": "fig-condition-tuned"}
 GROUP = "behaviours"
 BASIS = Basis(CASES, ("condition",))
 RATIO = "R_med, SGD over Adam"

@@ -107,7 +107,8 @@ def _cases(record: Mapping[str, Any]) -> dict[tuple[str, Keys], Mapping[str, Any
 def compare(first: Records, second: Records) -> tuple[tuple[Repeat, ...], tuple[str, ...]]:
     """Decided cases of kept verdicts beside the same of others; and the readings that could not be compared.
 
-    Claims judged from the verdicts of others are left out: nothing was measured for them.
+    Claims judged from the verdicts of others are left out: nothing was measured for them. Where all numbers are the
+    same to the last digit, nothing was drawn anew, and nothing is compared.
     """
     rows, lost = [], []
     for (claim, reading), record in first.items():
@@ -117,14 +118,25 @@ def compare(first: Records, second: Records) -> tuple[tuple[Repeat, ...], tuple[
         if again is None or again["rules"] != record["rules"]:
             lost.append(f"{claim} {reading} ({'not judged again' if again is None else 'judged by other code'})")
             continue
-        others = _cases(again)
-        for place, row in _cases(record).items():
+        own, others = _cases(record), _cases(again)
+        if _identical(own, others):
+            lost.append(f"{claim} {reading} (the same numbers: its seeds did not change)")
+            continue
+        for place, row in own.items():
             if row["state"] in DECIDED:
                 other: Mapping[str, Any] = others.get(place, {})
                 names = ("state", "estimate", "low", "high")
                 numbers = {name: row[name] for name in names} | {f"{name}_again": other.get(name) for name in names}
                 rows.append(Repeat(claim, reading, row["case"], **numbers))
     return tuple(rows), tuple(lost)
+
+
+def _identical(own: Mapping[Any, Mapping[str, Any]], others: Mapping[Any, Mapping[str, Any]]) -> bool:
+    numbers = [
+        [[row[name] for name in ("estimate", "low", "high")] for row in rows.values() if row["estimate"] is not None]
+        for rows in (own, others)
+    ]
+    return bool(numbers[0]) and numbers[0] == numbers[1]
 
 
 def comparison(first: Records, second: Records, scale: str, offset: int, version: str) -> Comparison:

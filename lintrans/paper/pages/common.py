@@ -57,6 +57,14 @@ def agrees(compared: pd.DataFrame) -> bool:
     return bool(len(compared) > 0 and compared["difference"].max() < TOLERANCE and not compared["flips"].any())
 
 
+def how_far(budget: DoubleCheckBudget) -> str:
+    """How much is computed twice: "25 steps and 2 seeds", with the least where groups differ."""
+    steps, seeds = ({getattr(group, name) for group in budget.groups} for name in ("steps", "seeds"))
+    fewer = f" ({min(steps)} where they cost most)" if len(steps) > 1 else ""
+    most = max(seeds)
+    return f"{max(steps)} steps{fewer} and {most} seed{'s' * (most > 1)}"
+
+
 def worst_prompts(frames: Mapping[str, pd.DataFrame]) -> str:
     """What the worst prompt has of a batch's loss and of its Hessian's trace, a line a setting, in Markdown.
 
@@ -88,14 +96,6 @@ def sample_words(budget: TuningBudget, curvature: CurvatureBudget) -> str:
     return (
         f"judging seeds {seeds[0]} to {seeds[-1]}; evaluation batches {batches[0]} to {batches[-1]}, and the fixed one"
     )
-
-
-def how_far(budget: DoubleCheckBudget) -> str:
-    """How much is computed twice: "25 steps and 2 seeds", with the least where groups differ."""
-    steps, seeds = ({getattr(group, name) for group in budget.groups} for name in ("steps", "seeds"))
-    fewer = f" ({min(steps)} where they cost most)" if len(steps) > 1 else ""
-    most = max(seeds)
-    return f"{max(steps)} steps{fewer} and {most} seed{'s' * (most > 1)}"
 
 
 def best_rates(tunings: Mapping[str, Tuning]) -> str:

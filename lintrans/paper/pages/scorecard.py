@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from ...statistics import Interval
 from ..claims import editions, stability
 from ..claims.contradictions import Contradiction
-from ..claims.records import interval_text
 from ..claims.rules import LEVEL
-from ..claims.wording import Record, chance
+from ..claims.wording import Record, chance, numbers
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
@@ -85,10 +83,8 @@ def changed(made: stability.Comparison) -> pd.DataFrame:
     """The cases that did not keep their state, with both intervals."""
 
     def text(state: str | None, estimate: float | None, low: float | None, high: float | None) -> str:
-        if estimate is None:
-            return str(state or "not judged")
-        edges = (float("nan") if edge is None else edge for edge in (low, high))
-        return f"{interval_text(Interval(estimate, *edges, float('nan'), 0))} {state}"
+        shown = numbers({"estimate": estimate, "low": low, "high": high})
+        return str(state or "not judged") if estimate is None else f"{shown} {state}"
 
     rows = [
         {
