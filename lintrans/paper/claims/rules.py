@@ -177,8 +177,8 @@ _SIDES = {State.YES: 1, State.WEAK: 1, State.NULL: 0, State.REV: -1}
 def agree(judged: Iterable[Unit], otherwise: Iterable[Unit]) -> bool:
     """Whether each judged unit that decides anything says the same, agree, alike or reversed, judged otherwise.
 
-    YES and WEAK say the same. Both come in the same order; a unit that is open, or was not measured otherwise, is no
-    disagreement.
+    YES and WEAK say the same. Both come in the same order. A judged unit that is open decides nothing; one that is open
+    otherwise is not confirmed, and so a disagreement; one that was not measured otherwise is none.
     """
     pairs = [
         (_SIDES.get(one.state), _SIDES.get(other.state), other.state)
