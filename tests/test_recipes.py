@@ -156,5 +156,5 @@ def test_a_claim_is_four_files(tiny: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Setting 1: the large rate is better." in done.stdout
-    assert "*tuned*: reproduced" in done.stdout
+    assert "*tuned*: **reproduced**" in done.stdout
     assert "C99, tuned: reproduced" in done.stdout

@@ -52,7 +52,7 @@ def test_verdicts() -> None:
         estimate = made_up.number(verdict.units[0])
         assert estimate.estimate == pytest.approx(math.exp(np.log(values).mean()))
     mixed = c2.judge("paper", {"1": table_of(small), "2": table_of(little), "3": table_of(heavy)}, NOISE_PROTOCOL)
-    assert str(mixed.ruling) == "partly reproduced (setting 2, setting 3)"
+    assert str(mixed.ruling) == "partly reproduced (setting 3; weakly setting 2)"
     further = table_of(heavy).assign(excess_999=light)
     assert not c2.judge("paper", {**dict.fromkeys("12", table_of(heavy)), "3": further}, NOISE_PROTOCOL).robust
 
