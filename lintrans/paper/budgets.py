@@ -104,7 +104,7 @@ class CurvatureBudget:
     grid_steps: int = 0
     grid_seeds: int = 0
     batch: int = 0
-    batches: int = 2
+    batches: int = 3
     first_batch: int = 0
     first_seed: int = 0
 

@@ -378,7 +378,14 @@ ATTENTION = Table(
         sparse=SizeBudget(
             training=_KINDS_TRAINING,
             curvature=CurvatureBudget(
-                seeds=4, probes=(750,), judged=(750,), settled=250, every=250, spectral=(50, 950, 100), batch=250
+                seeds=4,
+                probes=(750,),
+                judged=(750,),
+                settled=250,
+                every=250,
+                spectral=(50, 950, 100),
+                batch=250,
+                batches=4,
             ),
             noise=NoiseBudget(settings=_KINDS, seeds=4, samples=500, batch=250, reference=50_000),
         ),

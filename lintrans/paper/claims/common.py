@@ -214,7 +214,7 @@ def deviations(budget: TuningBudget, asked: TuningBudget, tuned: bool = True) ->
         ("{} choice of clip instead of {}", len(budget.clips), len(asked.clips)),
         ("{} tuning seeds instead of {}", len(budget.tuning_seeds), len(asked.tuning_seeds)),
         ("grid of rates run for {} steps instead of {}", budget.screening, asked.screening),
-        ("grid of rates run on {} seeds instead of {}", budget.screening_seeds, asked.screening_seeds),
+        ("seeds that run the grid of rates: {} instead of {}", budget.screening_seeds, asked.screening_seeds),
         ("rates compared on {} blocks instead of {}", budget.tuning_blocks, asked.tuning_blocks),
     )
     if asked.minima and not budget.minima:
