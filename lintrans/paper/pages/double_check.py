@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..claims.twice import Twice
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
@@ -57,3 +58,54 @@ def details(found: pd.DataFrame) -> pd.DataFrame:
     table = numbers.reset_index()
     titles = table["problem"].map(lambda name: PROBLEMS[name].title)
     return table.assign(problem=titles, statistic=table["statistic"].map(lambda name: STATISTICS[name].words))
+
+
+def twice_in_words(made: Twice | None) -> str:
+    """What was last computed twice at the verdicts' own horizons."""
+    if made is None:
+        return "Nothing of the kind is kept with this version: `lintrans twice` computes it."
+    if not made.rows:
+        return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
+    seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
+    same = len(made.rows) - len(made.other_side)
+    on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
+    return (
+        f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
+        f"{len(made.rows) + len(made.left)} cases, on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
+        f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference."
+    )
+
+
+def twice_table(made: Twice) -> pd.DataFrame:
+    """A row a case computed twice: the means over these seeds, the seeds on one side, the largest difference."""
+    rows = [
+        {
+            "claim": row.claim,
+            "reading": row.reading,
+            "case": row.case,
+            "statistic": row.statistic,
+            "state": row.state if row.before in (None, row.state) else f"{row.state}, was {row.before}",
+            "steps": f"{row.steps:,}",
+            "fast": f"{row.means[0]:.4g}",
+            "second": f"{row.means[1]:.4g}",
+            "seeds on one side": f"{row.sides} of {len(row.seeds)}",
+            "largest relative difference": f"{row.difference:.0e}",
+        }
+        for row in made.rows
+    ]
+    return pd.DataFrame(rows)
+
+
+def not_computed(made: Twice) -> pd.DataFrame:
+    """The cases that were not, why, and what they would take."""
+    rows = [
+        {
+            "claim": row.claim,
+            "reading": row.reading,
+            "case": row.case,
+            "why": row.why,
+            "minutes": "" if row.minutes is None else f"{row.minutes:.0f}",
+        }
+        for row in made.left
+    ]
+    return pd.DataFrame(rows, columns=["claim", "reading", "case", "why", "minutes"])

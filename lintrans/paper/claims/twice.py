@@ -1,0 +1,198 @@
+"""Deciding cases computed once more, end to end, by the second implementation: which ones, and what was found.
+
+The rules ask for it where a case is reversed, or has another state than under their first edition. ``lintrans twice``
+computes; what it last found is part of the package, and a case that lies on the other side is flagged.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...files import write
+from .records import DERIVED, PACKAGED, keys_of
+from .rules import Keys, State
+
+PATH = PACKAGED / "twice.json"
+"""What was found last, and kept."""
+OTHER_SIDE = "the second implementation lies on the other side"
+NULLS = {"ratio": 1.0, "share": 0.5}
+"""No difference, by kind of statistic."""
+Records = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A deciding case that has to be computed twice.
+
+    Attributes:
+        claim, reading, case, statistic: what was judged.
+        keys: what it is about.
+        state, before: its state, and that under the first edition; None where it had none.
+        kind: "ratio", "share", "correlation", or nothing.
+    """
+
+    claim: str
+    reading: str
+    case: str
+    statistic: str
+    keys: Keys
+    state: str
+    before: str | None
+    kind: str
+
+    @property
+    def title(self) -> str:
+        """Claim, reading and case."""
+        return f"{self.claim} {self.reading}, {self.case}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A case computed by both: one number a seed each, turned as it is judged.
+
+    Attributes:
+        kind: "ratio", against 1, or "share", against one half.
+        steps: of the longest training behind it.
+        batches: evaluation batches behind it; 0 where it has none.
+        fast, again: numbers of the book's engine and of the second implementation, by seed.
+    """
+
+    claim: str
+    reading: str
+    case: str
+    statistic: str
+    state: str
+    before: str | None
+    kind: str
+    steps: int
+    batches: int
+    seeds: tuple[int, ...]
+    fast: tuple[float, ...]
+    again: tuple[float, ...]
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Of the fast numbers and of the others; of ratios the geometric one."""
+        both = []
+        for values in (self.fast, self.again):
+            logs = [math.log(value) for value in values] if self.kind == "ratio" else values
+            mean = sum(logs) / len(logs)
+            both.append(math.exp(mean) if self.kind == "ratio" else mean)
+        return both[0], both[1]
+
+    @property
+    def same_side(self) -> bool:
+        """Whether both means lie on one side of no difference."""
+        null = NULLS[self.kind]
+        one, other = (value - null for value in self.means)
+        return one * other > 0 or one == other == 0
+
+    @property
+    def sides(self) -> int:
+        """At how many seeds both numbers lie on one side of no difference."""
+        null = NULLS[self.kind]
+        pairs = zip(self.fast, self.again, strict=True)
+        return sum((one - null) * (other - null) > 0 or one == other == null for one, other in pairs)
+
+    @property
+    def difference(self) -> float:
+        """The largest relative difference of a seed's numbers."""
+        pairs = zip(self.fast, self.again, strict=True)
+        return max(abs(one - other) / abs(other) if other else math.inf * (one != other) for one, other in pairs)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A case that was not computed: why, and how many minutes it would take, where that is known."""
+
+    claim: str
+    reading: str
+    case: str
+    why: str
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Twice:
+    """What was computed twice of a scale's cases.
+
+    Attributes:
+        scale: whose verdicts.
+        date, version: when, and by which library.
+        rows: a row a case computed.
+        left: the cases that were not.
+    """
+
+    scale: str
+    date: str
+    version: str
+    rows: tuple[Found, ...]
+    left: tuple[Left, ...] = ()
+
+    @property
+    def other_side(self) -> tuple[Found, ...]:
+        """The cases whose means lie on two sides of no difference."""
+        return tuple(row for row in self.rows if not row.same_side)
+
+    def json(self) -> str:
+        """For a file: :func:`read` takes it."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+
+def wanted(records: Records, first: Records) -> tuple[Case, ...]:
+    """The deciding cases that are reversed, or whose state is not that of the first edition.
+
+    Claims judged from the verdicts of others, and cases that were not measured, are left out.
+    """
+    found = []
+    for (claim, reading), record in records.items():
+        if claim in DERIVED:
+            continue
+        old = {row["case"]: row["state"] for row in first.get((claim, reading), {"rows": []})["rows"][:-1]}
+        rows = record["rows"][:-1]
+        marks = record.get("decides") or [True] * len(rows)
+        for row, keys, decides in zip(rows, keys_of(record), marks, strict=True):
+            state, before = row["state"], old.get(row["case"])
+            changed = before is not None and before != state
+            if decides and state != State.MISSING and (state == State.REV or changed):
+                words, kind = row.get("statistic") or "", row.get("kind") or ""
+                found.append(Case(claim, reading, row["case"], words, keys, state, before, kind))
+    return tuple(found)
+
+
+def keep(made: Twice, path: Path = PATH) -> None:
+    """Write what was found; without a path, into the package."""
+    write(path, made.json() + "\n")
+    read.cache_clear()
+
+
+@cache
+def read(path: Path = PATH) -> Twice | None:
+    """What is kept; None where there is nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    rows = tuple(_made(Found, row) for row in found["rows"])
+    left = tuple(_made(Left, row) for row in found["left"])
+    return Twice(found["scale"], found["date"], found["version"], rows, left)
+
+
+def _made(kind: Any, row: Mapping[str, Any]) -> Any:
+    values = {field.name: row[field.name] for field in fields(kind)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def doubted(scale: str, claim: str, reading: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Those cases of a kept verdict that were last found on the other side, with the state that they have now."""
+    made = read(PATH)
+    if made is None or made.scale != scale:
+        return []
+    then = {(row.case, row.state) for row in made.other_side if (row.claim, row.reading) == (claim, reading)}
+    return [row["case"] for row in rows if (row["case"], row["state"]) in then]
