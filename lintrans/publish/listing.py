@@ -205,8 +205,10 @@ def twice_lines(made: Twice, columns: int) -> list[str]:
             for row in made.rows
         ]
         lines += [*table(head, rows, 2, columns), ""]
-    same = len(made.rows) - len(made.other_side)
-    lines.append(f"{same} of {len(made.rows)} cases lie on the same side of no difference")
+        same = len(made.rows) - len(made.other_side)
+        lines.append(f"{same} of {len(made.rows)} cases lie on the same side of no difference")
+    elif not made.left:
+        lines.append("no case is reversed, or has another state than under the first edition")
     for each in made.left:
         cost = "" if each.minutes is None else f", about {each.minutes:.0f} min"
         lines.append(f"not computed: {each.claim} {each.reading}, {each.case}{cost} ({each.why})")

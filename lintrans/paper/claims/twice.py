@@ -189,6 +189,22 @@ def _made(kind: Any, row: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
+def in_words(made: Twice | None) -> str:
+    """What was last computed twice at the verdicts' own horizons."""
+    if made is None:
+        return "Nothing of the kind is kept with this version: `lintrans twice` computes it."
+    if not made.rows:
+        return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
+    seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
+    same = len(made.rows) - len(made.other_side)
+    on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
+    return (
+        f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
+        f"{len(made.rows) + len(made.left)} cases, on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
+        f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference."
+    )
+
+
 def doubted(scale: str, claim: str, reading: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Those cases of a kept verdict that were last found on the other side, with the state that they have now."""
     made = read(PATH)

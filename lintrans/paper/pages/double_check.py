@@ -60,22 +60,6 @@ def details(found: pd.DataFrame) -> pd.DataFrame:
     return table.assign(problem=titles, statistic=table["statistic"].map(lambda name: STATISTICS[name].words))
 
 
-def twice_in_words(made: Twice | None) -> str:
-    """What was last computed twice at the verdicts' own horizons."""
-    if made is None:
-        return "Nothing of the kind is kept with this version: `lintrans twice` computes it."
-    if not made.rows:
-        return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
-    seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
-    same = len(made.rows) - len(made.other_side)
-    on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
-    return (
-        f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
-        f"{len(made.rows) + len(made.left)} cases, on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
-        f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference."
-    )
-
-
 def twice_table(made: Twice) -> pd.DataFrame:
     """A row a case computed twice: the means over these seeds, the seeds on one side, the largest difference."""
     rows = [

@@ -42,7 +42,7 @@ from ..scales import ATTENTION, CURVATURE, DEPTH_BUDGETS, LARGER_BUDGETS, NONLIN
 from . import long
 from .long import Training
 
-PASSES = 4.0
+PASSES = 3.0
 """Cost of a Hessian-vector product in gradients of as many prompts; a loss alone is a third of a gradient."""
 FORWARD = 1 / 3
 BLOCK = 1000
