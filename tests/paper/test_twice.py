@@ -10,14 +10,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from made_up import curvature, interval, tuning, unit, verdict
+from made_up import curvature, interval, noise, tuning, unit, verdict
 
 import lintrans as lt
 from lintrans.engines.cpu import compiling
 from lintrans.paper import protocol
-from lintrans.paper.claims import Keys, State, Unit, editions, record, scorecard, twice, wording
+from lintrans.paper.claims import Keys, State, Unit, c9, c11, editions, record, scorecard, twice, wording
 from lintrans.paper.claims.records import verdict_records
 from lintrans.paper.measure import curvature as measured
+from lintrans.paper.measure.noise import at_initialization
 from lintrans.paper.pages import double_check as tables
 from lintrans.paper.problems import LARGER, NONLINEAR
 from lintrans.paper.second import cases, long, plain
@@ -77,7 +78,7 @@ def case(claim: str, reading: str = "tuned", statistic: str = "", /, **keys: Any
         (case("C4", problems=("1",)), [(1, "1", "share", 9951)]),
         (case("C7", problems=("3", "sphere")), [(1, "3", "condition", 10_000), (-1, "sphere", "condition", 10_000)]),
         (
-            case("C9", "cooled", cases.COOLED, problems=("depth 6", "depth 4")),
+            case("C9", "cooled", c9.COOLED, problems=("depth 6", "depth 4")),
             [(1, "depth 6", "gap", 6000), (-1, "depth 4", "gap", 6000)],
         ),
         (
@@ -103,9 +104,30 @@ def test_what_a_case_is_the_sum_of(given: twice.Case, expected: list[tuple[int, 
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (case("C2", "init", problems=("2",)), [(1, "2", 10_000)]),
+        (case("C6", "init", problems=("3", "sphere")), [(1, "3", 10_000), (-1, "sphere", 10_000)]),
+        (
+            replace(case("C11", "init", problems=("depth 2", "depth 8")), case=c11.ENDS),
+            [(1, "depth 8", 3000), (-1, "depth 2", 10_000)],
+        ),
+        (case("C14", problems=(LARGER.name,), claim="C2"), [(1, LARGER.name, 2000)]),
+        (case("C15", "published", problems=(NONLINEAR.name,), claim="C2"), [(1, NONLINEAR.name, 1000)]),
+    ],
+)
+def test_noise_needs_no_training(given: twice.Case, expected: list[tuple[int, str, int]]) -> None:
+    terms = cases.terms_of(given, "paper")
+    budgets = [term.source.noise for term in terms]
+    found = [(term.sign, term.source.name, own.samples if own else 0) for term, own in zip(terms, budgets, strict=True)]
+    assert found == expected
+    assert {(term.quantity.kind, term.horizon) for term in terms} == {("noise", 0)}
+
+
+@pytest.mark.parametrize(
     "given",
     [
-        case("C2", problems=("1",)),
+        case("C11", problems=("depth 2", "depth 4", "depth 6", "depth 8")),
         case("C4", problems=("1",), convention="speed"),
         case("C5", problems=("1",)),
         case("C8", problems=("3", "sphere"), part="gap"),
@@ -193,6 +215,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     budget, probed = tuning(steps=20, batch=10, rates=(0.01,), minima=0), curvature(batches=2, batch=8)
     monkeypatch.setattr(cases, "SCALES", {"quick": budget}.__getitem__)
     monkeypatch.setattr(cases, "CURVATURE", {"quick": probed}.__getitem__)
+    few = noise(samples=30, batch=5, reference=50)
+    monkeypatch.setattr(cases, "NOISE", {"quick": few}.__getitem__)
+    at_initialization(few)
     own = protocol.judge_all(replace(budget, settings=("1",)))
     measured.condition_numbers(own.published, probed, "published")
     measured.step_curvatures(own.published, probed, "published")
@@ -205,6 +230,7 @@ def judged_cases() -> None:
     step = Keys(("1",), 15, convention="r_lower")
     kept(numbered(REV, "setting 1, step 15", keys=step), claim="C3")
     kept(numbered(REV, "setting 1", keys=Keys(("1",))), claim="C4")
+    kept(numbered(REV, "setting 1", keys=Keys(("1",))), claim="C2", reading="init")
     kept(numbered(REV, "setting 1", keys=Keys(("1",))), claim="C5")
 
 
@@ -213,10 +239,10 @@ def test_both_agree_on_a_short_training() -> None:
     judged_cases()
     for waiting in (cases.compute("quick", only_list=True), cases.compute("quick", minutes=0)):
         assert waiting.rows == ()
-        assert sum((each.minutes or 0) > 0 for each in waiting.left) == 3
+        assert sum((each.minutes or 0) > 0 for each in waiting.left) == 4
     made = cases.compute("quick", minutes=5)
     found = {(row.claim, row.reading): row for row in made.rows}
-    assert set(found) == {("C1", "published"), ("C3", "published"), ("C4", "published")}
+    assert set(found) == {("C1", "published"), ("C2", "init"), ("C3", "published"), ("C4", "published")}
     for row in made.rows:
         assert row.seeds == (0, 1)
         assert row.fast == pytest.approx(row.again, rel=1e-3)

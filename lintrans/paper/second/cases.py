@@ -1,8 +1,8 @@
 """Cases of verdicts computed twice, each at its own horizon, rates and prompts: what `lintrans twice` computes.
 
 A case is a sum of terms, each a quantity of one problem by seed: a log ratio of end losses, a log end loss, a log ratio
-of R_med, a share of steps. The fast number of a term comes from the store, which is never added to; the other one from
-:mod:`.long`.
+of R_med, a share of steps, log E at initialization. The fast number of a term comes from the store, where nothing is
+added to it; the other one from :mod:`.long`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from ...store.results import NotStoredError, measurement, stored_only
 from ...training.history import History
 from ...training.optimizers import resolve
 from ...training.runs import Run
-from ..budgets import CurvatureBudget, TuningBudget
+from ..budgets import CurvatureBudget, NoiseBudget, TuningBudget
 from ..claims import editions
 from ..claims.c3 import PUBLIC
 from ..claims.c4 import METRIC, SPEED
 from ..claims.c9 import COOLED
+from ..claims.c11 import ENDS
 from ..claims.common import judged_losses
 from ..claims.records import verdict_records
 from ..claims.twice import Case, Found, Left, Twice, wanted
 from ..judged import end_steps
 from ..measure.curvature import condition_numbers, step_curvatures
+from ..measure.noise import at_initialization
 from ..problems import FULL_LINEAR, HEADS, NONLINEAR, PROBLEMS
 from ..protocol import COOLDOWN, OPTIMIZERS, judge_all, published_runs, train_to_judge
-from ..scales import ATTENTION, CURVATURE, DEPTH_BUDGETS, LARGER_BUDGETS, NONLINEAR_BUDGETS, SCALES
+from ..scales import ATTENTION, CURVATURE, DEPTH_BUDGETS, LARGER_BUDGETS, NOISE, NONLINEAR_BUDGETS, SCALES
 from . import long
 from .long import Training
 
@@ -61,6 +63,7 @@ class Source:
         tuned_at: the horizon of its rates, 0 for its own.
         curvature: where R_med and v'Hv are measured.
         readings: those that are trained together.
+        noise: the budget of noise at initialization, which then is all that is measured.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Source:
     curvature: CurvatureBudget | None = None
     tuned_at: int = 0
     readings: tuple[str, ...] = ("published", "tuned")
+    noise: NoiseBudget | None = None
 
     def history(self) -> History:
         """The judged runs of the reading, from the store.
@@ -92,7 +96,7 @@ class Quantity:
 
     Attributes:
         kind: "gap" (log end loss, SGD less Adam), "loss" (of one optimizer), "condition" (log R_med, SGD less Adam,
-            mean over steps and batches), "share" (of steps and batches with v'Hv larger for SGD).
+            mean over steps and batches), "share" (of steps and batches with v'Hv larger for SGD), "noise" (log E).
         cooled: of losses, that after the cooldown.
         steps: of "condition" and "share".
     """
@@ -115,6 +119,8 @@ class Term:
     def horizon(self) -> int:
         """How far it has to be trained."""
         budget = self.source.training
+        if self.quantity.kind == "noise":
+            return 0
         if self.quantity.steps:
             return max(self.quantity.steps) + (self.quantity.kind == "share")
         return budget.steps + round(COOLDOWN * budget.steps) * self.quantity.cooled
@@ -147,6 +153,18 @@ def _source(name: str, claim: str, reading: str, scale: str, *others: str) -> So
     return Source(name, reading, replace(budget, settings=(name,)), curvature, tuned_at, readings)
 
 
+def _noise_source(name: str, claim: str, scale: str) -> Source:
+    """Where a claim has noise at initialization measured."""
+    if claim == "C11":
+        depths = DEPTH_BUDGETS(scale)
+        own = depths.shallow_noise if name in depths.shallow_noise.settings else depths.deep_noise
+    elif claim == "C14":
+        own = LARGER_BUDGETS(scale).noise
+    else:
+        own = NONLINEAR_BUDGETS(scale).noise if claim == "C15" else NOISE(scale)
+    return Source(name, "init", replace(SCALES(scale), settings=(name,)), noise=replace(own, settings=(name,)))
+
+
 def terms_of(case: Case, scale: str) -> tuple[Term, ...]:
     """What a case is the sum of.
 
@@ -172,6 +190,12 @@ def terms_of(case: Case, scale: str) -> tuple[Term, ...]:
             steps = range(0, own.training.steps, own.training.every)
             settled = tuple(step for step in steps if step >= own.curvature.settled)
             return (Term(1, own, Quantity("share", steps=settled)),)
+    if claim == "C2" and len(names) == 1 and keys.part is None:
+        return (Term(1, _noise_source(names[0], case.claim, scale), Quantity("noise")),)
+    if (claim == "C6" or case.case == ENDS) and len(names) == 2:
+        plus, minus = names if claim == "C6" else names[::-1]
+        both = ((1, plus), (-1, minus))
+        return tuple(Term(sign, _noise_source(name, claim, scale), Quantity("noise")) for sign, name in both)
     if claim in ("C7", "C12") and len(names) == 2:
         plus, minus = names if claim == "C7" else names[::-1]
         return pair(None, plus, minus)
@@ -190,6 +214,27 @@ def _along(source: Source) -> Quantity:
 
 
 # both numbers of a term
+
+
+def _noise(source: Source) -> tuple[NoiseBudget, pd.DataFrame]:
+    """The budget of the noise, and the fast table of E by seed, from the store."""
+    if source.noise is None:
+        raise NotStoredError(f"{PROBLEMS[source.name].title}: no noise is measured")
+    with stored_only():
+        return source.noise, at_initialization(source.noise)[source.name]
+
+
+def noise_again(source: Source, seeds: tuple[int, ...]) -> pd.Series:
+    """Log E by seed from the second implementation, each seed kept in the store."""
+    setting, own = PROBLEMS[source.name], source.noise
+    assert own is not None
+    rows = []
+    for seed in seeds:
+        arguments = (setting.model, setting.task, seed, own.batch, own.samples, own.reference)
+        of = {"what": "noise by the second implementation", "arguments": list(arguments)}
+        title = f"{setting.title}, noise of seed {seed} again"
+        rows.append(measurement(title, of, partial(long.noise_tail, *arguments)))
+    return pd.concat(rows).set_index("seed")["value"].map(np.log).sort_index()
 
 
 def fast(term: Term, history: History, seeds: tuple[int, ...], batches: tuple[int, ...]) -> pd.Series:
@@ -267,12 +312,12 @@ def independent(
     return _by_seed(term.quantity, table.assign(**{name: 0 for name in ("step", "batch") if name not in table}))
 
 
-def seconds_of(term: Term, training: Training, batches: tuple[int, ...], step: float) -> tuple[int, float]:
-    """Steps that are missing, and an estimate of all seconds missing; `step` is what one step takes."""
+def seconds_of(term: Term, training: Training, batches: tuple[int, ...], step: float) -> float:
+    """An estimate of what is missing; `step` is what one step of the training takes."""
     try:
         with stored_only():
             independent(term, training, batches)
-        return 0, 0.0
+        return 0.0
     except NotStoredError:
         steps = long.missing(training, term.horizon)
     compute = _measured(term, training, batches)
@@ -282,7 +327,7 @@ def seconds_of(term: Term, training: Training, batches: tuple[int, ...], step: f
     else:
         columns = 1 if term.quantity.kind == "share" else int(np.prod(training.model.parameter_shape))
         measuring = PASSES * per_prompt * len(term.quantity.steps) * len(batches) * compute.args[3] * columns
-    return steps, steps * step + measuring
+    return float(steps * step + measuring)
 
 
 # all cases of a scale
@@ -290,12 +335,17 @@ def seconds_of(term: Term, training: Training, batches: tuple[int, ...], step: f
 
 @dataclass(frozen=True)
 class Job:
-    """A case that can be computed, with the training of each term and the fast number by seed."""
+    """A case that can be computed, with the training of each term (None of noise) and the fast number by seed."""
 
     case: Case
     terms: tuple[Term, ...]
-    trainings: tuple[Training, ...]
+    trainings: tuple[Training | None, ...]
     fast: pd.Series
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that it is computed on."""
+        return tuple(int(seed) for seed in self.fast.index)
 
     def combined(self, numbers: Iterable[pd.Series]) -> pd.Series:
         """The case's number by seed, a ratio or a share."""
@@ -324,6 +374,10 @@ def job_of(case: Case, scale: str, count: int, batches: int) -> Job:
         NotStoredError: what it was judged on is not in the store.
     """
     terms = terms_of(case, scale)
+    if terms[0].source.noise is not None:
+        tables = [_noise(term.source)[1].set_index("seed")["excess"].astype(float).map(np.log) for term in terms]
+        job = Job(case, terms, (None,) * len(terms), pd.Series(dtype=float))
+        return replace(job, fast=job.combined(tables).sort_index().iloc[:count])
     histories = [term.source.history() for term in terms]
     shared = set.intersection(*({int(seed) for seed in history.runs["seed"]} for history in histories))
     seeds = tuple(sorted(shared)[:count])
@@ -367,7 +421,7 @@ def compute(
             left.append(_left(case, str(error)))
         except NotStoredError as error:
             left.append(_left(case, f"the fast side is not in the store: {error}"))
-    speeds: dict[Training, float] = {}
+    speeds: dict[Training | str, float] = {}
     rows, waiting = [], jobs
     while waiting:
         with Quiet():
@@ -387,12 +441,31 @@ def _left(case: Case, why: str, minutes: float | None = None) -> Left:
     return Left(case.claim, case.reading, case.case, why, minutes)
 
 
-def _seconds(job: Job, batches: int, speeds: dict[Training, float]) -> float:
+def _seconds(job: Job, batches: int, speeds: dict[Training | str, float]) -> float:
+    """An estimate of what is missing of a case; `speeds` remembers how long a step, or a minibatch, takes."""
     total = 0.0
     for term, training in zip(job.terms, job.trainings, strict=True):
+        if training is None:
+            total += _noise_seconds(term.source, job.seeds, speeds)
+            continue
         if training not in speeds:
             speeds[training] = long.step_seconds(training)
-        total += seconds_of(term, training, chosen(term, batches), speeds[training])[1]
+        total += seconds_of(term, training, chosen(term, batches), speeds[training])
+    return total
+
+
+def _noise_seconds(source: Source, seeds: tuple[int, ...], speeds: dict[Training | str, float]) -> float:
+    setting, own = PROBLEMS[source.name], source.noise
+    assert own is not None
+    if source.name not in speeds:
+        speeds[source.name] = long.noise_seconds(setting.model, setting.task, own.batch)
+    total = 0.0
+    for seed in seeds:
+        try:
+            with stored_only():
+                noise_again(source, (seed,))
+        except NotStoredError:
+            total += speeds[source.name] * (own.samples + own.reference / own.batch)
     return total
 
 
@@ -400,6 +473,10 @@ def _found(job: Job, batches: int) -> Found:
     """Compute a case."""
     numbers = []
     for term, training in zip(job.terms, job.trainings, strict=True):
+        if training is None:
+            with Quiet():
+                numbers.append(noise_again(term.source, job.seeds))
+            continue
         own = chosen(term, batches)
         try:
             with Quiet(), stored_only():

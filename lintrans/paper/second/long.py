@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ...diagnostics.noise import gaussian_norms, null_draws
 from ...models.transformer import TensorModel
 from ...store.results import NotStoredError, measurement, stored_only
 from ...tasks.regression import Task
@@ -196,4 +197,31 @@ def smoothness(
     return frame[frame["value"].notna()].reset_index(drop=True)
 
 
-__all__ = ["SEGMENT", "Training", "conditions", "end_losses", "missing", "smoothness", "step_seconds", "trained"]
+def tail(noise: Tensor, seed: int) -> float:
+    """E of noise ``[samples, G]``: 99% quantile of its norm over the median, over the same of N(0, C)."""
+    spectrum = torch.linalg.svdvals(noise) ** 2 / len(noise)
+    norms, null = noise.norm(dim=-1).numpy(), gaussian_norms(spectrum.numpy(), null_draws(len(noise)), seed)
+    upper, middle = (np.quantile(norms, level) / np.quantile(null, level) for level in (0.99, 0.5))
+    return float(upper / middle)
+
+
+def noise_tail(model: TensorModel, task: Task, seed: int, batch: int, samples: int, reference: int) -> pd.DataFrame:
+    """E at one initialization, a row: seed, value."""
+    start = model.init(seed, dtype=torch.float64)
+    rows = plain.noise(model, task, start, seed, batch, samples, reference)
+    return pd.DataFrame({"seed": [seed], "value": [tail(rows, seed)]})
+
+
+def noise_seconds(model: TensorModel, task: Task, batch: int) -> float:
+    """Seconds of one minibatch of noise, by taking a few."""
+    few = partial(plain.noise, model, task, model.init(0, dtype=torch.float64), 0, batch, 3, batch)
+    few()
+    began = time.perf_counter()
+    few()
+    return (time.perf_counter() - began) / 4
+
+
+__all__ = [
+    "SEGMENT", "Training", "conditions", "end_losses", "missing", "noise_seconds", "noise_tail", "smoothness",
+    "step_seconds", "tail", "trained",
+]  # fmt: skip
