@@ -212,6 +212,8 @@ def twice_lines(made: Twice, columns: int) -> list[str]:
     for each in made.left:
         cost = "" if each.minutes is None else f", about {each.minutes:.0f} min"
         lines.append(f"not computed: {each.claim} {each.reading}, {each.case}{cost} ({each.why})")
+    if sum(each.minutes is not None for each in made.left) > 1:
+        lines.append("Cases on one problem share its training, and take less together.")
     return lines
 
 
