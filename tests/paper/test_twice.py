@@ -65,8 +65,22 @@ def test_reversed_and_changed_cases_are_wanted() -> None:
     assert [each.case for each in twice.wanted(now, {})] == ["b", "new"]
 
 
+def test_a_case_may_have_its_numbers_from_one_beside_it() -> None:
+    pair = Keys(("depth 4", "depth 2"))
+    beside = [
+        numbered(YES, "x, end loss", 3.0, decides=False, keys=pair._replace(part="loss"), statistic="gap in loss"),
+        numbered(REV, "x, steps", 0.5, decides=False, keys=pair._replace(part="steps"), statistic="gap in steps"),
+        numbered(REV, "x, cooled", 0.5, decides=False, keys=pair._replace(part="cooled")),
+    ]
+    for claim, part in (("C9", "steps"), ("C1", None)):
+        records = kept(numbered(REV, "x", 0.5, keys=pair), *beside[::-1], claim=claim, reading="tuned")
+        [found] = twice.wanted({(claim, "tuned"): records[claim, "tuned"]}, {})
+        assert (found.keys.part, found.case) == (part, "x")
+        assert found.statistic == ("gap in steps" if part else "ratio")
+
+
 def case(claim: str, reading: str = "tuned", statistic: str = "", /, **keys: Any) -> twice.Case:
-    return twice.Case(claim, reading, "a", statistic, Keys(**keys), "REV", None, "ratio")
+    return twice.Case(claim, reading, "a", statistic, Keys(**keys), "REV", None)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +96,10 @@ def case(claim: str, reading: str = "tuned", statistic: str = "", /, **keys: Any
             [(1, "depth 6", "gap", 6000), (-1, "depth 4", "gap", 6000)],
         ),
         (
+            case("C9", problems=("depth 4", "depth 2"), part="loss"),
+            [(1, "depth 4", "gap", 10_000), (-1, "depth 2", "gap", 10_000)],
+        ),
+        (
             case("C10", problems=("depth 2", "depth 4"), optimizer="sgd"),
             [(1, "depth 2", "loss", 10_000), (-1, "depth 4", "loss", 10_000)],
         ),
@@ -95,6 +113,10 @@ def case(claim: str, reading: str = "tuned", statistic: str = "", /, **keys: Any
         ),
         (case("C14", problems=(LARGER.name,), claim="C1"), [(1, LARGER.name, "gap", 2000)]),
         (case("C15", "published", problems=(NONLINEAR.name,), claim="C1"), [(1, NONLINEAR.name, "gap", 2000)]),
+        (
+            case("C15", "published", problems=(NONLINEAR.name,), claim="C3", step=750),
+            [(1, NONLINEAR.name, "condition", 750)],
+        ),
     ],
 )
 def test_what_a_case_is_the_sum_of(given: twice.Case, expected: list[tuple[int, str, str, int]]) -> None:
@@ -132,6 +154,7 @@ def test_noise_needs_no_training(given: twice.Case, expected: list[tuple[int, st
         case("C5", problems=("1",)),
         case("C8", problems=("3", "sphere"), part="gap"),
         case("C9", problems=("depth 6", "depth 4")),
+        case("C9", problems=("depth 6", "depth 4"), part="steps"),
         case("C15", problems=(NONLINEAR.name,), claim="C3"),
         case("C16", problems=("depth 2",)),
     ],

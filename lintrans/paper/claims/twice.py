@@ -23,6 +23,10 @@ PATH = PACKAGED / "twice.json"
 OTHER_SIDE = "the second implementation lies on the other side"
 NULLS = {"ratio": 1.0, "share": 0.5}
 """No difference, by kind of statistic."""
+TAKING = ("C9", "C15")
+"""Claims whose cases take the numbers of the least favourable of several that stand beside them."""
+ELSEWHERE = ("fixed batch", "cooled")
+"""Parts of cases that stand beside and are none of these."""
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -34,7 +38,6 @@ class Case:
         claim, reading, case, statistic: what was judged.
         keys: what it is about.
         state, before: its state, and that under the first edition; None where it had none.
-        kind: "ratio", "share", "correlation", or nothing.
     """
 
     claim: str
@@ -44,7 +47,6 @@ class Case:
     keys: Keys
     state: str
     before: str | None
-    kind: str
 
     @property
     def title(self) -> str:
@@ -157,13 +159,27 @@ def wanted(records: Records, first: Records) -> tuple[Case, ...]:
         old = {row["case"]: row["state"] for row in first.get((claim, reading), {"rows": []})["rows"][:-1]}
         rows = record["rows"][:-1]
         marks = record.get("decides") or [True] * len(rows)
+        beside = [(row, keys) for row, keys, own in zip(rows, keys_of(record), marks, strict=True) if not own]
         for row, keys, decides in zip(rows, keys_of(record), marks, strict=True):
             state, before = row["state"], old.get(row["case"])
             changed = before is not None and before != state
             if decides and state != State.MISSING and (state == State.REV or changed):
-                words, kind = row.get("statistic") or "", row.get("kind") or ""
-                found.append(Case(claim, reading, row["case"], words, keys, state, before, kind))
+                source, about = _taken(row, keys, beside) if claim in TAKING else (row, keys)
+                words = source.get("statistic") or ""
+                found.append(Case(claim, reading, row["case"], words, about, state, before))
     return tuple(found)
+
+
+def _taken(
+    row: Mapping[str, Any], keys: Keys, beside: Iterable[tuple[Mapping[str, Any], Keys]]
+) -> tuple[Mapping[str, Any], Keys]:
+    """The case beside it that a case has its numbers from; itself where there is none."""
+    numbers = [row.get(name) for name in ("estimate", "low", "high")]
+    for other, about in beside:
+        same = numbers == [other.get(name) for name in ("estimate", "low", "high")] and numbers[0] is not None
+        if same and (about.problems, about.claim) == (keys.problems, keys.claim) and about.part not in ELSEWHERE:
+            return other, about
+    return row, keys
 
 
 def keep(made: Twice, path: Path = PATH) -> None:

@@ -201,6 +201,8 @@ def terms_of(case: Case, scale: str) -> tuple[Term, ...]:
         return pair(None, plus, minus)
     if claim == "C9" and len(names) == 2 and case.statistic == COOLED:
         return pair(Quantity("gap", cooled=True), *names)
+    if claim == "C9" and len(names) == 2 and keys.part == "loss":
+        return pair(Quantity("gap"), *names)
     if claim in ("C10", "C13") and len(names) == 2 and keys.optimizer:
         return pair(Quantity("loss", keys.optimizer, cooled), *names)
     raise NotSupportedError(f"not computed here: {case.statistic or case.claim}")
