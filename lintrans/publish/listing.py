@@ -191,7 +191,7 @@ def twice_lines(made: Twice, columns: int) -> list[str]:
     """A row a case computed twice, with both numbers; then the cases that were not, and why."""
     lines = []
     if made.rows:
-        head = ("claim", "reading", "case", "fast", "again", "difference", "seeds on one side", "steps")
+        head = ("claim", "reading", "case", "fast", "again", "difference", "seeds on one side", "steps", "apart from")
         rows = [
             (
                 row.claim,
@@ -201,6 +201,7 @@ def twice_lines(made: Twice, columns: int) -> list[str]:
                 f"{row.difference:.1e}",
                 f"{row.sides} of {len(row.seeds)}",
                 f"{row.steps:,}",
+                "never" if row.apart is None else f"{row.apart:,}",
             )
             for row in made.rows
         ]

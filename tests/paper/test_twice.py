@@ -270,6 +270,7 @@ def test_both_agree_on_a_short_training() -> None:
         assert row.seeds == (0, 1)
         assert row.fast == pytest.approx(row.again, rel=1e-3)
         assert row.same_side
+        assert row.apart is None
     assert found["C4", "published"].kind == "share"
     assert (found["C3", "published"].steps, found["C3", "published"].batches) == (15, 2)
     why = {(each.claim, each.reading, each.case): each.why for each in made.left}
@@ -286,6 +287,7 @@ def test_a_wrong_engine_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda leaves, clip: leaves[0].grad.norm())  # no clip
     [row] = [row for row in cases.compute("quick", minutes=5).rows if (row.claim, row.reading) == ("C1", "published")]
     assert row.difference > 1e-3
+    assert row.apart in range(1, 20)
 
 
 def test_the_numbers_of_the_fast_side_are_the_claims_own() -> None:
@@ -326,7 +328,7 @@ def test_it_is_kept_shown_and_flagged() -> None:
     assert twice.read(twice.PATH) is None
     assert "lintrans twice" in twice.in_words(None)
     left = twice.Left("C9", "tuned", "c", "not computed here"), twice.Left("C1", "tuned", "d", "too long", 12.0)
-    rows = found((0.5, 0.8), (0.6, 0.9)), found((0.5, 0.8), (1.6, 0.9), "b", before="NULL")
+    rows = found((0.5, 0.8), (0.6, 0.9)), found((0.5, 0.8), (1.6, 0.9), "b", before="NULL", apart=250)
     made = twice.Twice("quick", "2026-01-01", "0.1.0", rows, left)
     twice.keep(made, twice.PATH)
     assert twice.read(twice.PATH) == made
@@ -339,6 +341,7 @@ def test_it_is_kept_shown_and_flagged() -> None:
     assert "2 of 4 cases" in twice.in_words(made)
     assert "1 of 2" in twice.in_words(made)
     assert tables.twice_table(made)["state"].tolist() == ["REV", "REV, was NULL"]
+    assert tables.twice_table(made)["apart from step"].tolist() == ["never", "250"]
     assert tables.not_computed(made)["minutes"].tolist() == ["", "12"]
     lines = listing.twice_lines(made, 120)
     assert any("1 of 2 cases" in line for line in lines)

@@ -21,6 +21,8 @@ from .rules import Keys, State
 PATH = PACKAGED / "twice.json"
 """What was found last, and kept."""
 OTHER_SIDE = "the second implementation lies on the other side"
+APART = 0.01
+"""Relative distance of parameters at which two trainings of one seed are not one training any more."""
 NULLS = {"ratio": 1.0, "share": 0.5}
 """No difference, by kind of statistic."""
 TAKING = ("C9", "C15")
@@ -63,6 +65,8 @@ class Found:
         steps: of the longest training behind it.
         batches: evaluation batches behind it; 0 where it has none.
         fast, again: numbers of the book's engine and of the second implementation, by seed.
+        apart: the first step kept at which a run's parameters are more than APART from each other, relative to their
+            norm; None where none ever is.
     """
 
     claim: str
@@ -77,6 +81,7 @@ class Found:
     seeds: tuple[int, ...]
     fast: tuple[float, ...]
     again: tuple[float, ...]
+    apart: int | None = None
 
     @property
     def means(self) -> tuple[float, float]:
@@ -217,7 +222,9 @@ def in_words(made: Twice | None) -> str:
     return (
         f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
         f"{len(made.rows) + len(made.left)} cases, on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
-        f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference."
+        f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference; "
+        f"in {sum(row.apart is not None for row in made.rows)} some run's parameters come to lie more than {APART:.0%} "
+        "apart."
     )
 
 

@@ -61,7 +61,7 @@ def details(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def twice_table(made: Twice) -> pd.DataFrame:
-    """A row a case computed twice: the means over these seeds, the seeds on one side, the largest difference."""
+    """A row a case computed twice: means over these seeds, and how far both are apart."""
     rows = [
         {
             "claim": row.claim,
@@ -74,6 +74,7 @@ def twice_table(made: Twice) -> pd.DataFrame:
             "second": f"{row.means[1]:.4g}",
             "seeds on one side": f"{row.sides} of {len(row.seeds)}",
             "largest relative difference": f"{row.difference:.0e}",
+            "apart from step": "never" if row.apart is None else f"{row.apart:,}",
         }
         for row in made.rows
     ]

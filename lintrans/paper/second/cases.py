@@ -34,7 +34,7 @@ from ..claims.c9 import COOLED
 from ..claims.c11 import ENDS
 from ..claims.common import judged_losses
 from ..claims.records import verdict_records
-from ..claims.twice import Case, Found, Left, Twice, wanted
+from ..claims.twice import APART, Case, Found, Left, Twice, wanted
 from ..judged import end_steps
 from ..measure.curvature import condition_numbers, step_curvatures
 from ..measure.noise import at_initialization
@@ -473,26 +473,32 @@ def _noise_seconds(source: Source, seeds: tuple[int, ...], speeds: dict[Training
 
 def _found(job: Job, batches: int) -> Found:
     """Compute a case."""
-    numbers = []
+    numbers, parted = [], []
     for term, training in zip(job.terms, job.trainings, strict=True):
         if training is None:
             with Quiet():
                 numbers.append(noise_again(term.source, job.seeds))
             continue
-        own = chosen(term, batches)
-        try:
-            with Quiet(), stored_only():
-                numbers.append(independent(term, training, own))
-                continue
-        except NotStoredError:
-            pass
         with bar(term.horizon, f"{job.case.title}: {training.title}") as shown, Quiet():
             states = long.trained(training, term.horizon, shown.update)
-            numbers.append(independent(term, training, own, states))
+            numbers.append(independent(term, training, chosen(term, batches), states))
+            parted.append(parting(term.source.history(), training, states))
     case, again = job.case, job.combined(numbers)
     seeds = tuple(int(seed) for seed in job.fast.index.intersection(again.index))
     return Found(
         case.claim, case.reading, case.case, case.statistic, case.state, case.before, job.kind,
         max(term.horizon for term in job.terms), max(len(chosen(term, batches)) for term in job.terms), seeds,
         tuple(float(job.fast[seed]) for seed in seeds), tuple(float(again[seed]) for seed in seeds),
+        min((step for step in parted if step is not None), default=None),
     )  # fmt: skip
+
+
+def parting(history: History, training: Training, states: Mapping[int, Tensor]) -> int | None:
+    """The first step that both kept at which a run's parameters are more than APART from each other; None: never."""
+    table = history.runs
+    rows = [int(run) for run in table[table["seed"].isin(training.seeds)]["run"]]
+    for step in sorted(set(states) & set(history.snapshots)):
+        own, other = (each.double().flatten(1) for each in (history.snapshots[step][rows], states[step]))
+        if bool(((own - other).norm(dim=1) > APART * other.norm(dim=1)).any()):
+            return step
+    return None
