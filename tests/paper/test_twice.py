@@ -306,6 +306,18 @@ def test_the_numbers_of_the_fast_side_are_the_claims_own() -> None:
     assert gap.tolist() == pytest.approx([math.log(0.5), math.log(1.5)])
 
 
+def test_where_two_trainings_part() -> None:
+    training = ensemble()
+    states = {step: torch.ones(4, *training.model.parameter_shape, dtype=torch.float64) for step in (0, 4, 5, 9)}
+    other = {step: each.float().clone() for step, each in states.items() if step != 9}
+    runs = pd.DataFrame({"run": range(4), "seed": [0, 1, 0, 1]})
+    history = lt.History(pd.DataFrame(), runs, other, 10)
+    assert cases.parting(history, training, states, 10) is None
+    other[5][3] *= 1.02
+    assert cases.parting(history, training, states, 10) == 5
+    assert cases.parting(history, training, states, 4) is None
+
+
 # --- what is kept of it ---
 
 

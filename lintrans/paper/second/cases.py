@@ -482,7 +482,7 @@ def _found(job: Job, batches: int) -> Found:
         with bar(term.horizon, f"{job.case.title}: {training.title}") as shown, Quiet():
             states = long.trained(training, term.horizon, shown.update)
             numbers.append(independent(term, training, chosen(term, batches), states))
-            parted.append(parting(term.source.history(), training, states))
+            parted.append(parting(term.source.history(), training, states, term.horizon))
     case, again = job.case, job.combined(numbers)
     seeds = tuple(int(seed) for seed in job.fast.index.intersection(again.index))
     return Found(
@@ -493,11 +493,11 @@ def _found(job: Job, batches: int) -> Found:
     )  # fmt: skip
 
 
-def parting(history: History, training: Training, states: Mapping[int, Tensor]) -> int | None:
-    """The first step that both kept at which a run's parameters are more than APART from each other; None: never."""
+def parting(history: History, training: Training, states: Mapping[int, Tensor], until: int) -> int | None:
+    """The first step kept by both, up to `until`, at which a run's parameters are more than APART from each other."""
     table = history.runs
     rows = [int(run) for run in table[table["seed"].isin(training.seeds)]["run"]]
-    for step in sorted(set(states) & set(history.snapshots)):
+    for step in sorted(step for step in set(states) & set(history.snapshots) if step <= until):
         own, other = (each.double().flatten(1) for each in (history.snapshots[step][rows], states[step]))
         if bool(((own - other).norm(dim=1) > APART * other.norm(dim=1)).any()):
             return step
