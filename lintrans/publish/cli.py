@@ -20,7 +20,7 @@ from ..paper.scale_names import OFFSETS, OTHERS, SCALE_NAMES, based_on
 from ..progress import wiped
 from .chapter_parameters import ParameterError, check
 from .chapters import BookError
-from .listing import case_lines, chosen, plain, repeat_lines, size, verdict_lines, width, wrapped
+from .listing import case_lines, chosen, plain, repeat_lines, size, twice_lines, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
 
 INTERRUPTED = 130
@@ -367,6 +367,44 @@ def stability_command(
     if keep is not None and not report.failed:
         write(made, keep)
     _exit_if_failed(report)
+
+
+@main.command("twice")
+@click.option("--scale", type=click.Choice(SCALE_NAMES), default="paper", show_default=True, help=scale_help)
+@click.option("--claim", "names", multiple=True, metavar="CLAIM", help="Only this claim; repeatable.")
+@click.option("--minutes", type=click.FloatRange(min=0), default=20.0, show_default=True, help="For all of it.")
+@click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="The first judging seeds.")
+@click.option("--batches", type=click.IntRange(min=1), default=2, show_default=True, help="Batches of curvature.")
+@click.option("--list", "only_list", is_flag=True, help="Estimate, and compute nothing.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--keep", type=click.Path(dir_okay=False, path_type=Path), help="Write what was found, as JSON, to a file."
+)
+def twice_command(
+    scale: str, names: tuple[str, ...], minutes: float, seeds: int, batches: int, only_list: bool, as_json: bool,
+    keep: Path | None,
+) -> None:  # fmt: skip
+    """Compute reversed and changed cases once more, end to end, by the second implementation.
+
+    Each at its own horizon, rates and prompts, the cheapest first, as many as fit into the minutes given; the others
+    are listed with what they would take. Every piece is stored at once: the next call goes on from there.
+
+    \b
+    lintrans twice --list                       which cases, and how long each would take
+    lintrans twice --claim C3 --minutes 60
+    """
+    from ..paper.claims import claim_names
+    from ..paper.claims.twice import keep as write
+    from ..paper.second.cases import compute
+
+    wanted, known = tuple(name.upper() for name in names), claim_names()
+    for name in wanted:
+        if name not in known:
+            raise BookError(f"there is no claim {name!r}: there are {', '.join(known)}{nearest(name, known)}")
+    made = compute(scale, minutes, seeds, batches, wanted, only_list)
+    click.echo(made.json() if as_json else "\n".join(twice_lines(made, width())))
+    if keep is not None:
+        write(made, keep)
 
 
 @main.command("doctor")

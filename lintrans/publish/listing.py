@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line starts without them
     from ..paper.claims.stability import Comparison, Repeat
+    from ..paper.claims.twice import Twice
 
 WIDEST = 120
 NARROWEST = 60
@@ -184,6 +185,37 @@ def repeat_lines(made: Comparison, columns: int) -> list[str]:
 
 def _again(row: Repeat) -> str:
     return _number({name: getattr(row, f"{name}_again") for name in ("estimate", "low", "high")})
+
+
+def twice_lines(made: Twice, columns: int) -> list[str]:
+    """A row a case computed twice, with both numbers; then the cases that were not, and why."""
+    lines = []
+    if made.rows:
+        head = ("claim", "reading", "case", "fast", "again", "difference", "seeds on one side", "steps", "apart from")
+        rows = [
+            (
+                row.claim,
+                row.reading,
+                row.case,
+                *(f"{mean:.4g}" for mean in row.means),
+                f"{row.difference:.1e}",
+                f"{row.sides} of {len(row.seeds)}",
+                f"{row.steps:,}",
+                "never" if row.apart is None else f"{row.apart:,}",
+            )
+            for row in made.rows
+        ]
+        lines += [*table(head, rows, 2, columns), ""]
+        same = len(made.rows) - len(made.other_side)
+        lines.append(f"{same} of {len(made.rows)} cases lie on the same side of no difference")
+    elif not made.left:
+        lines.append("no case is reversed, or has another state than under the first edition")
+    for each in made.left:
+        cost = "" if each.minutes is None else f", about {each.minutes:.0f} min"
+        lines.append(f"not computed: {each.claim} {each.reading}, {each.case}{cost} ({each.why})")
+    if sum(each.minutes is not None for each in made.left) > 1:
+        lines.append("Cases on one problem share its training, and take less together.")
+    return lines
 
 
 def chosen(records: Mapping[tuple[str, str], Record], claims: Iterable[str]) -> dict[tuple[str, str], Record]:

@@ -1,8 +1,8 @@
 """Whether an executed copy of a chapter still holds: digests of all that it depends on, and words for what changed.
 
 ``build/SCALE/digests/X.json`` notes them for the copy ``build/SCALE/src/book/X.ipynb``: the chapter's text, its
-parameters, the code that its cells use, the lock file and, for the pages that show them, the stored verdicts or
-benchmarks.
+parameters, the code that its cells use, the lock file and, for the pages that show them, the stored verdicts,
+benchmarks, or what was computed twice.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     if "performance.load(" in text:
         stored = sorted(chapter.root.glob(BENCHMARKS))
         digests["benchmarks"] = {record.name: digest(record.read_text("utf-8")) for record in stored}
+    if "twice.read(" in text:
+        digests["twice"] = _twice()
     return digests
 
 
@@ -62,6 +64,12 @@ def _verdicts() -> str:
     from ..paper.claims import verdicts_digest
 
     return str(verdicts_digest())
+
+
+def _twice() -> str:
+    from ..paper.claims.twice import PATH
+
+    return digest(PATH.read_text("utf-8")) if PATH.exists() else ""
 
 
 def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str]:
@@ -81,6 +89,7 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "lock": "the lock file changed",
         "verdicts": "the stored verdicts changed",
         "benchmarks": "the stored benchmarks changed",
+        "twice": "what is kept as computed twice changed",
     }
     before, now = ({**each, "library": sorted(each.get("library", {}).values())} for each in (old, digests))
     reasons = [words[name] for name in words if before.get(name) != now.get(name)]

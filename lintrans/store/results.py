@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +31,23 @@ from ..training.train import PLANNED, TrainOptions, plan_training, train
 from .sources import classes_in, code, digest_outside, is_ours
 from .store import VARIABLE, DamagedError, Entry, Payload, Store, age, canonical, key_of, name_of, store
 
-__all__ = ["VARIABLE", "Store", "experiment", "measurement", "store", "used"]
+__all__ = ["VARIABLE", "NotStoredError", "Store", "experiment", "measurement", "store", "stored_only", "used"]
+
+_STORED_ONLY: ContextVar[bool] = ContextVar("stored_only", default=False)
+
+
+class NotStoredError(LookupError):
+    """A result is not in the store, and was not to be computed."""
+
+
+@contextlib.contextmanager
+def stored_only() -> Iterator[None]:
+    """Within it nothing is computed: :func:`experiment` and :func:`measurement` find, or raise NotStoredError."""
+    token = _STORED_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _STORED_ONLY.reset(token)
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,8 @@ def _obtain(
     key, kept = key_of(spec), True
     if (payload := _find(title, key, form, store)) is not None:
         return payload
+    if _STORED_ONLY.get():
+        raise NotStoredError(f"{title}: not in the store ({key[:8]})")
     waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
         try:

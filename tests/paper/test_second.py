@@ -31,7 +31,7 @@ from lintrans.paper.claims.contradictions import Contradiction, basis, contradic
 from lintrans.paper.pages import double_check as tables
 from lintrans.paper.pages import scorecard as shown
 from lintrans.paper.problems import LARGER, NONLINEAR, PROBLEMS, SIZES
-from lintrans.paper.second import compare, plain
+from lintrans.paper.second import compare, long, plain
 from lintrans.random import Stream
 from lintrans.store.store import Store
 from lintrans.training.runs import Run, Runs
@@ -172,8 +172,8 @@ def test_noise_is_that_of_the_streams(samples: int, reference: int, monkeypatch:
 def test_gaussian_noise_has_no_excess() -> None:
     """E of Gaussian rows is near 1; of rows whose length has a heavy tail it is not."""
     rows = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert compare._tail(rows, 0) == pytest.approx(1.0, abs=0.03)
-    assert compare._tail(rows * rows[:, :1].abs().exp(), 0) > 1.5
+    assert long.tail(rows, 0) == pytest.approx(1.0, abs=0.03)
+    assert long.tail(rows * rows[:, :1].abs().exp(), 0) > 1.5
 
 
 # --- both sides ---

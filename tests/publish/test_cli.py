@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lintrans as lt
-from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record, stability, verdict_records
+from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record, stability, twice, verdict_records
 from lintrans.publish import cli, listing, repeating
 from lintrans.publish.book import Built, Outcome, Report, chapters
 from lintrans.statistics import Interval
@@ -96,6 +96,8 @@ def test_version() -> None:
         (["stability", "frist"], "'frist' judges nothing: there are adam_vs_sgd"),
         (["stability", "adam_vs_sgd", "--scale", "quick"], "nothing to compare with: lintrans execute adam_vs_sgd"),
         (["stability", "--offset", "7"], "7 is not in the range"),
+        (["twice", "--claim", "C99"], "there is no claim 'C99': there are C1"),
+        (["twice", "--minutes", "-1"], "-1.0 is not in the range"),
         (["execute", "-p", "lr", "1"], "-p needs a chapter"),
         (["execute", "first", "-p", "device", "gpu"], "device = 'gpu' is not one of"),
         (["pairs", "--take", "text"], "--take needs a chapter"),
@@ -379,3 +381,23 @@ def test_judged_again_with_other_seeds(
     assert again is not None
     assert again.changed == again.rows
     assert "C10" in call("verdicts", "--scale", "paper+200").output
+
+
+def test_what_is_computed_twice_is_listed_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    row = twice.Found("C1", "tuned", "setting 1", "end loss", "REV", None, "ratio", 10, 0, (0,), (0.5,), (0.6,))
+    made = twice.Twice("quick", "2026-01-01", "0.1.0", (row,), (twice.Left("C5", "tuned", "b", "not computed here"),))
+
+    def compute(*given: Any) -> twice.Twice:
+        asked.append(given)
+        return made
+
+    monkeypatch.setattr("lintrans.paper.second.cases.compute", compute)
+    file = tmp_path / "kept.json"
+    text = call("twice", "--scale", "quick", "--claim", "c1", "--keep", str(file)).output
+    assert asked == [("quick", 20.0, 2, 2, ("C1",), False)]
+    assert "1 of 1 cases" in text
+    assert "not computed: C5 tuned, b (not computed here)" in text
+    assert twice.read(file) == made
+    assert json.loads(call("twice", "--json", "--list").output)["rows"][0]["again"] == [0.6]
+    assert asked[-1] == ("paper", 20.0, 2, 2, (), True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...errors import choice
 from .. import claims
-from . import stability
+from . import stability, twice
 from .records import DERIVED, earlier_verdicts, verdict_records
 from .rules import State
 from .wording import cases, flags, in_words, numbers, sentence
@@ -131,18 +131,20 @@ def kept_cases(scale: str) -> pd.DataFrame:
 
     Returns:
         Columns claim, reading, case, kind ("ratio", "share", "correlation" or nothing), estimate, low, high, bound,
-        state, robust (False where a check of the verdict fails, or the case changed with other seeds).
+        state, robust (False where a check of the verdict fails, or the case changed with other seeds, or the
+        second implementation lies on the other side).
     """
     rows = []
     for (claim, reading), record in sorted(verdict_records(scale).items(), key=lambda item: _place(*item[0])):
         whole = record["rows"][-1]
-        changed = stability.moved(scale, claim, reading, cases(record))
+        own = scale, claim, reading, cases(record)
+        doubtful = {*stability.moved(*own), *twice.doubted(*own)}
         for row in cases(record):
             if row["estimate"] is not None and claim not in DERIVED:
                 names = ("case", "kind", "estimate", "low", "high", "bound", "state")
-                robust = whole.get("robust") is not False and row["case"] not in changed
-                own = {"claim": claim, "reading": reading, **{name: row.get(name) for name in names}}
-                rows.append({**own, "robust": robust})
+                robust = whole.get("robust") is not False and row["case"] not in doubtful
+                numbers_of = {name: row.get(name) for name in names}
+                rows.append({"claim": claim, "reading": reading, **numbers_of, "robust": robust})
     columns = ["claim", "reading", "case", "kind", "estimate", "low", "high", "bound", "state", "robust"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...statistics import Interval
-from . import stability
+from . import stability, twice
 from .records import interval_text
 from .rules import LEVEL, Ruling, State, Word, word_of
 
@@ -41,10 +41,14 @@ def word(record: Record) -> str:
 
 
 def flags(record: Record) -> list[str]:
-    """What a reader has to know beside the verdict, from the verdict itself and from the last run on other seeds."""
+    """What a reader has to know beside the verdict: from itself, from other seeds, from the second implementation."""
     whole = record["rows"][-1]
-    moved = stability.moved(whole["scale"], whole["claim"], whole["reading"], cases(record))
-    return [*(whole.get("flags") or ()), *([f"{stability.MOVED}: {'; '.join(moved)}"] if moved else [])]
+    place = whole["scale"], whole["claim"], whole["reading"]
+    found = {
+        stability.MOVED: stability.moved(*place, cases(record)),
+        twice.OTHER_SIDE: twice.doubted(*place, cases(record)),
+    }
+    return [*(whole.get("flags") or ()), *(f"{words}: {'; '.join(own)}" for words, own in found.items() if own)]
 
 
 def interval_of(row: Mapping[str, Any]) -> Interval | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..claims.twice import Twice
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
@@ -57,3 +58,39 @@ def details(found: pd.DataFrame) -> pd.DataFrame:
     table = numbers.reset_index()
     titles = table["problem"].map(lambda name: PROBLEMS[name].title)
     return table.assign(problem=titles, statistic=table["statistic"].map(lambda name: STATISTICS[name].words))
+
+
+def twice_table(made: Twice) -> pd.DataFrame:
+    """A row a case computed twice: means over these seeds, and how far both are apart."""
+    rows = [
+        {
+            "claim": row.claim,
+            "reading": row.reading,
+            "case": row.case,
+            "statistic": row.statistic,
+            "state": row.state if row.before in (None, row.state) else f"{row.state}, was {row.before}",
+            "steps": f"{row.steps:,}",
+            "fast": f"{row.means[0]:.4g}",
+            "second": f"{row.means[1]:.4g}",
+            "seeds on one side": f"{row.sides} of {len(row.seeds)}",
+            "largest relative difference": f"{row.difference:.0e}",
+            "apart from step": "never" if row.apart is None else f"{row.apart:,}",
+        }
+        for row in made.rows
+    ]
+    return pd.DataFrame(rows)
+
+
+def not_computed(made: Twice) -> pd.DataFrame:
+    """The cases that were not, why, and what they would take."""
+    rows = [
+        {
+            "claim": row.claim,
+            "reading": row.reading,
+            "case": row.case,
+            "why": row.why,
+            "minutes": "" if row.minutes is None else f"{row.minutes:.0f}",
+        }
+        for row in made.left
+    ]
+    return pd.DataFrame(rows, columns=["claim", "reading", "case", "why", "minutes"])

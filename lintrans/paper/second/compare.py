@@ -22,7 +22,7 @@ from torch import Tensor
 from ...devices import resolve_device
 from ...diagnostics.along import fixed_batch
 from ...diagnostics.curvature import conditions, step_measures
-from ...diagnostics.noise import gaussian_norms, measure_noise, noise_table, null_draws
+from ...diagnostics.noise import measure_noise, noise_table
 from ...errors import whole
 from ...store.results import measurement
 from ...training.probes import TypicalLoss
@@ -33,6 +33,7 @@ from ..judged import LOSS
 from ..problems import PROBLEMS, Setting
 from ..protocol import OPTIMIZERS
 from . import plain
+from .long import tail
 from .statistics import MEASURES as MEASURES
 from .statistics import STATISTICS as STATISTICS
 
@@ -100,17 +101,9 @@ def independently(setting: Setting, runs: Runs, group: ComparisonBudget) -> Valu
         for seed in range(group.seeds):
             start = model.init(seed, dtype=torch.float64)
             rows_of_noise = plain.noise(model, task, start, seed, group.noise_batch, group.samples, group.reference)
-            excess.append(_tail(rows_of_noise, seed))
+            excess.append(tail(rows_of_noise, seed))
         found["noise"] = torch.tensor(excess, dtype=torch.float64)
     return found
-
-
-def _tail(noise: Tensor, seed: int) -> float:
-    """E of noise ``[samples, G]``: 99% quantile of its norm over the median, over the same of N(0, C)."""
-    spectrum = torch.linalg.svdvals(noise) ** 2 / len(noise)
-    norms, null = noise.norm(dim=-1).numpy(), gaussian_norms(spectrum.numpy(), null_draws(len(noise)), seed)
-    upper, middle = (np.quantile(norms, level) / np.quantile(null, level) for level in (0.99, 0.5))
-    return float(upper / middle)
 
 
 def statistics_of(values: Values, seeds: int) -> dict[str, tuple[Tensor, Tensor]]:

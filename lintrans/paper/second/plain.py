@@ -1,9 +1,10 @@
 r"""A second implementation of everything that is judged, written for plainness: what the fast one is checked against.
 
 It shares with the rest of the library the description of a problem, its initial parameters and its prompts as tokens,
-and nothing else: no second moments, no compiled loops, no single precision. The model is the paper's formula, key by
-key and query by query (Ahn et al. 2024, section 2); training is ``torch.optim`` with ``clip_grad_norm_``, one run after
-the other; curvature is a dense Hessian by autograd twice; gradient noise is a matrix with a row for each minibatch.
+and nothing else: no second moments, no compiled loops, no single precision. The model is the paper's formula, token by
+token (Ahn et al. 2024, section 2), with the sum over keys taken before a query meets it where attention is linear;
+training is ``torch.optim`` with ``clip_grad_norm_``, an optimizer for every run; curvature is a dense Hessian
+by autograd twice; gradient noise is a matrix with a row for each minibatch.
 Everything is in float64 on the CPU, tens to hundreds of times slower than the engines.
 """
 
@@ -69,9 +70,14 @@ def predict(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Tensor:
         asking = z if layer < model.layers - 1 else z[:, :, -1:]  # only the query's token is read in the end
         moved = asking
         for head in range(model.heads):
-            scores = torch.einsum("rbic,rce,rbje->rbij", z, q[:, layer, head], asking)  # of key i for token j
             values = torch.einsum("rbic,rec->rbie", z[:, :, :-1], p[:, layer, head])
-            moved = moved + torch.einsum("rbij,rbie->rbje", _weights(model.attention, scores), values)
+            asked = torch.einsum("rce,rbje->rbjc", q[:, layer, head], asking)
+            if model.attention == "linear":  # the same sum over keys i, in half the time
+                seen = torch.einsum("rbic,rbie->rbce", z[:, :, :-1], values) / values.shape[2]
+                moved = moved + torch.einsum("rbjc,rbce->rbje", asked, seen)
+            else:
+                scores = torch.einsum("rbic,rbjc->rbij", z, asked)  # of key i for token j
+                moved = moved + torch.einsum("rbij,rbie->rbje", _weights(model.attention, scores), values)
         z = moved
     return -z[:, :, -1, -1]
 
@@ -80,8 +86,6 @@ def _weights(kind: str, scores: Tensor) -> Tensor:
     """What each visible key adds to each token that asks, ``[..., n, asking]``; scores ``[..., n + 1, asking]``."""
     n = scores.shape[-2] - 1
     visible = scores[..., :n, :]
-    if kind == "linear":
-        return visible / n
     if kind == "relu":
         return visible.clamp_min(0.0) / n
     if kind == "softmax-visible":
@@ -122,6 +126,61 @@ def _sample(task: Task, batch: int, seed: int | Sequence[int], step: int, stream
     return task.sample(batch, seed, step, stream=stream, dtype=torch.float64)
 
 
+class Ensemble:
+    """Runs in training with torch's own optimizers on the prompts that :func:`lintrans.train` would draw.
+
+    Raises:
+        TypeError: an optimizer that is neither SGD nor Adam, or a run without a clip.
+    """
+
+    def __init__(self, model: TensorModel, task: Task, runs: Sequence[Run], batch: int) -> None:
+        self._model, self._task, self._runs, self._batch = model, task, runs, batch
+        self._seeds = sorted({run.seed for run in runs})
+        self._own = torch.tensor([self._seeds.index(run.seed) for run in runs])
+        starts = model.init([run.seed for run in runs], dtype=torch.float64)
+        self._leaves = [part.clone().requires_grad_() for part in starts]
+        self._rules = [_torch_optimizer(run, leaf) for run, leaf in zip(runs, self._leaves, strict=True)]
+        if any(run.clip is None for run in runs):
+            raise TypeError("a run has no clip: give lintrans.grid(..., clip=...), math.inf for none")
+        self.step = 0
+
+    @property
+    def parameters(self) -> Tensor:
+        """``[runs, *model.parameter_shape]`` in float64, a copy."""
+        return torch.stack(self._leaves).detach()
+
+    def advance(self, rate: float = 1.0) -> None:
+        """One step, with `rate` times every run's learning rate; a run whose gradient is not finite stays."""
+        prompts = _sample(self._task, self._batch, self._seeds, self.step, Stream.TRAINING)
+        gradients = torch.autograd.grad(
+            losses(self._model, torch.stack(self._leaves), prompts[self._own]).sum(), self._leaves
+        )
+        for run, leaf, rule, gradient in zip(self._runs, self._leaves, self._rules, gradients, strict=True):
+            leaf.grad = gradient
+            norm = torch.nn.utils.clip_grad_norm_([leaf], math.inf if run.clip is None else run.clip)
+            rule.param_groups[0]["lr"] = run.lr * rate
+            if bool(norm.isfinite()):
+                rule.step()
+        self.step += 1
+
+    @property
+    def memory(self) -> list[dict[str, Tensor]]:
+        """What every run's optimizer remembers, by torch's names; nothing before its first step."""
+        return [
+            {name: value.clone() for name, value in rule.state.get(leaf, {}).items() if value is not None}
+            for leaf, rule in zip(self._leaves, self._rules, strict=True)
+        ]
+
+    def resume(self, step: int, parameters: Tensor, memory: Sequence[dict[str, Tensor]]) -> None:
+        """Go on from `step` as if it had trained until there."""
+        self.step = step
+        for leaf, rule, value, kept in zip(self._leaves, self._rules, parameters, memory, strict=True):
+            with torch.no_grad():
+                leaf.copy_(value)
+            if kept:
+                rule.state[leaf] = {name: each.clone() for name, each in kept.items()}
+
+
 @dataclass(frozen=True)
 class Trained:
     """Parameters ``[runs, *model.parameter_shape]`` in float64, before the last step and after it."""
@@ -131,29 +190,13 @@ class Trained:
 
 
 def train(model: TensorModel, task: Task, runs: Sequence[Run], steps: int, batch: int) -> Trained:
-    """Train with torch's own optimizers on the prompts that :func:`lintrans.train` would draw.
-
-    Raises:
-        TypeError: an optimizer that is neither SGD nor Adam, or a run without a clip.
-    """
-    seeds = sorted({run.seed for run in runs})
-    own = torch.tensor([seeds.index(run.seed) for run in runs])
-    leaves = [part.clone().requires_grad_() for part in model.init([run.seed for run in runs], dtype=torch.float64)]
-    rules = [_torch_optimizer(run, leaf) for run, leaf in zip(runs, leaves, strict=True)]
-    before = torch.stack(leaves).detach()
-    for step in range(steps):
-        prompts = _sample(task, batch, seeds, step, Stream.TRAINING)
-        before = torch.stack(leaves).detach()
-        for rule in rules:
-            rule.zero_grad()
-        losses(model, torch.stack(leaves), prompts[own]).sum().backward()  # type: ignore[no-untyped-call]  # torch's
-        for run, leaf, rule in zip(runs, leaves, rules, strict=True):
-            if run.clip is None:
-                raise TypeError("a run has no clip: give lintrans.grid(..., clip=...), math.inf for none")
-            norm = torch.nn.utils.clip_grad_norm_([leaf], run.clip)
-            if bool(norm.isfinite()):
-                rule.step()
-    return Trained(before, torch.stack(leaves).detach())
+    """Train from the start; see :class:`Ensemble`."""
+    ensemble = Ensemble(model, task, runs, batch)
+    before = ensemble.parameters
+    for _ in range(steps):
+        before = ensemble.parameters
+        ensemble.advance()
+    return Trained(before, ensemble.parameters)
 
 
 def _torch_optimizer(run: Run, leaf: Tensor) -> torch.optim.Optimizer:
@@ -203,6 +246,15 @@ class Curvature:
 
 def curvature(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Curvature:
     """Gradient and dense Hessian by autograd twice, of one run's parameters ``[*model.parameter_shape]``."""
+    total = len(prompts.responses)
+    size = max(1, NUMBERS // (COLUMNS * prompts.responses.shape[-1] ** 2))
+    shares = [(part, len(part) / total) for part in torch.split(torch.arange(total), size)]
+    found = [(_curvature(model, parameters, prompts[part]), share) for part, share in shares]
+    gradient = torch.stack([share * own.gradient for own, share in found]).sum(0)
+    return Curvature(gradient, torch.stack([share * own.hessian for own, share in found]).sum(0))
+
+
+def _curvature(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Curvature:
     leaf = parameters.detach().double().flatten().requires_grad_()
     (loss,) = losses(model, leaf.reshape(1, *parameters.shape), prompts)
     (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
@@ -211,6 +263,21 @@ def curvature(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Curva
         (found,) = torch.autograd.grad(gradient, leaf, part, retain_graph=True, is_grads_batched=True)
         rows.append(found)
     return Curvature(gradient.detach(), torch.cat(rows))
+
+
+def curvature_along(model: TensorModel, before: Tensor, after: Tensor, prompts: Prompts) -> Tensor:
+    """V'Hv of every run, ``[runs]``: H at the parameters before a step, v the step at unit length."""
+    leaf = before.detach().double().requires_grad_()
+    step = (after - before).double()
+    (gradient,) = torch.autograd.grad(losses(model, leaf, prompts).sum(), leaf, create_graph=True)
+    (product,) = torch.autograd.grad((gradient * step).sum(), leaf)
+    own = (product * step).flatten(1).sum(1), step.flatten(1).square().sum(1)
+    return own[0] / own[1]
+
+
+def evaluation_prompts(task: Task, batch: int, number: int) -> Prompts:
+    """An evaluation batch of curvature, by its number, as tokens in float64."""
+    return _sample(task, batch, number, 0, Stream.BATCHES)
 
 
 def test_prompts(task: Task, batch: int) -> Prompts:
