@@ -150,10 +150,9 @@ def finite(value: float) -> float | None:
 
 
 def number_text(value: float) -> str:
-    """Three digits, or as many more as keep a number from being rounded onto a threshold of the rules."""
-    digits = range(3, 9) if math.isfinite(value) else (3,)
-    texts = (f"{value:.{count}g}" for count in digits)
-    return next((text for text in texts if float(text) == value or float(text) not in THRESHOLDS), f"{value:.9g}")
+    """Three digits, or up to five where fewer would round a number onto a threshold of the rules."""
+    texts = [f"{value:.{count}g}" for count in (range(3, 6) if math.isfinite(value) else (3,))]
+    return next((text for text in texts if float(text) == value or float(text) not in THRESHOLDS), texts[0])
 
 
 def interval_text(interval: Interval | None) -> str:
