@@ -87,9 +87,15 @@ def ratio_table(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def roofline_table(record: dict[str, Any]) -> pd.DataFrame:
-    """The gradient alone on one core: multiplications a prompt, rate, share of the measured peak with its quartiles."""
+    """The gradient alone on one core: multiplications a prompt, rate, and share of the peak measured in turn with it.
+
+    With its quartiles over the rounds; older benchmarks have none.
+    """
     frame = pd.DataFrame(record["roofline"])
-    shares = [f"{row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%})" for row in record["roofline"]]
+    shares = [
+        f"{row['share']:.0%}" + (f" ({row['low']:.0%} to {row['high']:.0%})" if "low" in row else "")
+        for row in record["roofline"]
+    ]
     billions = frame[["rate", "peak"]].div(1e9).map("{:.1f}".format)
     table = frame[["shape", "dtype"]].assign(
         multiplications=frame["multiplications"].map("{:,}".format), **billions, share=shares
