@@ -60,8 +60,9 @@ def overview(scale: str, group: str = "") -> pd.DataFrame:
         for reading in claim.READINGS:
             found = now.get((name, reading))
             text = f"*{reading}*: {NOT_YET if found is None else sentence(found)}"
-            if (name, reading) in before:
-                text += f" (under earlier rules: {before[name, reading]})"
+            earlier = before.get((name, reading))
+            if found is not None and earlier not in (None, found["rows"][-1]["verdict"]):
+                text += f" (under earlier rules: {earlier})"
             texts.append(text)
         chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
         rows.append({"claim": name, "in a sentence": claim.SENTENCE, "verdict": "<br>".join(texts), "chapter": chapter})
