@@ -265,7 +265,7 @@ def test_along_the_run_averages_logarithms_over_probes() -> None:
 def test_deviations_of_curvature_are_named() -> None:
     assert curvature_deviations(CURVATURE_PROTOCOL, "judged", "spectral", "grid") == ()
     quick = CURVATURE["quick"]
-    assert "curvature on 2 evaluation batches instead of 16" in curvature_deviations(quick)
+    assert "curvature on 3 evaluation batches instead of 16" in curvature_deviations(quick)
     short = judge({name: conditions(2.0) for name in "123"}, budget=quick)
     assert short.deviations == curvature_deviations(quick, "judged")
 

@@ -31,7 +31,13 @@ from lintrans.paper.problems import SETTINGS
 
 TINY = Budget(settings=("1",), steps=20, seeds=3, batch=20, blocks=1, every=5)
 PROBES = made_up.curvature(
-    probes=(0, 10, 20, 999), judged=(10,), spectral=(5, 15, 5), rates=(0.01, 0.02), grid_steps=10, grid_seeds=1
+    probes=(0, 10, 20, 999),
+    judged=(10,),
+    spectral=(5, 15, 5),
+    rates=(0.01, 0.02),
+    grid_steps=10,
+    grid_seeds=1,
+    batches=2,
 )
 STEP_METRICS = {"directional_smoothness", "hessian_step_norm", "gradient_norm", "slope", "step_length"}
 

@@ -117,7 +117,7 @@ def test_curvature_chapters(name: str, tmp_path: Path) -> None:
 def test_double_check_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, with an empty store: it computes everything twice, and the scorecard says what is not there."""
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path / "empty"))
-    assert "Both sides **agree** to 1%" in shown("double_check", tmp_path)
+    assert "both sides **agree** to 1%" in shown("double_check", tmp_path)
     text = shown("scorecard", tmp_path)
     assert "are **not there yet**" in text
     assert "No stored verdict of this scale goes against the paper." in text
@@ -153,10 +153,11 @@ def test_a_chapter_judges_again_with_other_seeds(
     shutil.copytree(computed, tmp_path / "store")
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path / "store"))
     shown("adam_vs_sgd", tmp_path)
-    first = verdict_records("quick")
+    kept = verdict_records("quick")
     shown("adam_vs_sgd", tmp_path, "-p", "scale", "quick+100")
     second = verdict_records("quick+100")
-    assert verdict_records("quick") == first
+    assert verdict_records("quick") == kept
+    first = {place: record for place, record in kept.items() if place[0] == "C1"}
     assert set(first) == set(second) >= {("C1", "published"), ("C1", "tuned")}
     for place, record in first.items():
         assert second[place]["rules"] == record["rules"]
