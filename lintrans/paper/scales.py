@@ -1,6 +1,7 @@
 """The one table of what each scale computes; the settings themselves are in :mod:`lintrans.paper.problems`.
 
-A ``..._PROTOCOL`` is what the rules of judgement ask for; a page prints where its scale falls short of it.
+A ``..._PROTOCOL`` is what the rules of judgement ask for; a page prints where its scale falls short of it. The table is
+one long file, so that it can be read, and changed, as one.
 """
 
 from __future__ import annotations

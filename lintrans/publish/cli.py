@@ -1,4 +1,7 @@
-"""The command line: thin, and every error one line that names the value and what is allowed."""
+"""The command line: thin, and every error one line that names the value and what is allowed.
+
+All commands stand in one file, long as it is, so that their options, words and errors stay alike.
+"""
 
 from __future__ import annotations
 
@@ -334,6 +337,30 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
 
 
+def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """A file to write when all is computed, refused before anything is where it could not be written then."""
+    if path is None:
+        return None
+    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
+    target = path if path.exists() else nearest_folder
+    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
+    return path
+
+
+def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
+    """A number; ranges of options let NaN pass, and nothing compares with it."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of minutes: give one of at least 0")
+    return value
+
+
+keep_option = click.option(
+    "--keep", type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    help="Write what was found, as JSON, to a file.",
+)  # fmt: skip
+
+
 @main.command("stability")
 @click.argument("names", nargs=-1, metavar="[CHAPTER]...")
 @scale_option
@@ -341,9 +368,7 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
     "--offset", type=click.IntRange(OFFSETS[0], OFFSETS[-1]), default=100, show_default=True, help=offset_help
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option(
-    "--keep", type=click.Path(dir_okay=False, path_type=Path), help="Write the comparison, as JSON, to a file."
-)
+@keep_option
 @jobs_option
 def stability_command(
     names: tuple[str, ...], scale: str, offset: int, as_json: bool, keep: Path | None, jobs: int | None
@@ -364,7 +389,9 @@ def stability_command(
     tell = partial(click.echo, err=True) if as_json else _tell
     report, made = repeated(find_root(), scale, offset, names, tell, jobs)
     click.echo(made.json() if as_json else "\n".join(repeat_lines(made, width())))
-    if keep is not None and not report.failed:
+    if keep is not None and report.failed:
+        click.echo(f"lintrans: {keep} is not written, since a chapter failed: mend it and call again", err=True)
+    elif keep is not None:
         write(made, keep)
     _exit_if_failed(report)
 
@@ -372,14 +399,14 @@ def stability_command(
 @main.command("twice")
 @click.option("--scale", type=click.Choice(SCALE_NAMES), default="paper", show_default=True, help=scale_help)
 @click.option("--claim", "names", multiple=True, metavar="CLAIM", help="Only this claim; repeatable.")
-@click.option("--minutes", type=click.FloatRange(min=0), default=20.0, show_default=True, help="For all of it.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), default=20.0, show_default=True, callback=_finite, help="For all of it."
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="The first judging seeds.")
 @click.option("--batches", type=click.IntRange(min=1), default=2, show_default=True, help="Batches of curvature.")
 @click.option("--list", "only_list", is_flag=True, help="Estimate, and compute nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option(
-    "--keep", type=click.Path(dir_okay=False, path_type=Path), help="Write what was found, as JSON, to a file."
-)
+@keep_option
 def twice_command(
     scale: str, names: tuple[str, ...], minutes: float, seeds: int, batches: int, only_list: bool, as_json: bool,
     keep: Path | None,

@@ -21,7 +21,7 @@ CONFLICT = 409
 Base: Any = build_sync_jupytext_contents_manager_class(LargeFileManager)
 
 
-class ChapterContents(Base):  # type: ignore[misc]
+class ChapterContents(Base):  # type: ignore[misc]  # Jupytext makes its base when asked
     """Serves the files of the checkout; chapters as pairs."""
 
     def get_config(self, path: str, use_cache: bool = False) -> Any:

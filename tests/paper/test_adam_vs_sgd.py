@@ -113,7 +113,7 @@ def test_the_worst_prompt_of_the_fixed_batch() -> None:
     wild = 3.0 * torch.eye(5).expand(3, 1, 2, 5, 5)  # grows without bound where a prompt's moments are large
     parameters = torch.stack([small, wild]).reshape(2, *model.init(0).shape[-5:])
     made = lt.History(pd.DataFrame(), runs, {10: parameters}, 10)
-    table = worst.worst_prompts({"2": made}).set_index("optimizer")
+    table = worst.shares_at_the_end({"2": made}).set_index("optimizer")
     prompts = fixed_batch(model, setting.task)
     squares = (model.predict(parameters[1].double(), prompts) - prompts.target).square()
     assert table.loc["adam", "share"] == pytest.approx(float(squares.max() / squares.sum()))

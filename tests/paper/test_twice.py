@@ -21,7 +21,7 @@ from lintrans.paper.measure import curvature as measured
 from lintrans.paper.measure.noise import at_initialization
 from lintrans.paper.pages import double_check as tables
 from lintrans.paper.problems import LARGER, NONLINEAR
-from lintrans.paper.second import cases, long, plain
+from lintrans.paper.second import cases, long, plain, terms
 from lintrans.publish import listing
 from lintrans.store.results import NotStoredError, experiment, measurement, stored_only
 
@@ -120,9 +120,9 @@ def case(claim: str, reading: str = "tuned", statistic: str = "", /, **keys: Any
     ],
 )
 def test_what_a_case_is_the_sum_of(given: twice.Case, expected: list[tuple[int, str, str, int]]) -> None:
-    terms = cases.terms_of(given, "paper")
-    assert [(term.sign, term.source.name, term.quantity.kind, term.horizon) for term in terms] == expected
-    assert {term.source.reading for term in terms} == {"published" if given.claim == "C15" else "tuned"}
+    parts = terms.terms_of(given, "paper")
+    assert [(term.sign, term.source.name, term.quantity.kind, term.horizon) for term in parts] == expected
+    assert {term.source.reading for term in parts} == {"published" if given.claim == "C15" else "tuned"}
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def test_what_a_case_is_the_sum_of(given: twice.Case, expected: list[tuple[int, 
     ],
 )
 def test_noise_needs_no_training(given: twice.Case, expected: list[tuple[int, str, int]]) -> None:
-    terms = cases.terms_of(given, "paper")
-    budgets = [term.source.noise for term in terms]
-    found = [(term.sign, term.source.name, own.samples if own else 0) for term, own in zip(terms, budgets, strict=True)]
+    parts = terms.terms_of(given, "paper")
+    budgets = [term.source.noise for term in parts]
+    found = [(term.sign, term.source.name, own.samples if own else 0) for term, own in zip(parts, budgets, strict=True)]
     assert found == expected
-    assert {(term.quantity.kind, term.horizon) for term in terms} == {("noise", 0)}
+    assert {(term.quantity.kind, term.horizon) for term in parts} == {("noise", 0)}
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_noise_needs_no_training(given: twice.Case, expected: list[tuple[int, st
     ],
 )
 def test_what_is_not_computed(given: twice.Case) -> None:
-    with pytest.raises(cases.NotSupportedError):
-        cases.terms_of(given, "paper")
+    with pytest.raises(terms.NotSupportedError):
+        terms.terms_of(given, "paper")
 
 
 # --- the second implementation, piece by piece ---
@@ -236,10 +236,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Setting 1 trained for 20 steps at its published rates, in the store, and measured; no compiled loops."""
     monkeypatch.setattr(compiling, "unsupported_cpu", lambda: "made up")
     budget, probed = tuning(steps=20, batch=10, rates=(0.01,), minima=0), curvature(batches=2, batch=8)
-    monkeypatch.setattr(cases, "SCALES", {"quick": budget}.__getitem__)
-    monkeypatch.setattr(cases, "CURVATURE", {"quick": probed}.__getitem__)
+    monkeypatch.setattr(terms, "SCALES", {"quick": budget}.__getitem__)
+    monkeypatch.setattr(terms, "CURVATURE", {"quick": probed}.__getitem__)
     few = noise(samples=30, batch=5, reference=50)
-    monkeypatch.setattr(cases, "NOISE", {"quick": few}.__getitem__)
+    monkeypatch.setattr(terms, "NOISE", {"quick": few}.__getitem__)
     at_initialization(few)
     own = protocol.judge_all(replace(budget, settings=("1",)))
     measured.condition_numbers(own.published, probed, "published")
@@ -300,9 +300,9 @@ def test_the_numbers_of_the_fast_side_are_the_claims_own() -> None:
         for b in (0, 1)
     ]
     table = pd.DataFrame(rows, columns=["optimizer", "seed", "step", "batch", "value"])
-    share = cases._by_seed(cases.Quantity("share"), table)
+    share = terms._by_seed(terms.Quantity("share"), table)
     assert share.tolist() == [0.0, 1.0]
-    gap = cases._by_seed(cases.Quantity("gap"), table[(table["step"] == 1) & (table["batch"] == 0)])
+    gap = terms._by_seed(terms.Quantity("gap"), table[(table["step"] == 1) & (table["batch"] == 0)])
     assert gap.tolist() == pytest.approx([math.log(0.5), math.log(1.5)])
 
 
@@ -312,10 +312,10 @@ def test_where_two_trainings_part() -> None:
     other = {step: each.float().clone() for step, each in states.items() if step != 9}
     runs = pd.DataFrame({"run": range(4), "seed": [0, 1, 0, 1]})
     history = lt.History(pd.DataFrame(), runs, other, 10)
-    assert cases.parting(history, training, states, 10) is None
+    assert terms.parting(history, training, states, 10) is None
     other[5][3] *= 1.02
-    assert cases.parting(history, training, states, 10) == 5
-    assert cases.parting(history, training, states, 4) is None
+    assert terms.parting(history, training, states, 10) == 5
+    assert terms.parting(history, training, states, 4) is None
 
 
 # --- what is kept of it ---

@@ -401,3 +401,23 @@ def test_what_is_computed_twice_is_listed_and_written(tmp_path: Path, monkeypatc
     assert twice.read(file) == made
     assert json.loads(call("twice", "--json", "--list").output)["rows"][0]["again"] == [0.6]
     assert asked[-1] == ("paper", 20.0, 2, 2, (), True)
+
+
+@pytest.mark.parametrize("command", ["twice", "stability"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lintrans.paper.second.cases.compute", lambda *_: pytest.fail("was computed"))
+    monkeypatch.setattr("lintrans.publish.repeating.repeated", lambda *_: pytest.fail("was computed"))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "kept.json"
+    result = call(command, "--keep", str(place))
+    assert result.exit_code == 2
+    assert f"{place} cannot be written: name a file in a folder of yours" in result.output
+
+
+def test_nan_minutes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lintrans.paper.second.cases.compute", lambda *_: pytest.fail("was computed"))
+    result = call("twice", "--minutes", "nan")
+    assert result.exit_code == 2
+    assert "nan is no number of minutes: give one of at least 0" in result.output

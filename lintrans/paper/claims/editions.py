@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from .records import DERIVED, PACKAGED, keys_of
+from .records import DERIVED, PACKAGED, keys_of, packaged
 from .rules import SMALL, Keys, State
 from .scorecard import CLAIMS
 from .wording import NAMES, cases, numbers, word
@@ -66,9 +66,8 @@ def compact(records: Mapping[tuple[str, str], Record], commit: str, scale: str) 
 @cache
 def read(path: Path = PATH) -> Edition | None:
     """The kept verdicts of the first edition; None where there are none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    found = packaged(path)
+    if found is None:
         return None
     records = {(each["claim"], each["reading"]): _record(each, found["scale"]) for each in found["verdicts"]}
     return Edition(found["commit"], found["date"], found["scale"], records)

@@ -177,6 +177,15 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def packaged(path: Path) -> dict[str, Any] | None:
+    """The content of one of the package's own files; None where it is not there."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return content
+
+
 def record(verdict: Verdict, store: Store | None = None) -> None:
     """Keep a verdict; the last one under other rules stays beside it. A line says so where it cannot be kept."""
     path = _folder(store) / verdict.scale / f"{verdict.claim}-{verdict.reading}.json"

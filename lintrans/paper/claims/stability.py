@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ...files import write
-from .records import DERIVED, PACKAGED, keys_of
+from .records import DERIVED, PACKAGED, keys_of, packaged
 from .rules import Keys, State
 
 GOAL = 0.95
@@ -153,9 +153,8 @@ def keep(made: Comparison, path: Path = PATH) -> None:
 @cache
 def read(path: Path = PATH) -> Comparison | None:
     """The kept comparison; None where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    found = packaged(path)
+    if found is None:
         return None
     names = [field.name for field in fields(Repeat)]
     rows = tuple(Repeat(**{name: row[name] for name in names}) for row in found.pop("rows"))

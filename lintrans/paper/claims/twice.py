@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import write
-from .records import DERIVED, PACKAGED, keys_of
+from .records import DERIVED, PACKAGED, keys_of, packaged
 from .rules import Keys, State
 
 PATH = PACKAGED / "twice.json"
@@ -196,9 +196,8 @@ def keep(made: Twice, path: Path = PATH) -> None:
 @cache
 def read(path: Path = PATH) -> Twice | None:
     """What is kept; None where there is nothing."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    found = packaged(path)
+    if found is None:
         return None
     rows = tuple(_made(Found, row) for row in found["rows"])
     left = tuple(_made(Left, row) for row in found["left"])

@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 
 from ...diagnostics.along import fixed_batch
+from ...models.embedded import EmbeddedTransformer
 from ...models.transformer import LinearTransformer
 from ...training.history import History
 from ..problems import PROBLEMS
 
 
-def worst_prompts(histories: Mapping[str, History]) -> pd.DataFrame:
+def shares_at_the_end(histories: Mapping[str, History]) -> pd.DataFrame:
     """Of every run at its horizon, the loss of the fixed batch and its worst prompt's share in it.
 
     Returns:
@@ -22,7 +23,7 @@ def worst_prompts(histories: Mapping[str, History]) -> pd.DataFrame:
     """
     parts = []
     for name, history in histories.items():
-        problem, model = PROBLEMS[name], cast("LinearTransformer", PROBLEMS[name].model)
+        problem, model = PROBLEMS[name], cast("LinearTransformer | EmbeddedTransformer", PROBLEMS[name].model)
         prompts = fixed_batch(model, problem.task)
         with torch.no_grad():
             errors = model.predict(history.parameters(history.steps).double(), prompts) - prompts.target

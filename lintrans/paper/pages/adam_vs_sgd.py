@@ -97,7 +97,8 @@ def horizons(judged: Judged) -> list[Unit]:
     for name, history in judged.tuned.items():
         sgd, adam = (_logs(history, PROBLEMS[name].task.zero_loss, optimizer) for optimizer in ("sgd", "adam"))
         for part in HORIZONS:
-            step = int(min(sgd.index, key=lambda at, wanted=history.steps / part: abs(at - wanted)))  # type: ignore[misc]
+            measured = sgd.index.to_numpy(np.int64)
+            step = int(measured[np.abs(measured - history.steps / part).argmin()])
             ratio = geometric_ratio(np.exp(sgd.loc[step]), np.exp(adam.loc[step]))
             keys = Keys((name,), step)
             units.append(ratio_unit(PROBLEMS[name].title, f"{step:,}", ratio, decides=False, keys=keys))

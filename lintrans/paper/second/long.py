@@ -19,7 +19,7 @@ from torch import Tensor
 from ...diagnostics.noise import gaussian_norms, null_draws
 from ...models.transformer import TensorModel
 from ...store.results import NotStoredError, measurement, stored_only
-from ...tasks.regression import Task
+from ...tasks.regression import Prompts, Task
 from ...training.runs import Run
 from . import plain
 
@@ -170,30 +170,39 @@ def end_losses(training: Training, at: tuple[int, ...], blocks: int, states: dic
     return _by_run(training, torch.where(values <= zero, values, torch.full_like(values, zero)))
 
 
+def _on_batches(
+    training: Training, at: tuple[int, ...], batches: tuple[int, ...], prompts: int,
+    measure: Callable[[int, Prompts], Tensor],
+) -> pd.DataFrame:  # fmt: skip
+    """One number a run at some steps, on evaluation batches; columns step and batch too."""
+    found = []
+    for number in batches:
+        drawn = plain.evaluation_prompts(training.task, prompts, number)
+        found += [_by_run(training, measure(step, drawn), step=step, batch=number) for step in at]
+    return pd.concat(found, ignore_index=True)
+
+
 def conditions(
     training: Training, at: tuple[int, ...], batches: tuple[int, ...], prompts: int, states: dict[int, Tensor]
 ) -> pd.DataFrame:
     """R_med by the public convention at some steps, on evaluation batches; columns step and batch too."""
-    found = []
-    for number in batches:
-        drawn = plain.evaluation_prompts(training.task, prompts, number)
-        for step in at:
-            own = [plain.curvature(training.model, each, drawn).robust_condition for each in states[step]]
-            found.append(_by_run(training, torch.tensor(own, dtype=torch.float64), step=step, batch=number))
-    return pd.concat(found, ignore_index=True)
+
+    def robust(step: int, drawn: Prompts) -> Tensor:
+        own = [plain.curvature(training.model, each, drawn).robust_condition for each in states[step]]
+        return torch.tensor(own, dtype=torch.float64)
+
+    return _on_batches(training, at, batches, prompts, robust)
 
 
 def smoothness(
     training: Training, at: tuple[int, ...], batches: tuple[int, ...], prompts: int, states: dict[int, Tensor]
 ) -> pd.DataFrame:
     """V'Hv along the steps from some, on evaluation batches; columns step and batch too. No row where no run moved."""
-    found = []
-    for number in batches:
-        drawn = plain.evaluation_prompts(training.task, prompts, number)
-        for step in at:
-            own = plain.curvature_along(training.model, states[step], states[step + 1], drawn)
-            found.append(_by_run(training, own, step=step, batch=number))
-    frame = pd.concat(found, ignore_index=True)
+
+    def along(step: int, drawn: Prompts) -> Tensor:
+        return plain.curvature_along(training.model, states[step], states[step + 1], drawn)
+
+    frame = _on_batches(training, at, batches, prompts, along)
     return frame[frame["value"].notna()].reset_index(drop=True)
 
 
