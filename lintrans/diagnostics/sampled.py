@@ -26,7 +26,7 @@ from .derivatives import batch_gradients
 from .noise import REFERENCE_BATCH, gaussian_norms, null_draws
 from .tails import quantile_ratio
 
-DIRECTIONS = 16
+DIRECTIONS = 4
 """Products with the Hessian that share one evaluation of the loss."""
 GROUP_NUMBERS = 2**24
 """Bound on the gradients' entries of one call."""

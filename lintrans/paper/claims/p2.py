@@ -38,6 +38,10 @@ def shown(name: str, table: pd.DataFrame, raw: bool = False) -> Shown:
 
 def judge(scale: str, tables: Mapping[str, pd.DataFrame], short: Sequence[str] = ()) -> Verdict:
     """The verdict, reading "init"; robust where the null as the samples alone give it says the same."""
-    found, raw = (by_network(tables, STATISTIC, lambda name: shown(name, tables[name], r)) for r in (False, True))
+
+    def all_shown(raw: bool) -> dict[str, Shown]:
+        return by_network(tables, STATISTIC, lambda name: shown(name, tables[name], raw))
+
+    found, raw = all_shown(False), all_shown(True)
     pair = [[each.unit for each in own.values()] for own in (found, raw)]
     return verdict(CLAIM, __name__, "init", scale, found, short, {"null without correction": agree(*pair)})

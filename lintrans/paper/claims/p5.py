@@ -32,8 +32,11 @@ def shown(name: str, frame: pd.DataFrame) -> Shown:
     return Shown(levels, z, (differences,))
 
 
-def judge(reading: str, scale: str, frames: Mapping[str, pd.DataFrame], short: Sequence[str] = ()) -> Verdict:
+def judge(
+    reading: str, scale: str, frames: Mapping[str, pd.DataFrame], settled: int, short: Sequence[str] = ()
+) -> Verdict:
     """The verdict of one reading, on Adam's runs; robust where each evaluation set alone says the same."""
+    frames = {name: frame[frame["step"] >= settled] for name, frame in frames.items()}
 
     def all_shown(measured: Mapping[str, pd.DataFrame]) -> dict[str, Shown]:
         return by_network(measured, LEVELS, lambda name: shown(name, measured[name]))
