@@ -35,11 +35,11 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
-    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "Examples", "FeatureRegression", "GammaScaled", "Gaussian", "History",
-    "LinearRegression", "LinearTransformer", "ModuleModel", "Moments", "NormalizedSGD", "Prompts", "Run", "Runs", "Signum", "Sphere",
-    "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__", "book", "directional_smoothness",
-    "experiment", "gradient_noise", "grid", "hessian_diagonal", "robust_condition_number", "settings", "spectral_norm",
-    "train",
+    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "Examples", "FeatureRegression", "GammaScaled", "Gaussian",
+    "History", "LinearRegression", "LinearTransformer", "ModuleModel", "Moments", "NormalizedSGD", "Prompts", "Run",
+    "Runs", "Signum", "Sphere", "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__",
+    "book", "directional_smoothness", "experiment", "gradient_noise", "grid", "hessian_diagonal",
+    "robust_condition_number", "settings", "spectral_norm", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from .base import SKIPPED_SHARE, Plan, State
 GROUP_BYTES = 2**28
 """Bound on the intermediate results of one group of runs."""
 
-PART_BYTES = 2**25
+PART_BYTES = 2**24
 """Bound on the intermediate results of one run, where its batch can be split: a larger part leaves a CPU's cache."""
 
 
@@ -113,17 +113,17 @@ class ReferenceEngine:
         parts = self.parts(prompts)
         size = self.group(parts[0][1])
         shared = prompts.target.ndim == 1
-        losses, gradients = [], []
+        losses, gradients = list[Tensor](), list[Tensor]()
         for start in range(0, len(parameters), size):
             own = slice(start, start + size)
             leaf = parameters[own].detach().requires_grad_()
-            each = []
+            each = list[tuple[Tensor, Tensor]]()
             for share, part in parts:
                 loss = share * self.plan.model.loss(leaf, part if shared else part[own])
-                # runs do not mix: the sum's gradient is each one's own
-                each.append((loss.detach(), *torch.autograd.grad(loss.sum(), leaf)))
-            for found, values in zip((losses, gradients), zip(*each, strict=True), strict=True):
-                found.append(functools.reduce(torch.add, values))
+                (gradient,) = torch.autograd.grad(loss.sum(), leaf)  # runs do not mix: the sum's is each one's own
+                each.append((loss.detach(), gradient))
+            losses.append(functools.reduce(torch.add, [loss for loss, _ in each]))
+            gradients.append(functools.reduce(torch.add, [gradient for _, gradient in each]))
         return torch.cat(losses), torch.cat(gradients)
 
     def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:

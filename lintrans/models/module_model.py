@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Unpack, runtime_checkable
+from typing import Any, Protocol, TypeAlias, Unpack, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,15 @@ from .fitting import check_parameters
 from .torch_module import TorchModel
 
 
+Kind: TypeAlias = tuple[torch.Size, torch.dtype]
+"""Shape and dtype of one example."""
+
+
 @runtime_checkable
 class Architecture(Protocol):
     """What a network is: a frozen dataclass of its sizes, where results are to be stored."""
+
+    def __hash__(self) -> int: ...
 
     def build(self) -> nn.Module:
         """A new module in float32, its initial parameters drawn from torch's own generator."""
@@ -72,8 +78,8 @@ class ModuleModel:
     def __post_init__(self) -> None:
         if not isinstance(self.architecture, Architecture) or isinstance(self.architecture, type):
             raise TypeError(
-                f"architecture is {self.architecture!r}: give an object with build(), which returns a torch module, "
-                "and loss(module, examples)"
+                f"architecture is {self.architecture!r}: give a frozen dataclass with build(), which returns a torch "
+                "module, and loss(module, examples)"
             )
 
     @property
@@ -118,9 +124,10 @@ class ModuleModel:
     ) -> Tensor:
         """Initial parameters ``[*seeds, G]``."""
         several = isinstance(seed, Sequence) and not isinstance(seed, str)
-        found = {each: self._initial(seed_number(each)) for each in (seed if several else [seed])}  # type: ignore[union-attr]
-        vectors = torch.stack([found[each] for each in seed]) if several else found[seed]  # type: ignore[index, union-attr]
-        return vectors.to(device, real_dtype(dtype, self.default_dtype))
+        seeds = [seed_number(each) for each in (seed if isinstance(seed, Sequence) else [seed])]
+        found = {each: self._initial(each) for each in set(seeds)}
+        vectors = torch.stack([found[each] for each in seeds]).to(device, real_dtype(dtype, self.default_dtype))
+        return vectors if several else vectors[0]
 
     def _initial(self, seed: int) -> Tensor:
         with torch.random.fork_rng(devices=[]):
@@ -164,7 +171,8 @@ class ModuleModel:
         """Numbers that autograd keeps for the loss of one run, counted on one example and on two."""
         if not isinstance(prompts, ExampleBatch):
             return sum(self.sizes) * prompts.batch
-        one, two = (_kept(self.architecture, prompts.of_inputs[:k], prompts.of_targets[:k]) for k in (1, 2))
+        kinds = ((each.shape[1:], each.dtype) for each in (prompts.of_inputs, prompts.of_targets))
+        one, two = _kept(self.architecture, *kinds)
         return one + (prompts.batch - 1) * max(two - one, 1)
 
 
@@ -175,21 +183,25 @@ def _blank(architecture: Architecture) -> TorchModel:
         return TorchModel(architecture.build(), architecture.loss)
 
 
-def _kept(architecture: Architecture, inputs: Tensor, targets: Tensor) -> int:
-    """Numbers of the tensors that autograd keeps for a loss on a few examples."""
-    sizes: dict[int, int] = {}
+@functools.lru_cache(maxsize=64)
+def _kept(architecture: Architecture, inputs: Kind, targets: Kind) -> tuple[int, int]:
+    """Numbers of the tensors that autograd keeps for a loss on one example and on two, all zero."""
+    model, found = _blank(architecture), []
+    for count in (1, 2):
+        sizes: dict[int, int] = {}
 
-    def seen(tensor: Tensor) -> Tensor:
-        sizes[tensor.data_ptr()] = max(sizes.get(tensor.data_ptr(), 0), tensor.numel())
-        return tensor
+        def seen(tensor: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[tensor.data_ptr()] = max(sizes.get(tensor.data_ptr(), 0), tensor.numel())
+            return tensor
 
-    model = _blank(architecture)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(seen, lambda tensor: tensor):
-        parameters = {n: v.to(inputs.device).requires_grad_() for n, v in model.parameters().items()}
-        places = torch.arange(len(inputs), device=inputs.device)
-        model.single(parameters, ExampleBatch(_single(inputs), _single(targets), places))
-    return sum(sizes.values())
+        parameters = {name: value.requires_grad_() for name, value in model.parameters().items()}
+        x, y = (_zeros(count, *kind) for kind in (inputs, targets))
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(seen, lambda tensor: tensor):
+            model.single(parameters, ExampleBatch(x, y, torch.arange(count)))
+        found.append(sum(sizes.values()))
+    return found[0], found[1]
 
 
-def _single(values: Tensor) -> Tensor:
-    return values.float() if values.is_floating_point() else values
+def _zeros(count: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Examples as the module itself takes them: real numbers in torch's default dtype."""
+    return torch.zeros((count, *shape), dtype=torch.get_default_dtype() if dtype.is_floating_point else dtype)

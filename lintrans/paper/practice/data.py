@@ -110,14 +110,16 @@ def _scaled(pixels: NDArray[np.uint8], largest: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).float() / largest
 
 
-def split(images: Tensor, classes: Tensor, *, zipf: bool = False) -> Examples:
-    """The first four fifths of each class for training, the rest held out; with `zipf` class k keeps 1 / k of both."""
+def split(images: Tensor, classes: Tensor, *, most: int, zipf: bool = False) -> Examples:
+    """Of each class in turn four fifths for training, `most` of them at most, and the rest held out.
+
+    With `zipf` class k = 1, 2, ... has most / k for training, and keeps 1 / k of what is held out.
+    """
     train, held_out = list[Tensor](), list[Tensor]()
-    for rank, each in enumerate(classes.unique().tolist(), 1):
+    for k, each in enumerate(sorted(set(classes.tolist())), 1):
         own = (classes == each).nonzero().squeeze(-1)
-        first = len(own) - len(own) // 5
-        share = rank if zipf else 1
-        train.append(own[: max(1, round(first / share))])
+        share, first = k if zipf else 1, len(own) - len(own) // 5
+        train.append(own[: max(1, min(first, round(most / share)))])
         held_out.append(own[first : first + max(1, round((len(own) - first) / share))])
     kept, tested = torch.cat(train), torch.cat(held_out)
     return Examples(images[kept], classes[kept], images[tested], classes[tested], math.log(len(train)))

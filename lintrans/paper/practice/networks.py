@@ -33,6 +33,7 @@ class Sizes:
         sequences: training sequences.
         width, layers, heads: of the language models.
         hidden: units of the perceptron on digits.
+        images: training images of a class for ``cnn``, as far as there are so many; ``cnn_zipf`` has as many in all.
     """
 
     words: int
@@ -42,13 +43,14 @@ class Sizes:
     layers: int = 2
     heads: int = 4
     hidden: int = 16
+    images: int = 117
 
 
 SIZES: Mapping[str, Sizes] = MappingProxyType(
     {
-        "quick": Sizes(words=2000, length=8, sequences=576, width=16),
-        "paper": Sizes(words=2000, length=16, sequences=2048, width=32),
-        "large": Sizes(words=10_000, length=32, sequences=26_000, width=256, layers=4),
+        "quick": Sizes(words=2000, length=8, sequences=288, width=16, images=29),
+        "paper": Sizes(words=2000, length=8, sequences=1024, width=32),
+        "large": Sizes(words=10_000, length=32, sequences=26_000, width=256, layers=4, images=400),
     }
 )
 """The table of scales. A vocabulary of 10,000 words does not fit the paper scale's minutes."""
@@ -109,8 +111,8 @@ def _network(name: str, sizes: Sizes, text: str, images: str) -> PracticeNetwork
         )  # fmt: skip
         model = ModuleModel(shape)
     else:
-        task = _images(name == "mlp", images, name == "cnn_zipf")
-        classes = len(task.targets.unique())
+        task = _images(name, sizes.images, images)
+        classes = len(set(task.targets.tolist()))
         if name == "mlp":
             source = images or "scikit-learn's digits"
             model = ModuleModel(
@@ -130,12 +132,18 @@ def _text(words: int, length: int, count: int, path: str) -> tuple[data.Text, Ex
     return found, found.task
 
 
-@functools.lru_cache(maxsize=4)
-def _images(small: bool, path: str, zipf: bool) -> Examples:
-    images, classes = data.own_images(path) if path else data.digits() if small else data.mnist()
-    if small and path:
-        images = torch.nn.functional.avg_pool2d(images[..., 2:-2, 2:-2], 3).flatten(1)
-    return data.split(images, classes, zipf=zipf)
+@functools.lru_cache(maxsize=8)
+def _images(name: str, most: int, path: str) -> Examples:
+    images, classes = data.own_images(path) if path else data.digits() if name == "mlp" else data.mnist()
+    if name == "mlp":
+        if path:  # 24 x 24 in the middle, as 8 x 8
+            images = torch.nn.functional.avg_pool2d(images[..., 2:-2, 2:-2], 3).flatten(1)
+        return data.split(images, classes, most=len(classes))
+    if name == "cnn":
+        return data.split(images, classes, most=most)
+    kinds = len(set(classes.tolist()))
+    largest = round(most * kinds / sum(1 / k for k in range(1, kinds + 1)))
+    return data.split(images, classes, most=largest, zipf=True)
 
 
 def _layers(model: ModuleModel) -> Mapping[str, Tensor]:
