@@ -20,7 +20,8 @@ import pandas as pd
 
 from ...statistics import Interval
 from ...store.results import NotStoredError, stored_only
-from ..claims import c16, practice
+from ..claims import c3, c4, c16, practice
+from ..claims.p3 import PER_LAYER
 from ..claims.practice import OWN, TRANSFORMER
 from ..claims.records import interval_text, keys_of, number_text, verdict_records
 from ..claims.rules import LEAST_CORRELATION, MARGIN, State, Unit
@@ -131,7 +132,8 @@ def matrix(scale: str, reading: str = "tuned") -> dict[str, dict[str, Cell]]:
     for claim in BEHAVIOURS:
         own = "init" if claim == "C2" else reading
         for keys, row, decides in _cases(kept.get((claim, own))):
-            if decides and keys.part != "speed":
+            per_block = keys.convention == PER_LAYER and keys.part is None
+            if per_block if claim == "C3" else decides and keys.part != c4.SPEED:
                 add(keys.problem, claim, _kept(row))
         for keys, row, decides in _cases(kept.get((claim.replace("C", "P"), own))):
             if (decides and keys.problem in practice.LANGUAGE) or keys.part == OWN:
@@ -140,25 +142,29 @@ def matrix(scale: str, reading: str = "tuned") -> dict[str, dict[str, Cell]]:
         if decides and keys.claim in BEHAVIOURS:
             add(LARGER.name, keys.claim, _kept(row))
     if reading == "tuned":
-        for claim, units in _softmax(scale).items():
-            for unit in units:
-                if unit.decides and unit.interval is not None:
-                    add("softmax", claim, (unit.interval, unit.state))
+        for claim, unit in _softmax(scale):
+            if unit.interval is not None:
+                add("softmax", claim, (unit.interval, unit.state))
     cells = {name: {claim: _joined(own) for claim, own in row.items()} for name, row in found.items()}
     return {name: {claim: cell for claim, cell in row.items() if cell is not None} for name, row in cells.items()}
 
 
-def _softmax(scale: str) -> Mapping[str, tuple[Unit, ...]]:
-    """The five behaviours of softmax attention, from what its chapter keeps; nothing where it keeps none."""
-    budget = ATTENTION(scale)
+def _softmax(scale: str) -> list[tuple[str, Unit]]:
+    """The units of softmax attention, from what its chapter keeps, by claim; none where it keeps nothing."""
+    budget, name = ATTENTION(scale).sparse, "softmax"
     try:
         with stored_only(), contextlib.redirect_stdout(io.StringIO()):
-            measured = variants.sizes(budget.sparse)
+            measured = variants.sizes(budget)
     except NotStoredError:
-        return {}
-    title = PROXIES["softmax"]
-    found = c16.behaviours_of(title, "softmax", measured, budget.sparse)
-    return {claim: behaviour.units for claim, behaviour in found.items()}
+        return []
+    found = c16.behaviours_of(PROXIES[name], name, measured, budget)
+    units = [(claim, unit) for claim, own in found.items() for unit in own.units if unit.decides and claim != "C3"]
+    if name in measured.conditions:
+        rows = measured.conditions[name]
+        for step in budget.curvature.judged:
+            own = rows[rows["step"] == step]
+            units.append(("C3", c3.ratio_unit(own, PER_LAYER, PROXIES[name], c3.RATIO)))
+    return units
 
 
 def shared(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> list[str]:
