@@ -6,6 +6,7 @@ the store can tell one network from another.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ from ..tasks.examples import ExampleBatch
 from ..tasks.regression import DrawOptions, Task
 from .fitting import check_parameters
 from .torch_module import TorchModel
-
 
 Kind: TypeAlias = tuple[torch.Size, torch.dtype]
 """Shape and dtype of one example."""
@@ -97,7 +97,8 @@ class ModuleModel:
 
     @property
     def default_dtype(self) -> torch.dtype:
-        return torch.float32
+        """That of the module, which is torch's default as a rule."""
+        return next(iter(_blank(self.architecture).parameters().values())).dtype
 
     @property
     def structural_zeros(self) -> Tensor:
@@ -173,7 +174,31 @@ class ModuleModel:
             return sum(self.sizes) * prompts.batch
         kinds = ((each.shape[1:], each.dtype) for each in (prompts.of_inputs, prompts.of_targets))
         one, two = _kept(self.architecture, *kinds)
-        return one + (prompts.batch - 1) * max(two - one, 1)
+        batch: int = prompts.batch
+        return one + (batch - 1) * max(two - one, 1)
+
+
+class GivenModule:
+    """The architecture of a module that is there: every seed starts from a copy whose layers are initialized anew.
+
+    What has no ``reset_parameters`` of its own, as a bare ``nn.Parameter``, keeps the values that it has.
+    """
+
+    def __init__(self, model: TorchModel) -> None:
+        self._model = model
+
+    def __repr__(self) -> str:
+        return repr(self._model)
+
+    def build(self) -> nn.Module:
+        module = copy.deepcopy(self._model.module)
+        for part in module.modules():
+            if callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
+        return module
+
+    def loss(self, module: Any, examples: Any) -> Tensor:
+        return self._model.loss_of(module, examples)
 
 
 @functools.lru_cache(maxsize=64)
@@ -186,7 +211,7 @@ def _blank(architecture: Architecture) -> TorchModel:
 @functools.lru_cache(maxsize=64)
 def _kept(architecture: Architecture, inputs: Kind, targets: Kind) -> tuple[int, int]:
     """Numbers of the tensors that autograd keeps for a loss on one example and on two, all zero."""
-    model, found = _blank(architecture), []
+    model, found = _blank(architecture), list[int]()
     for count in (1, 2):
         sizes: dict[int, int] = {}
 

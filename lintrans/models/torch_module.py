@@ -70,11 +70,11 @@ class TorchModel:
             raise ValueError(f"module's parameter {lazy[0]!r} is not initialized: call the module on a batch before")
         self.module = module
         self._evaluation = _Evaluation(module)
-        self._loss = loss
+        self.loss_of = loss
         self._shapes: dict[str, Shape] = {name: tuple(value.shape) for name, value in trained.items()}
 
     def __repr__(self) -> str:
-        return f"TorchModel({type(self.module).__name__}, {getattr(self._loss, '__name__', self._loss)})"
+        return f"TorchModel({type(self.module).__name__}, {getattr(self.loss_of, '__name__', self.loss_of)})"
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
@@ -104,7 +104,7 @@ class TorchModel:
 
     def single(self, parameters: Mapping[str, Tensor], prompts: Any) -> Tensor:
         """The loss of one run, with parameters ``shape`` by name, which are not checked."""
-        loss = functional_call(self._evaluation, self._state(parameters), (self._loss, prompts), tie_weights=False)
+        loss = functional_call(self._evaluation, self._state(parameters), (self.loss_of, prompts), tie_weights=False)
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss returned a {type(loss).__name__}: return a tensor without axes, not its .item()")
         if loss.ndim > 0:
