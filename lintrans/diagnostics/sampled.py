@@ -199,7 +199,7 @@ def layer_noise(
 def _gram(rows: Tensor) -> Array:
     """Inner products of all pairs of rows, in float64 a part of the columns at a time."""
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-    for part in rows.split(2**16, dim=1):
+    for part in torch.split(rows, 2**16, dim=1):
         wide = part.double()
         total.addmm_(wide, wide.T)
     return np.asarray(total.numpy())

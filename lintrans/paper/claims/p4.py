@@ -29,8 +29,9 @@ def shown(name: str, frame: pd.DataFrame, settled: int) -> Shown:
     if points.empty:
         return practice.missing(name, SHARE)
     edge = 0.5 / int(points.groupby(level=["seed", "batch"]).size().min())  # as of an interval of shares
-    logits = by_seed_and_batch(points).clip(edge, 1 - edge).map(lambda share: float(logit(np.float64(share))))
-    return Shown(share_unit(name, frame, settled, keys(name)), logits)
+    shares = by_seed_and_batch(points).clip(edge, 1 - edge)
+    logits, middle = shares.map(lambda share: float(logit(np.float64(share)))), float(shares.to_numpy().mean())
+    return Shown(share_unit(name, frame, settled, keys(name)), logits, width=edge / (middle * (1 - middle)))
 
 
 def judge(

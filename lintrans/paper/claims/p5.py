@@ -28,8 +28,9 @@ def shown(name: str, frame: pd.DataFrame) -> Shown:
     if not points:
         return Shown(levels, None, (differences,))
     swap = 6.0 / (points * (points**2 - 1.0))  # as of an interval of correlations
-    z = pd.DataFrame(np.arctanh(table.clip(swap - 1.0, 1.0 - swap)))
-    return Shown(levels, z, (differences,))
+    inside = table.clip(swap - 1.0, 1.0 - swap)
+    width = swap / (1.0 - float((inside**2).to_numpy().mean()))
+    return Shown(levels, pd.DataFrame(np.arctanh(inside)), (differences,), width)
 
 
 def judge(

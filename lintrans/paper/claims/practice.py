@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ...statistics import Interval, holm, mean_of
+from ...statistics import Interval, holm, mean_of, no_narrower
 from .common import Basis, rules_digest
 from .records import Verdict
 from .rules import LEVEL, Keys, Ruling, State, Unit, Word, agree, ratio_state, ratio_unit
@@ -44,11 +44,13 @@ class Shown:
         table: what its interval is the mean of, ``[seeds, batches]``, on a scale on which effects are differences
             (logarithm of a ratio, logit of a share, Fisher's z of a correlation); None where it was not measured.
         beside: further statistics.
+        width: half the distance between two values that a share or a correlation can take there.
     """
 
     unit: Unit
     table: pd.DataFrame | None = None
     beside: tuple[Unit, ...] = ()
+    width: float = 0.0
 
 
 def keys(name: str, part: str | None = None) -> Keys:
@@ -66,7 +68,9 @@ def contrast(first: Shown, second: Shown) -> Interval | None:
     if first.table is None or second.table is None:
         return None
     one, other = first.table.align(second.table, join="inner")
-    return mean_of((one - other).to_numpy(np.float64)).exp() if one.size else None
+    if not one.size:
+        return None
+    return no_narrower(mean_of((one - other).to_numpy(np.float64)), first.width + second.width).exp()
 
 
 def image_unit(name: str, shown: Mapping[str, Shown]) -> Unit:

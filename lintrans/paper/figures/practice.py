@@ -105,13 +105,16 @@ def smoothness_panels(frames: Frames) -> Figure:
     for axes, (name, frame) in zip(shown, frames.items(), strict=True):
         rows = on_batches(frame[frame["metric"] == "directional_smoothness"])
         for optimizer in LABELS:
-            quarters = rows[rows["optimizer"] == optimizer].groupby("step")["value"].quantile([0.25, 0.5, 0.75])
+            quarters = (
+                rows[rows["optimizer"] == optimizer].groupby("step")["value"].quantile(np.array([0.25, 0.5, 0.75]))
+            )
             table = quarters.unstack()
             if table.empty:
                 continue
             axes.fill_between(table.index, table[0.25], table[0.75], color=COLOURS[optimizer], alpha=0.25, linewidth=0)
             axes.plot(table.index, table[0.5], linewidth=1.4, **line_of(optimizer))
         signed_axis(axes, rows["value"].to_numpy(np.float64), 5)
+        axes.autoscale(axis="y")
         axes.tick_params(axis="y", labelsize="small")
         axes.set(title=name, xlabel="step")
     shown[0].set_ylabel("v'Hv")
@@ -138,6 +141,7 @@ def norm_panels(frames: Frames, metric: str = "spectral_norm") -> Figure:
         log_axis(axes, "x", 4)
         if (wide[metric] <= 0).any():
             signed_axis(axes, wide[metric].to_numpy(np.float64), 5)
+            axes.autoscale(axis="y")
         else:
             log_axis(axes, "y")
         axes.set(title=name, xlabel="gradient norm")

@@ -131,11 +131,13 @@ def layer_ratios(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFra
     """R_med of SGD over Adam inside each layer: columns network, layer, estimate, low, high."""
     rows = []
     for name, frame in frames.items():
-        for metric in [each for each in dict.fromkeys(frame["metric"]) if each.startswith(_WITHIN)]:
+        metrics = [each for each in dict.fromkeys(frame["metric"]) if each.startswith(_WITHIN)]
+        for number, metric in enumerate(metrics, 1):
             logs = log_ratios_along(frame, metric, settled)
             if logs.size:
                 found = mean_of(logs.to_numpy(np.float64)).exp()
                 layer = metric.removeprefix(_WITHIN)
+                layer = f"layer {number}" if layer.isdecimal() else layer
                 rows.append((name, layer, found.estimate, found.low, found.high))
     return pd.DataFrame(rows, columns=["network", "layer", "estimate", "low", "high"])
 

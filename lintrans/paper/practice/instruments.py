@@ -234,8 +234,8 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
             later_seeds=2, text_batch=64, image_batch=64, reference=2000,
         ),
         "quick": Budget(
-            seeds=2, sets=2, text=4, images=16, few_text=2, few_images=8, entries=1, probes=(8,), points=(4, 8, 15),
-            settled=4, noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
+            seeds=2, sets=2, text=4, images=16, few_text=2, few_images=8, entries=3, probes=(8,), points=(0, 4, 8, 15),
+            settled=0, noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
         ),
         "large": Budget(
             seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
