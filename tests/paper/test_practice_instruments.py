@@ -15,7 +15,7 @@ from lintrans.models.flatten import pack
 from lintrans.paper.practice import instruments
 from lintrans.paper.practice.instruments import BUDGETS
 
-MODEL, TASK = lt.LinearTransformer(layers=2, d=2, attention="softmax"), lt.LinearRegression(d=2, n=4)
+MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
 STEPS, SETS, EXAMPLES = [1, 3], [0, 1], 20
 INDEX = ["run", "step", "batch", "metric"]
 

@@ -64,7 +64,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
         reading = "init" if claim == "C2" else "tuned"
         per_block = "r_blocks" if claim == "C3" else None
         units = [unit(claim, name, claim != "C3", convention=per_block) for name in ("1", "2", "3")]
-        keep(store, claim, reading, [*units, unit(claim, "1", part="speed")] if claim == "C4" else units)
+        keep(store, claim, reading, [*units, unit(claim, "1", convention="speed")] if claim == "C4" else units)
         language = [unit(claim, name) for name in ("lm_softmax", "lm_linear", "lm_bare")]
         images = [unit(claim, name, False, practice.OWN) for name in ("cnn", "cnn_zipf")]
         keep(store, claim.replace("C", "P"), reading, [*language, *images])
@@ -98,16 +98,17 @@ def test_distances_and_the_answer(kept: Store) -> None:
     step = math.log(1.25)
     for name, effect in EFFECTS.items():
         if name != "lm_softmax":
-            assert found.loc[name, "distance"] == pytest.approx(abs(math.log(effect / 2.0)) / step, abs=1e-9)
+            squared = (math.log(effect / 2.0) / step) ** 2 - 2 * (0.1 / 1.96) ** 2
+            assert found.loc[name, "distance"] == pytest.approx(math.sqrt(max(0.0, squared)), abs=1e-9)
+            assert found.loc[name, "low"] <= found.loc[name, "distance"] <= found.loc[name, "high"]
     assert found.index[0] == "1"
-    assert (found["low"] <= found["high"]).all()
-    assert found.loc["3", "low"] < found.loc["3", "distance"] < found.loc["3", "high"]
+    assert found.loc["3", "low"] < found.loc["3", "high"]
     assert found.loc[["1", "2", "3"], "nearest"].tolist() == [1.0, 0.0, 0.0]
     assert np.isnan(found.loc["cnn", "nearest"])
     answer = proxies.answer("paper")
     assert answer is not None
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
-    assert answer.bridge == pytest.approx(abs(math.log(1.9 / 2.0)) / step)
+    assert answer.bridge == found.loc["lm_linear", "distance"] > 0
     assert "Setting 1" in answer.text
     lacks, adds, unsettled = proxies.missed(cells, "cnn")
     assert (lacks, adds, unsettled) == (list(proxies.BEHAVIOURS.values()), [], [])

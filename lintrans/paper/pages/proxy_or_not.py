@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from ...statistics import Interval
 from ...store.results import NotStoredError, stored_only
@@ -42,6 +43,8 @@ PROXIES = {"1": "Setting 1", "2": "Setting 2", "3": "Setting 3", LARGER.name: "L
 NETWORKS = {name: name for name in ("lm_bare", "lm_linear", TRANSFORMER, "cnn", "cnn_zipf")}
 COLUMNS = {**PROXIES, **NETWORKS}
 """Columns of the matrix in their order, with their titles."""
+SCALES = {"ratio": np.log, "share": logit, "correlation": np.arctanh}
+"""By kind of number, the scale on which differences of effects count."""
 CLEAR = {"ratio": math.log(MARGIN), "share": math.log(3.0), "correlation": math.atanh(LEAST_CORRELATION)}
 """By kind of number, the effect on its scale that the rules call clear; the logit of 0.75 is log 3."""
 NORMAL = 1.96
@@ -78,8 +81,7 @@ class Cell:
     def _standard(self, value: float) -> float:
         kind = self.interval.kind or "ratio"
         with np.errstate(all="ignore"):
-            scaled = {"ratio": np.log, "share": lambda p: np.log(p / (1 - p)), "correlation": np.arctanh}[kind](value)
-        return float(scaled) / CLEAR[kind]
+            return float(SCALES[kind](np.float64(value))) / CLEAR[kind]
 
 
 Matrix = Mapping[str, Mapping[str, Cell]]
@@ -87,11 +89,11 @@ Matrix = Mapping[str, Mapping[str, Cell]]
 
 
 def _joined(found: Iterable[tuple[Interval, State]]) -> Cell | None:
-    """One cell of several units of a behaviour: the mean of their numbers on the scale of effects, the state of both.
+    """One cell of the units of a behaviour: of several ratios the geometric mean, with the state that they share.
 
-    They are of the same runs, so the interval is no narrower than the mean of theirs.
+    They are of the same runs at several steps, so the ends of the interval are means of theirs.
     """
-    cells = [(interval, state) for interval, state in found if not math.isnan(interval.estimate)]
+    cells = [(interval, state) for interval, state in found if state is not State.MISSING]
     if not cells:
         return None
     intervals, states = zip(*cells, strict=True)
@@ -133,7 +135,7 @@ def matrix(scale: str, reading: str = "tuned") -> dict[str, dict[str, Cell]]:
         own = "init" if claim == "C2" else reading
         for keys, row, decides in _cases(kept.get((claim, own))):
             per_block = keys.convention == PER_LAYER and keys.part is None
-            if per_block if claim == "C3" else decides and keys.part != c4.SPEED:
+            if per_block if claim == "C3" else decides and keys.convention != c4.SPEED:
                 add(keys.problem, claim, _kept(row))
         for keys, row, decides in _cases(kept.get((claim.replace("C", "P"), own))):
             if (decides and keys.problem in practice.LANGUAGE) or keys.part == OWN:
@@ -176,12 +178,20 @@ def shared(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> list[str]:
     ]
 
 
-def distance(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> float | None:
-    """Root of the mean squared difference of standardized effects; None where too few are shared."""
+def _squared(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> tuple[list[str], float]:
+    """What two columns share, and what the errors of their effects add to the mean squared difference."""
     claims = shared(one, other)
+    added = sum(one[claim].error ** 2 + other[claim].error ** 2 for claim in claims) / max(1, len(claims))
+    return claims, added
+
+
+def distance(one: Mapping[str, Cell], other: Mapping[str, Cell]) -> float | None:
+    """Root of the mean squared difference of effects, less what their errors add to it; None where few are shared."""
+    claims, added = _squared(one, other)
     if len(claims) < FEWEST:
         return None
-    return math.sqrt(sum((one[claim].effect - other[claim].effect) ** 2 for claim in claims) / len(claims))
+    squares = [(one[claim].effect - other[claim].effect) ** 2 for claim in claims]
+    return math.sqrt(max(0.0, sum(squares) / len(claims) - added))
 
 
 def _drawn(cells: Matrix, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
@@ -202,12 +212,12 @@ def distances(cells: Matrix, to: str = TRANSFORMER) -> pd.DataFrame:
     """
     drawn, rows, draws = _drawn(cells), [], {}
     for name in [name for name in COLUMNS if name != to and name in cells and to in cells]:
-        claims, found = shared(cells[name], cells[to]), distance(cells[name], cells[to])
+        (claims, added), found = _squared(cells[name], cells[to]), distance(cells[name], cells[to])
         if found is None:
             continue
         squares = [(drawn[name][claim] - drawn[to][claim]) ** 2 for claim in claims]
-        draws[name] = np.sqrt(np.mean(squares, axis=0))
-        low, high = np.quantile(draws[name], (0.025, 0.975))
+        draws[name] = np.mean(squares, axis=0) - 2 * added  # errors of the effects, and those drawn once more
+        low, high = np.sqrt(np.quantile(draws[name], (0.025, 0.975)).clip(0.0))
         rows.append((name, COLUMNS[name], name in PROXIES, found, float(low), float(high), len(claims)))
     columns = ["column", "title", "proxy", "distance", "low", "high", "behaviours"]
     table = pd.DataFrame(rows, columns=columns).sort_values("distance", ignore_index=True)

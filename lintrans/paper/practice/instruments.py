@@ -229,8 +229,8 @@ class Instruments:
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "paper": Budget(
-            seeds=3, sets=2, text=16, images=64, few_text=8, few_images=64, entries=8, probes=(10, 60),
-            points=(5, 10, 20, 30, 40, 60, 80, 100, 119), settled=5, noise_seeds=4, samples=150, later=60,
+            seeds=4, sets=2, text=16, images=64, few_text=8, few_images=64, entries=8, probes=(10, 60),
+            points=(5, 10, 20, 30, 40, 60, 80, 100, 119), settled=5, noise_seeds=6, samples=150, later=60,
             later_seeds=2, text_batch=64, image_batch=64, reference=2000,
         ),
         "quick": Budget(
