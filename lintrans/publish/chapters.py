@@ -19,7 +19,7 @@ from .workers import Workers, default_jobs
 
 ALONE = ("performance",)  # it times what it runs
 EARLY = (
-    "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
+    "practice", "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
     "heavy_tails",
 )  # fmt: skip
 """Begun first: what takes long, what others build on, and what would be left over at the end, alone."""

@@ -58,9 +58,9 @@ def test_curvature_along_steps_is_that_of_the_fast_instruments(history: lt.Histo
 
 
 def test_noise_is_that_of_the_fast_instruments() -> None:
-    points, how = MODEL.init([3, 4], dtype=torch.float64), {"batch": 6, "samples": 30, "reference": 500}
-    table = instruments.noise_of(MODEL, TASK, points, [3, 4], None, **how)
-    norms = lt.gradient_noise(MODEL, TASK, points, seed=[3, 4], engine="reference", **how)
+    points = MODEL.init([3, 4], dtype=torch.float64)
+    table = instruments.noise_of(MODEL, TASK, points, [3, 4], None, batch=6, samples=30, reference=500)
+    norms = lt.gradient_noise(MODEL, TASK, points, batch=6, samples=30, reference=500, seed=[3, 4])
     own = table[table["layer"] == WHOLE].set_index("seed")
     assert own["median"].tolist() == pytest.approx(norms.quantile(0.5, dim=1).tolist())
     ratios = norms.quantile(0.99, dim=1) / norms.quantile(0.5, dim=1)

@@ -30,5 +30,6 @@ def test_a_page_module_is_in_the_closure_of_its_chapter_only() -> None:
 def test_the_last_chapters_are_those_that_show_the_kept_verdicts_of_others() -> None:
     """Their cells call what reads the store of verdicts."""
     readers = {"lintrans.paper.claims.scorecard", "lintrans.paper.claims.contradictions"}
+    readers |= {"lintrans.paper.pages.proxy_or_not"}
     showing = {chapter.name for chapter in pairs(ROOT) if code().text(code_of(chapter)).targets & readers}
     assert showing == {*reuse.LAST}

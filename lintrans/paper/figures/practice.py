@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,7 +181,7 @@ def effect_matrix(cells: pd.DataFrame, columns: Mapping[str, str], networks: int
         ticks = [-10, -3, -1, 0, 1, 3, 10]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize="x-small")
         axes.minorticks_off()
-        axes.set_ylabel(behaviour, fontsize="small")
+        axes.set_ylabel(textwrap.fill(behaviour, 14), fontsize="small")
         axes.grid(axis="x", visible=False)
     shown[-1, 0].set_xticks(range(len(columns)), list(columns.values()), rotation=30, ha="right")
     shown[-1, 0].set_xlim(-0.5, len(columns) - 0.5)

@@ -109,8 +109,9 @@ def _joined(found: Iterable[tuple[Interval, State]]) -> Cell | None:
 
 def _kept(row: Mapping[str, Any]) -> tuple[Interval, State]:
     """Number and state of a kept case."""
-    edges = [math.nan if row[edge] is None else float(row[edge]) for edge in ("estimate", "low", "high")]
-    return Interval(*edges, math.nan, int(row["n"] or 0), kind=row["kind"] or ""), State(row["state"])
+    estimate, low, high = (math.nan if row[edge] is None else float(row[edge]) for edge in ("estimate", "low", "high"))
+    found = Interval(estimate, low, high, math.nan, int(row["n"] or 0), kind=str(row["kind"] or ""))
+    return found, State(row["state"])
 
 
 def _cases(record: Mapping[str, Any] | None) -> list[tuple[Any, Any, bool]]:
@@ -273,8 +274,8 @@ def distance_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "model": found["title"],
             "distance [95% interval]": [
-                f"{number_text(row.distance)} [{number_text(row.low)}, {number_text(row.high)}]"
-                for row in found.itertuples()
+                f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}]"
+                for row in found.to_dict("records")
             ],
             "behaviours compared": found["behaviours"],
             "nearest proxy in": ["" if math.isnan(share) else f"{share:.0%} of draws" for share in found["nearest"]],
@@ -335,7 +336,9 @@ def answer(scale: str, reading: str = "tuned") -> Answer | None:
         f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}] least clear effects "
         f"away on {row['behaviours']} behaviours, and nearest in {row['nearest']:.0%} of bootstrap draws. "
     )
-    text += f"It misses {listed(lacks)}. " if lacks else "It misses none of the behaviours that both decide. "
+    decided = len(BEHAVIOURS) - len(unsettled)
+    none = f"Of the {decided} behaviours that are decided in both it misses none. "
+    text += f"It misses {listed(lacks)}. " if lacks else none if decided else "No behaviour is decided in both. "
     text += f"It shows {listed(adds)}, which the Transformer does not. " if adds else ""
     text += f"Open or not measured: {listed(unsettled)}. " if unsettled else ""
     if bridge is not None:
