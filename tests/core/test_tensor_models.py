@@ -59,7 +59,7 @@ class Ridge:
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
         return source.normals(3).reshape(*source.lead, 3).to(dtype or self.default_dtype)
 
-    def draw(self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Any) -> lt.Prompts:
+    def draw(self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Any) -> Any:
         return task.sample(batch, seed, step, **options)
 
     def loss(self, parameters: Tensor, prompts: lt.Prompts) -> Tensor:
