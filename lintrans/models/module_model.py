@@ -171,7 +171,7 @@ class ModuleModel:
     def numbers(self, prompts: Any) -> int:
         """Numbers that autograd keeps for the loss of one run, counted on one example and on two."""
         if not isinstance(prompts, ExampleBatch):
-            return sum(self.sizes) * prompts.batch
+            return sum(self.sizes) * int(prompts.batch)
         kinds = ((each.shape[1:], each.dtype) for each in (prompts.of_inputs, prompts.of_targets))
         one, two = _kept(self.architecture, *kinds)
         batch: int = prompts.batch

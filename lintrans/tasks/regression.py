@@ -44,7 +44,7 @@ class Task(Protocol):
         """Loss of the zero predictor."""
 
     def sample(self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]) -> Any:
-        """What :meth:`LinearRegression.sample` draws, prompts as tokens, or others: they depend on the arguments alone."""
+        """What :meth:`LinearRegression.sample` draws, prompts as tokens, or others; they depend on the arguments."""
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def test_a_batch_in_parts_is_the_batch_and_every_turn_holds_each_example_once(
         task.sample(size, seed, step, first=first).places for first, size in ((0, cut), (cut, batch - cut)) if size
     ]
     assert torch.equal(torch.cat(parts), whole)
-    for turn in whole.split(count):
+    for turn in torch.split(whole, count):
         assert len(set(turn.tolist())) == len(turn)
     assert torch.equal(task.sample(batch, [seed, seed + 1], step).places[0], whole)
 
@@ -119,7 +119,7 @@ def test_parameters_lie_as_the_module_names_them() -> None:
     assert float(model.loss(vector, batch)) == float(Net().loss(module, batch).detach())
     assert model.block_names == ("0.weight", "0.bias", "2.weight", "2.bias")
     assert torch.equal(torch.cat(model.blocks), torch.arange(*model.parameter_shape))
-    assert torch.equal(vector[model.blocks[1]], module[0].bias.detach())  # type: ignore[index, union-attr]
+    assert torch.equal(vector[model.blocks[1]], module[0].bias.detach())  # type: ignore[index]
 
 
 def test_a_seed_names_the_initial_parameters_and_leaves_torchs_generator_alone() -> None:
@@ -130,7 +130,8 @@ def test_a_seed_names_the_initial_parameters_and_leaves_torchs_generator_alone()
     first = model.init([4, 5, 4])
     model.numbers(data().sample(3))
     assert torch.equal(torch.rand(1), expected)
-    assert torch.equal(first[0], first[2]) and not torch.equal(first[0], first[1])
+    assert torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], first[1])
     assert torch.equal(model.init(5), first[1])
 
 
@@ -143,7 +144,9 @@ def test_memory_grows_with_the_batch() -> None:
 def test_instruments_take_it() -> None:
     model, batch = lt.ModuleModel(Net(2)), data().sample(20, dtype=torch.float64)
     parameters = model.init(0, dtype=torch.float64)
-    hessian = torch.autograd.functional.hessian(lambda vector: model.loss(vector, batch), parameters)
+    hessian = torch.autograd.functional.hessian(  # type: ignore[no-untyped-call]
+        lambda vector: model.loss(vector, batch), parameters
+    )
     torch.testing.assert_close(lt.hessian_diagonal(model, parameters, batch), hessian.diagonal())
     direction = torch.linspace(-1, 1, len(parameters), dtype=torch.float64)
     unit = direction / direction.norm()
@@ -173,7 +176,7 @@ def test_training_is_torchs_own_loop(batched: bool) -> None:
             made = torch.optim.SGD(module.parameters(), lr=run.lr, momentum=0.9)
         for step in range(12):
             made.zero_grad()
-            Net().loss(module, task.sample(16, run.seed, step, dtype=torch.float64)).backward()
+            Net().loss(module, task.sample(16, run.seed, step, dtype=torch.float64)).backward()  # type: ignore[no-untyped-call]
             made.step()
         torch.testing.assert_close(found, nn.utils.parameters_to_vector(module.parameters()).detach())
 
@@ -214,7 +217,8 @@ def test_any_torch_model_trains() -> None:
     model = lt.TorchModel(module, Net().loss)
     history = lt.train(model, data(), lt.grid(optimizer="adam", lr=0.05, seed=[0, 1]), steps=30, batch=40, probes=[])
     last = history.parameters()
-    assert last.shape == (2, 16) and not torch.equal(last[0], last[1])
+    assert last.shape == (2, 16)
+    assert not torch.equal(last[0], last[1])
     assert torch.equal(module.weight, before)
 
 
@@ -225,7 +229,8 @@ def test_results_are_stored_by_data_sizes_and_code(tmp_path: Path, capsys: pytes
         return lt.experiment(model, task, runs, steps=1, batch=8, probes=[], store=store).key
 
     first = key(lt.ModuleModel(Net()), task)
-    assert key(lt.ModuleModel(Net()), data()) == first and "reused" in capsys.readouterr().out
+    assert key(lt.ModuleModel(Net()), data()) == first
+    assert "reused" in capsys.readouterr().out
     changed = task.inputs.clone()
     changed[0, 0] += 1e-3
     assert (

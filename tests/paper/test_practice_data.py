@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from lintrans.paper.practice import data, networks, protocol
-from lintrans.paper.practice.architectures import LeNet, Transformer
+from lintrans.paper.practice.architectures import Layer, LeNet
 from lintrans.paper.practice.networks import IMAGES, LANGUAGE, NAMES, network
 
 WORDS = "in the beginning was the word , and the word was with a few more words than these . "
@@ -29,15 +29,17 @@ def test_the_text_is_what_was_published() -> None:
     words = data.words_of(text)
     assert len(text) == 4_181_902 - 2 * 21_462
     assert (len(words), len(set(words[: len(words) * 9 // 10]))) == (918_785, 11_511)
-    assert words[:10] == "in the beginning god created the heaven and the earth".split()
+    assert words[:10] == ["in", "the", "beginning", "god", "created", "the", "heaven", "and", "the", "earth"]
 
 
 def test_the_images_are_what_was_published() -> None:
     images, classes = data.mnist()
-    assert images.shape == (5000, 1, 28, 28) and torch.bincount(classes).tolist() == [500] * 10
+    assert images.shape == (5000, 1, 28, 28)
+    assert torch.bincount(classes).tolist() == [500] * 10
     assert float(images.double().mean()) == pytest.approx(0.1313, abs=5e-5)
     scans, kinds = data.digits()
-    assert scans.shape == (1797, 64) and (float(scans.min()), float(scans.max())) == (0, 1)
+    assert scans.shape == (1797, 64)
+    assert (float(scans.min()), float(scans.max())) == (0, 1)
     assert len(set(kinds.tolist())) == 10
 
 
@@ -59,9 +61,12 @@ def test_sequences_hold_out_one_in_ten_all_over_the_text() -> None:
     known = found.vocabulary
     starts = [int(known[row[0]][1:]) for row in found.task.inputs.tolist()]
     assert starts == [4 * k for k in range(500) if k % 10 != 9]
-    follow = [(int(known[a][1:]), int(known[b][1:])) for a, b in zip(found.task.inputs[0], found.task.targets[0])]
+    follow = [
+        (int(known[a][1:]), int(known[b][1:])) for a, b in zip(found.task.inputs[0], found.task.targets[0], strict=True)
+    ]
     assert all(after == before + 1 for before, after in follow)
-    assert found.unknown == 0 and (found.task.held_out_targets == 0).any()
+    assert found.unknown == 0
+    assert (found.task.held_out_targets == 0).any()
 
 
 def test_the_vocabulary_is_the_most_frequent_words_and_the_rest_is_unknown() -> None:
@@ -76,7 +81,8 @@ def test_the_vocabulary_is_the_most_frequent_words_and_the_rest_is_unknown() -> 
 
 def one_line(error: pytest.ExceptionInfo[data.DataError], *said: str) -> None:
     text = str(error.value)
-    assert "\n" not in text and all(each in text for each in said), text
+    assert "\n" not in text
+    assert all(each in text for each in said), text
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +183,10 @@ def test_unknown_names_and_sizes_are_refused() -> None:
 def test_each_network_has_a_loss_near_that_of_saying_nothing_and_layers(name: str) -> None:
     net = network(name, "quick")
     losses = net.model.loss(net.model.init([0, 1]), net.model.draw(net.task, 32, [0, 1]))
-    assert losses.shape == (2,) and bool((losses / net.task.zero_loss - 1).abs().max() < 0.2)
+    assert losses.shape == (2,)
+    assert bool((losses / net.task.zero_loss - 1).abs().max() < 0.2)
     places = torch.cat(list(net.layers.values()))
-    assert len(places) == len(places.unique()) <= net.model.parameter_shape[0]
+    assert len(places) == len(set(places.tolist())) <= net.model.parameter_shape[0]
     assert math.isnan(net.unknown) == (name in IMAGES)
 
 
@@ -195,7 +202,7 @@ def test_language_models_see_no_later_word(name: str) -> None:
 
 
 def test_linear_attention_is_a_mean_over_visible_keys() -> None:
-    attention = Transformer(words=5, length=3, width=4, heads=1, attention="linear", bare=True).build().layers[0]  # type: ignore[index, union-attr]
+    attention = Layer(4, 1, "linear", bare=True)
     x = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
     layer = attention.attention
     q, k, v = layer.project(x)[0].split(4, dim=-1)
@@ -221,8 +228,11 @@ def test_a_network_is_tuned_and_judged_at_every_batch_size() -> None:
     found = protocol.train_network(net, replace(own, points=(0, 5), signs=(protocol.WHOLE,)))
     assert [each.batch for each in found.values()] == [64, 512, net.task.n]
     first, second, whole = found.values()
-    assert set(first.histories) == {"tuned", "published"} and set(second.histories) == {"tuned"}
-    assert first.signs is not None and second.signs is None and whole.signs is not None
+    assert set(first.histories) == {"tuned", "published"}
+    assert set(second.histories) == {"tuned"}
+    assert first.signs is not None
+    assert second.signs is None
+    assert whole.signs is not None
     assert sorted(first.histories["tuned"].snapshots) == [0, 1, 5, 6]
     rates = first.histories["published"].runs.groupby("optimizer")["lr"].unique().map(list).to_dict()
     assert rates == {"sgd": [0.01], "adam": [0.001]}

@@ -53,7 +53,7 @@ class PracticeBudget:
         seeds, tuning_seeds: judging seeds, and those of tuning, which never judge.
         screening: steps of the coarse grid, on one seed.
         every: steps between two points of a curve.
-        evaluation: training examples behind a loss.
+        evaluation: examples behind a loss, of training or held out, as far as there are so many.
         points: steps at which parameters are kept, each with the next step, for SGD and Adam.
         larger: other batch sizes, :data:`WHOLE` for the whole set.
         larger_steps, larger_seeds, larger_tuning_seeds: the same there.
@@ -76,11 +76,11 @@ class PracticeBudget:
 
 
 _PAPER = PracticeBudget(
-    steps=120, screening=40, points=(0, 5, 10, 20, 30, 40, 60, 80, 100, 119), larger_steps=30
+    steps=100, screening=30, points=(0, 5, 10, 20, 30, 40, 60, 80, 90, 99), larger_steps=24
 )  # fmt: skip
 _QUICK = PracticeBudget(
-    steps=16, seeds=2, tuning_seeds=(1000,), screening=8, every=4, evaluation=64, points=(0, 4, 8, 15),
-    larger=(WHOLE,), larger_steps=6, larger_seeds=2,
+    steps=12, seeds=2, tuning_seeds=(1000,), screening=6, every=4, evaluation=64, points=(0, 4, 8, 11),
+    larger=(WHOLE,), larger_steps=4, larger_seeds=2,
 )  # fmt: skip
 _LARGE = replace(_PAPER, steps=2000, screening=200, every=50, points=tuple(range(0, 2000, 200)), larger_steps=300)
 
@@ -187,7 +187,7 @@ def _curves(
     """Train to the horizon with the loss along the way; SGD and Adam with parameters at the points and a step later."""
     probes: list[Probe] = [
         _training_loss(own, every=own.every, at=end_steps(own.steps)),
-        TestLoss(every=None, at=(0, own.steps), batch=len(net.task.held_out_inputs)),
+        TestLoss(every=None, at=(0, own.steps), batch=min(own.evaluation, len(net.task.held_out_inputs))),
     ]
     kept = () if reading == "signs" else own.points
     runs: Runs = arm_runs(arms, range(own.seeds))
