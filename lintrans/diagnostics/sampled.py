@@ -47,7 +47,7 @@ class Sample:
         weights: how many entries of its layer each stands for, float64 ``[count]``.
         layers: the number of the layer that each is from, int64 ``[count]``; -1 for none.
         names: of the layers.
-        zeros: entries that structure makes zero, which are not among them.
+        zeros: entries that are known to be zero, which are not among them.
     """
 
     places: Tensor
@@ -64,29 +64,46 @@ def layers_of(model: TensorModel) -> dict[str, Tensor]:
     return {names[number] if named else str(number): block for number, block in enumerate(model.blocks)}
 
 
-def sample_entries(model: TensorModel, count: int, seed: int = 0, layers: Mapping[str, Tensor] | None = None) -> Sample:
+def sample_entries(
+    model: TensorModel, count: int, seed: int = 0, layers: Mapping[str, Tensor] | None = None,
+    met: Tensor | None = None,
+) -> Sample:  # fmt: skip
     """At most `count` entries of each layer (None: of the model's blocks), without replacement; 0: all of them.
 
-    Entries that are in no layer, and not zero by structure, are a further group.
+    Entries that are in no layer, and not zero by structure, are a further group. Of each group the first of one random
+    order are taken, those that `met` (bool ``[G]``) does not name left out: so two runs that meet the same entries have
+    the same sample. What is left out counts as zero.
     """
     whole("count", count)
     layers = layers_of(model) if layers is None else layers
     generator = np.random.Generator(np.random.Philox(key=whole("seed", seed)))
     dead = model.structural_zeros.reshape(-1)
-    loose = ~dead
+    if met is not None:
+        dead = dead | ~met
+    loose = ~model.structural_zeros.reshape(-1)
     for places in layers.values():
         loose[places] = False
     groups = [*enumerate(layers.values()), (-1, loose.nonzero().squeeze(-1))]
     chosen, weights, numbers = [], [], []
     for number, group in groups:
-        size = len(group)
-        own = group
-        if 0 < count < size:
-            own = group[torch.from_numpy(np.sort(generator.choice(size, count, replace=False)))]
+        order = group[torch.from_numpy(generator.permutation(len(group)))]
+        known = order[~dead[order]]
+        own = known[: count or len(known)].sort().values
         chosen.append(own)
-        weights.append(torch.full((len(own),), size / max(1, len(own)), dtype=torch.float64))
+        weights.append(torch.full((len(own),), len(known) / max(1, len(own)), dtype=torch.float64))
         numbers.append(torch.full((len(own),), number))
     return Sample(torch.cat(chosen), torch.cat(weights), torch.cat(numbers), tuple(layers), int(dead.sum()))
+
+
+@torch.enable_grad()
+def met_entries(model: TensorModel, parameters: Tensor, prompts: Any) -> Tensor:
+    """Which parameters of one run the prompts meet, bool ``[G]``: those with a gradient that is not exactly zero.
+
+    The rows of an embedding for words that are not among the prompts, say, have none.
+    """
+    leaf = parameters.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.loss(leaf, prompts), leaf)
+    return gradient.reshape(-1) != 0
 
 
 @torch.enable_grad()
@@ -129,8 +146,8 @@ def sampled_conditions(model: TensorModel, parameters: Tensor, prompts: Any, sam
     and its own R_med ``within_NAME``. So r_lower is exactly r_blocks times r_used / r_blocks times r_lower / r_used.
     The largest of a sample is no larger than the largest of all: compare R_med of equal samples only.
 
-    Entries that the prompts do not meet, such as the rows of tokens that are not among them, are exactly zero; r_used
-    and what is taken inside a layer leave them out, as Jiang et al. (2022) measure layers without such rows.
+    Entries that the prompts do not meet are exactly zero; r_used and what is taken inside a layer leave them out, as
+    Jiang et al. (2022) measure layers without such rows.
     """
     magnitudes = sampled_diagonal(model, parameters, prompts, sample.places).abs()
     every = torch.cat([magnitudes, torch.zeros(1, dtype=torch.float64)]) if sample.zeros else magnitudes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from lintrans.diagnostics.sampled import (
     WHOLE,
     layer_noise,
     layers_of,
+    met_entries,
     sample_entries,
     sampled_conditions,
     sampled_diagonal,
@@ -103,6 +104,23 @@ def test_a_sample_stands_for_its_blocks() -> None:
     assert sample_entries(model, 10, seed=2).places.tolist() == few.places.tolist()
 
 
+def test_entries_that_are_not_met_are_left_out_and_count_as_zero() -> None:
+    bowl: Any = Bowl()
+    prompts: Any = lt.LinearRegression(d=2, n=3).sample(2)
+    point = torch.ones(6, dtype=torch.float64)
+    met = met_entries(bowl, point, prompts)
+    assert met.tolist() == [True, True, False, True, True, True]
+    sample = sample_entries(bowl, 2, met=met)
+    assert (sample.zeros, set(sample.places[:2].tolist())) == (1, {0, 1})
+    assert sample.weights.tolist() == [1.0, 1.0, 1.5, 1.5]
+    found = sampled_conditions(bowl, point, prompts, sample_entries(bowl, 0, met=met))
+    every = sampled_conditions(bowl, point, prompts, sample_entries(bowl, 0))
+    assert found == every
+    few = sample_entries(bowl, 1, met=torch.arange(6) != 3).places
+    more = sample_entries(bowl, 2, met=torch.arange(6) != 3).places
+    assert set(few.tolist()) < set(more.tolist())  # one order
+
+
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, 4.0], [5.0, 1.0, 3.0], [2.0]])
 def test_a_weighted_median_is_that_of_repeated_values(values: list[float]) -> None:
     some = torch.tensor(values, dtype=torch.float64)
@@ -115,14 +133,16 @@ def test_a_weighted_median_is_that_of_repeated_values(values: list[float]) -> No
 
 def test_noise_is_that_of_the_fast_instruments() -> None:
     parameters = MODEL.init([5], dtype=torch.float64)
-    options: dict[str, int] = {"batch": 20, "samples": 200, "reference": 4000}
-    fast = noise_table(measure_noise(MODEL, TASK, parameters, seed=[5], **options), [5]).iloc[0]
+    measured = measure_noise(MODEL, TASK, parameters, seed=[5], batch=20, samples=200, reference=4000)
+    fast = noise_table(measured, [5]).iloc[0]
     layers = layers_of(MODEL)
-    table = layer_noise(MODEL, TASK, parameters[0], layers, seed=5, **options).set_index("layer")
-    own = table.loc[WHOLE]
+    table = layer_noise(MODEL, TASK, parameters[0], layers, seed=5, batch=20, samples=200, reference=4000).set_index(
+        "layer"
+    )
+    own = table.loc[WHOLE].astype(float)
     for name in ("median", "relative", "q99", "reference_error"):
         assert own[name] == pytest.approx(fast[name], rel=1e-6), name
-    assert own["null_q99"] == pytest.approx(fast["null_q99"] * math.exp(-own["null_error"]), rel=1e-3)
+    assert own["null_q99"] == pytest.approx(fast["null_q99"] * np.exp(-own["null_error"]), rel=1e-3)
     assert abs(own["null_error"]) < 0.05
     assert list(table.index) == [WHOLE, *layers]
     assert (table.loc[list(layers), "median"] < own["median"]).all()
@@ -146,7 +166,7 @@ class Cloud(Bowl):
         return torch.from_numpy(values)
 
     def loss(self, parameters: Tensor, prompts: Any) -> Tensor:
-        return parameters @ prompts.mean(0)
+        return cast(Tensor, parameters @ prompts.mean(0))
 
 
 def test_the_null_of_a_low_rank_estimate_is_unbiased() -> None:

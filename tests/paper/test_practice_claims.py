@@ -227,7 +227,7 @@ def norms(sign: float) -> pd.DataFrame:
         return 1.0 + (7 * step + 3 * seed) % 11
 
     def hessian(seed: int, optimizer: str, step: int, batch: int) -> float:
-        return gradient(seed, optimizer, step, batch) ** sign * (1 + 0.001 * ((5 * step + batch) % 7))
+        return float(gradient(seed, optimizer, step, batch) ** sign) * (1 + 0.001 * ((5 * step + batch) % 7))
 
     return made_up.measured(range(0, 12), 6, [0, 1], spectral_norm=hessian, gradient_norm=gradient)
 

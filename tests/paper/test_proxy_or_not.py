@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import made_up
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from lintrans.paper import figures
 from lintrans.paper.claims import Keys, State, Unit, Verdict, practice, record, rule
 from lintrans.paper.pages import proxy_or_not as proxies
+from lintrans.statistics import Interval
 from lintrans.store.results import Store
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
@@ -30,16 +30,16 @@ EFFECTS = {
 KIND = {"C1": "ratio", "C2": "ratio", "C3": "ratio", "C4": "share", "C5": "correlation"}
 
 
-def interval(claim: str, effect: float) -> made_up.Interval:
+def interval(claim: str, effect: float) -> Interval:
     """A number that stands for an effect of ln(effect) / ln(1.25) least clear ones, with a little error."""
     size = math.log(effect) / math.log(1.25)
     edges = [size, size - 0.1, size + 0.1]
-    back = {
-        "ratio": lambda z: 1.25**z,
-        "share": lambda z: 1 / (1 + 3.0**-z),
-        "correlation": lambda z: math.tanh(z * math.atanh(0.3)),
+    values = {
+        "ratio": [1.25**z for z in edges],
+        "share": [1 / (1 + 3.0**-z) for z in edges],
+        "correlation": [math.tanh(z * math.atanh(0.3)) for z in edges],
     }[KIND[claim]]
-    return made_up.interval(*(back(edge) for edge in edges), kind=KIND[claim])
+    return made_up.interval(*values, kind=KIND[claim])
 
 
 def keep(store: Store, claim: str, reading: str, units: Sequence[Unit]) -> None:
@@ -94,21 +94,22 @@ def test_numbers_are_the_kept_ones(kept: Store) -> None:
 
 def test_distances_and_the_answer(kept: Store) -> None:
     cells = proxies.matrix("paper")
-    found = proxies.distances(cells).set_index("column")
+    rows = {str(row["column"]): row for row in proxies.distances(cells).to_dict("records")}
+    found = {name: [float(row[each]) for each in ("low", "distance", "high")] for name, row in rows.items()}
     step = math.log(1.25)
     for name, effect in EFFECTS.items():
         if name != "lm_softmax":
             squared = (math.log(effect / 2.0) / step) ** 2 - 2 * (0.1 / 1.96) ** 2
-            assert found.loc[name, "distance"] == pytest.approx(math.sqrt(max(0.0, squared)), abs=1e-9)
-            assert found.loc[name, "low"] <= found.loc[name, "distance"] <= found.loc[name, "high"]
-    assert found.index[0] == "1"
-    assert found.loc["3", "low"] < found.loc["3", "high"]
-    assert found.loc[["1", "2", "3"], "nearest"].tolist() == [1.0, 0.0, 0.0]
-    assert np.isnan(found.loc["cnn", "nearest"])
+            assert found[name][1] == pytest.approx(math.sqrt(max(0.0, squared)), abs=1e-9)
+            assert found[name] == sorted(found[name])
+    assert next(iter(rows)) == "1"
+    assert found["3"][0] < found["3"][2]
+    assert [rows[name]["nearest"] for name in ("1", "2", "3")] == [1.0, 0.0, 0.0]
+    assert math.isnan(rows["cnn"]["nearest"])
     answer = proxies.answer("paper")
     assert answer is not None
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
-    assert answer.bridge == found.loc["lm_linear", "distance"] > 0
+    assert answer.bridge == found["lm_linear"][1]
     assert "Setting 1" in answer.text
     lacks, adds, unsettled = proxies.missed(cells, "cnn")
     assert (lacks, adds, unsettled) == (list(proxies.BEHAVIOURS.values()), [], [])

@@ -21,7 +21,7 @@ from torch import Tensor
 from ...devices import resolve_dtype
 from ...diagnostics.along import draw
 from ...diagnostics.curvature import step_measures
-from ...diagnostics.sampled import layer_noise, sample_entries, sampled_conditions
+from ...diagnostics.sampled import layer_noise, met_entries, sample_entries, sampled_conditions
 from ...models.transformer import TensorModel
 from ...progress import bar
 from ...store.results import measurement
@@ -118,8 +118,10 @@ def conditions_along(
         point = history.parameters(step)[run].to(kind)
         if not point.isfinite().all():
             return {}
-        sample = sample_entries(model, entries, 1000 * seeds[run] + number, layers)
-        return sampled_conditions(model, point, batch.to(kind), sample)
+        examples = batch.to(kind)
+        met = met_entries(model, point, examples) if entries else None
+        sample = sample_entries(model, entries, 1000 * seeds[run] + number, layers, met)
+        return sampled_conditions(model, point, examples, sample)
 
     return along(history, model, task, steps, sets, examples, measure, title)
 
