@@ -14,6 +14,8 @@ from lintrans.diagnostics.sampled import WHOLE
 from lintrans.models.flatten import pack
 from lintrans.paper.practice import instruments
 from lintrans.paper.practice.instruments import BUDGETS
+from lintrans.paper.practice.networks import NAMES
+from lintrans.paper.practice.protocol import budget as training_budget
 
 MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
 STEPS, SETS, EXAMPLES = [1, 3], [0, 1], 20
@@ -79,6 +81,9 @@ def test_a_sample_differs_by_seed_and_set_and_is_the_same_for_both_optimizers(hi
 
 
 def test_budgets_go_up_and_shift() -> None:
+    for scale, own in BUDGETS.items():
+        for name in NAMES:
+            assert {*own.probes, own.later} <= {*training_budget(name, scale).points}
     assert BUDGETS["quick"].samples < BUDGETS["paper"].samples < BUDGETS["large"].samples
     shifted = instruments.budget("quick+100")
     assert list(shifted.numbers) == [100, 101]

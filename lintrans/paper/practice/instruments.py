@@ -49,8 +49,7 @@ class Budget:
         text, images: examples of one, of sequences and of images.
         few_text, few_images: as many of them as R_med is taken on.
         entries: of the Hessian's diagonal, of each layer.
-        probes: steps at which R_med is measured.
-        points: steps k at which the step to k + 1 is measured, and the norms.
+        probes: steps at which R_med is measured; steps and norms are at every step kept with the one after it.
         settled: the first step that counts as "along the run".
         noise_seeds, samples: initializations, and minibatches behind each tail.
         later: the step at which noise is measured again, of `later_seeds` of Adam's runs.
@@ -67,7 +66,6 @@ class Budget:
     few_images: int
     entries: int
     probes: tuple[int, ...]
-    points: tuple[int, ...]
     settled: int
     noise_seeds: int
     samples: int
@@ -200,8 +198,8 @@ class Instruments:
         )
 
     def steps(self, history: History) -> pd.DataFrame:
-        """Curvature along the realised steps at the points."""
-        steps = [step for step in self.budget.points if step + 1 in history.snapshots]
+        """Curvature along the realised steps that the training kept."""
+        steps = [step for step in sorted(history.snapshots) if step + 1 in history.snapshots and step < history.steps]
         compute = partial(steps_along, model=self.model, task=self.task, steps=steps)
         return self._kept("curvature along steps", history, steps, self.examples, compute, residual=RESIDUAL)
 
@@ -231,17 +229,14 @@ class Instruments:
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "paper": Budget(
-            seeds=4, sets=2, text=16, images=64, few_text=8, few_images=64, entries=8, probes=(10, 60),
-            points=(5, 10, 20, 30, 40, 60, 80, 100, 119), settled=5, noise_seeds=6, samples=150, later=60,
+            seeds=4, sets=2, text=16, images=64, few_text=8, few_images=64, entries=8, probes=(10, 60), settled=5, noise_seeds=6, samples=150, later=60,
             later_seeds=2, text_batch=64, image_batch=64, reference=2000,
         ),
         "quick": Budget(
-            seeds=2, sets=2, text=4, images=16, few_text=2, few_images=8, entries=3, probes=(8,), points=(0, 4, 8, 15),
-            settled=0, noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
+            seeds=2, sets=2, text=4, images=16, few_text=2, few_images=8, entries=3, probes=(8,), settled=0, noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
         ),
         "large": Budget(
-            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
-            points=tuple(range(200, 2000, 200)), settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4,
+            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000), settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4,
             text_batch=64, image_batch=64, reference=20_000,
         ),
     }
