@@ -229,15 +229,17 @@ class Instruments:
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "paper": Budget(
-            seeds=4, sets=2, text=16, images=64, few_text=8, few_images=64, entries=8, probes=(10, 60), settled=5, noise_seeds=6, samples=150, later=60,
-            later_seeds=2, text_batch=64, image_batch=64, reference=2000,
+            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(10, 60), settled=5,
+            noise_seeds=6, samples=150, later=60, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
         ),
         "quick": Budget(
-            seeds=2, sets=2, text=4, images=16, few_text=2, few_images=8, entries=3, probes=(8,), settled=0, noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
+            seeds=2, sets=2, text=4, images=8, few_text=2, few_images=4, entries=3, probes=(8,), settled=0,
+            noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
         ),
         "large": Budget(
-            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000), settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4,
-            text_batch=64, image_batch=64, reference=20_000,
+            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
+            settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4, text_batch=64, image_batch=64,
+            reference=20_000,
         ),
     }
 )  # fmt: skip
