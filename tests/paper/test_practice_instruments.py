@@ -12,8 +12,8 @@ import lintrans as lt
 from lintrans.diagnostics import along
 from lintrans.diagnostics.sampled import WHOLE
 from lintrans.models.flatten import pack
-from lintrans.paper.practice import instruments
-from lintrans.paper.practice.instruments import BUDGETS
+from lintrans.paper.practice import instruments, measured
+from lintrans.paper.practice.measured import BUDGETS
 from lintrans.paper.practice.networks import NAMES
 from lintrans.paper.practice.protocol import budget as training_budget
 
@@ -85,11 +85,11 @@ def test_budgets_go_up_and_shift() -> None:
         for name in NAMES:
             assert {*own.probes, own.later} <= {*training_budget(name, scale).points}
     assert BUDGETS["quick"].samples < BUDGETS["paper"].samples < BUDGETS["large"].samples
-    shifted = instruments.budget("quick+100")
+    shifted = measured.budget("quick+100")
     assert list(shifted.numbers) == [100, 101]
     assert shifted.first_seed == 100
     with pytest.raises(ValueError, match="did you mean 'paper'"):
-        instruments.budget("papr")
+        measured.budget("papr")
 
 
 def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -97,13 +97,12 @@ def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     pytest.importorskip("sklearn")
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
     from lintrans.paper.claims import State, p1, p3, p4, p5
-    from lintrans.paper.practice import measured as whole
 
-    monkeypatch.setattr(whole, "NAMES", ("mlp",))
-    found = whole.everything("quick")
+    monkeypatch.setattr(measured, "NAMES", ("mlp",))
+    found = measured.everything("quick")
     assert set(found.trained) == {"mlp"}
     assert set(found.conditions["published"]) == set(found.steps["published"]) == {"mlp"}
-    again = whole.everything("quick")
+    again = measured.everything("quick")
     pd.testing.assert_frame_equal(found.conditions["published"]["mlp"], again.conditions["published"]["mlp"])
     budget = found.budget
     rows = found.conditions["published"]["mlp"]

@@ -16,8 +16,8 @@ from ..claims.p2 import WHOLE
 from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import State, Unit
-from ..practice.instruments import BUDGETS, Budget
-from ..practice.measured import Measured, batch_words
+from ..practice.instruments import Budget
+from ..practice.measured import BUDGETS, Measured, batch_words
 from ..scale_names import based_on
 from ..scales import LABELS
 

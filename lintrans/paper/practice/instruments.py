@@ -9,9 +9,8 @@ networks of practice, whose products are made in float32: they are most of the t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -28,8 +27,6 @@ from ...store.results import measurement
 from ...tasks.regression import Task
 from ...training.history import COLUMNS, History
 from ..measure.curvature import first_seeds, key_of_history
-from ..scale_names import based_on
-from .networks import LANGUAGE, PracticeNetwork
 
 RESIDUAL = 0.03
 """Relative residual of spectral norms, whose errors are of its square."""
@@ -171,10 +168,10 @@ class Instruments:
     budget: Budget
 
     @classmethod
-    def of(cls, network: PracticeNetwork, budget: Budget) -> Instruments:
-        """Those of a network of practice."""
+    def of(cls, network: Any, budget: Budget, language: bool) -> Instruments:
+        """Those of a :class:`~.networks.PracticeNetwork`, a language model or an image network."""
         text = (budget.text, budget.few_text, budget.text_batch)
-        sizes = text if network.name in LANGUAGE else (budget.images, budget.few_images, budget.image_batch)
+        sizes = text if language else (budget.images, budget.few_images, budget.image_batch)
         return cls(network.name, network.model, network.task, network.layers, *sizes, budget)
 
     def _kept(
@@ -226,32 +223,4 @@ class Instruments:
         return measurement(title, key, compute)
 
 
-BUDGETS: Mapping[str, Budget] = MappingProxyType(
-    {
-        "paper": Budget(
-            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(10, 60), settled=5,
-            noise_seeds=6, samples=150, later=60, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
-        ),
-        "quick": Budget(
-            seeds=2, sets=2, text=4, images=8, few_text=2, few_images=4, entries=3, probes=(8,), settled=0,
-            noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
-        ),
-        "large": Budget(
-            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
-            settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4, text_batch=64, image_batch=64,
-            reference=20_000,
-        ),
-    }
-)  # fmt: skip
-"""What is measured at each scale."""
-
-
-def budget(scale: str) -> Budget:
-    """The budget of a scale; "paper+100" has other evaluation sets and initializations of the noise."""
-    if scale == "large":
-        return BUDGETS[scale]
-    base, offset = based_on(scale)
-    return replace(BUDGETS[base], first_seed=offset, first_set=offset)
-
-
-__all__ = ["BUDGETS", "Budget", "Instruments", "budget", "conditions_along", "noise_of", "steps_along"]
+__all__ = ["Budget", "Instruments", "conditions_along", "noise_of", "steps_along"]

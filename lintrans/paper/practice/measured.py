@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -11,14 +12,40 @@ from ...training.history import History
 from ..scale_names import based_on
 from .data import DataError
 from .instruments import Budget, Instruments
-from .instruments import budget as instrument_budget
-from .networks import NAMES, PracticeNetwork, network
+from .networks import LANGUAGE, NAMES, PracticeNetwork, network
 from .protocol import PAIR, PracticeBudget, Trained, train_network
 from .protocol import budget as training_budget
 
 READINGS = ("published", "tuned")
 LARGE = "large"
 """The scale that is trained where there is a GPU."""
+
+BUDGETS: Mapping[str, Budget] = MappingProxyType(
+    {
+        "paper": Budget(
+            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(10, 60), settled=5,
+            noise_seeds=6, samples=150, later=60, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
+        ),
+        "quick": Budget(
+            seeds=2, sets=2, text=4, images=8, few_text=2, few_images=4, entries=3, probes=(8,), settled=0,
+            noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
+        ),
+        LARGE: Budget(
+            seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
+            settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4, text_batch=64, image_batch=64,
+            reference=20_000,
+        ),
+    }
+)  # fmt: skip
+"""What is measured at each scale."""
+
+
+def budget(scale: str) -> Budget:
+    """The budget of a scale; "paper+100" has other evaluation sets and initializations of the noise."""
+    if scale == LARGE:
+        return BUDGETS[scale]
+    base, offset = based_on(scale)
+    return replace(BUDGETS[base], first_seed=offset, first_set=offset)
 
 
 @dataclass(frozen=True)
@@ -95,7 +122,7 @@ def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None 
     """
     own = {kind: path for kind, path in (data or {}).items() if path}
     base = scale if scale == LARGE else based_on(scale)[0]
-    found = Measured(instrument_budget(scale), {name: training_budget(name, base) for name in NAMES})
+    found = Measured(budget(scale), {name: training_budget(name, base) for name in NAMES})
     for name in NAMES:
         try:
             found.networks[name] = network(name, base, **own)
@@ -105,7 +132,7 @@ def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None 
             found.missing[name] = str(error)
     for name, net in found.networks.items():
         found.trained[name] = train_network(net, found.trainings[name], device)
-        instruments = Instruments.of(net, found.budget)
+        instruments = Instruments.of(net, found.budget, name in LANGUAGE)
         found.noise[name] = instruments.noise()
         for reading in READINGS:
             if name in (histories := found.histories(reading)):
