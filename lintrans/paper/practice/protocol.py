@@ -76,7 +76,7 @@ class PracticeBudget:
 
 
 _PAPER = PracticeBudget(
-    steps=100, screening=30, points=(0, 5, 10, 20, 30, 40, 60, 80, 90, 99), larger_steps=24
+    steps=100, screening=30, points=(0, 5, 10, 20, 30, 40, 60, 80, 90, 99), larger_steps=20
 )  # fmt: skip
 _QUICK = PracticeBudget(
     steps=12, seeds=2, tuning_seeds=(1000,), screening=6, every=4, evaluation=64, points=(0, 4, 8, 11),
