@@ -83,9 +83,11 @@ _QUICK = PracticeBudget(
     larger=(WHOLE,), larger_steps=4, larger_seeds=2,
 )  # fmt: skip
 _LARGE = replace(_PAPER, steps=2000, screening=200, every=50, points=tuple(range(0, 2000, 200)), larger_steps=300)
-"""Budgets by scale. On one idle core a step of one run takes about 11 ms for a language model at batch 64 and the paper's
-sizes, 8 ms for LeNet, 0.4 ms for the perceptron, and in proportion at larger batches; on a busy machine up to twice that. A
-network makes some 9,000 such steps at the small batch and 500 at larger ones: by this count 13 CPU minutes for all six at the
+"""Budgets by scale.
+
+On one idle core a step of one run takes about 11 ms for a language model at batch 64, 8 ms for LeNet,
+0.4 ms for the perceptron, and in proportion at larger batches; on a busy machine up to twice that. A network makes some
+9,000 such steps at the small batch and 300 to 500 at larger ones: by this count about 13 CPU minutes for all six at the
 paper scale. At the quick scale they take half a minute. "large" is untried.
 """
 
