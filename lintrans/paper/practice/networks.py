@@ -48,12 +48,16 @@ class Sizes:
 
 SIZES: Mapping[str, Sizes] = MappingProxyType(
     {
-        "quick": Sizes(words=2000, length=8, sequences=288, width=16, images=29),
-        "paper": Sizes(words=2000, length=8, sequences=1024, width=32),
+        "quick": Sizes(words=1000, length=8, sequences=288, width=16, images=29),
+        "paper": Sizes(words=2000, length=8, sequences=768, width=32),
         "large": Sizes(words=10_000, length=32, sequences=26_000, width=256, layers=4, images=400),
     }
 )
-"""The table of scales. A vocabulary of 10,000 words does not fit the paper scale's minutes."""
+"""The table of scales; what a training costs stands at the budgets, in :mod:`.protocol`.
+
+A vocabulary of 10,000 words does not fit the paper scale's minutes: its output alone would make a step about four times
+dearer. "large" is for a GPU, and untried.
+"""
 
 
 @dataclass(frozen=True, eq=False)
