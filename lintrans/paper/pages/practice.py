@@ -73,15 +73,16 @@ def rates(measured: Measured) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def by_batch(verdict: Verdict) -> pd.DataFrame:
+def by_batch(verdict: Verdict, measured: Measured) -> pd.DataFrame:
     """The ratio of end losses by batch size, a row a network."""
+    [whole] = {batch_words(own.small, own.steps) for own in measured.trainings.values()}
     rows: dict[str, dict[str, str]] = {}
     for unit in verdict.units:
         name, part = unit.keys.problem, unit.keys.part
         size = name in LANGUAGE and part is None
         if name is None or part in ("steps", AGAINST) or (name in IMAGES and part is None):
             continue
-        words = "small batch" if size or part == OWN else str(part)
+        words = whole if size or part == OWN else str(part)
         rows.setdefault(name, {"network": name})[words] = f"{interval_text(unit.interval)} {unit.state}"
     return pd.DataFrame(rows.values()).fillna("")
 
@@ -93,7 +94,9 @@ def signs(measured: Measured) -> pd.DataFrame:
         for batch, trained in own.items():
             if trained.signs is None:
                 continue
-            row = {"network": name, "batch": batch_words(batch) if batch in (0, 512) else str(batch)}
+            own_budget = measured.trainings[name]
+            steps = own_budget.steps if batch == own_budget.small else own_budget.larger_steps
+            row = {"network": name, "trained": batch_words(batch, steps)}
             for history in (trained.histories["tuned"], trained.signs):
                 ends = judged_losses(history, measured.zero_losses[name])
                 row |= {

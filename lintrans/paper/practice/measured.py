@@ -90,12 +90,18 @@ class Measured:
         return found
 
     def larger(self) -> dict[str, dict[str, History]]:
-        """Trainings at the best rates of other batch sizes, by network and words."""
+        """Trainings at the best rates of other batch sizes, by network and words.
+
+        They are shorter, so the small batch stands beside them at their horizon.
+        """
         found: dict[str, dict[str, History]] = {}
         for name, own in self.trained.items():
+            small, steps = self.trainings[name].small, self.trainings[name].larger_steps
+            if name in (short := self.histories("tuned")):
+                found[name] = {batch_words(small, steps): replace(short[name], steps=steps)}
             for batch in own:
-                if batch != self.trainings[name].small and name in (at := self.histories("tuned", batch)):
-                    found.setdefault(name, {})[batch_words(batch)] = at[name]
+                if batch != small and name in (at := self.histories("tuned", batch)):
+                    found.setdefault(name, {})[batch_words(batch, steps)] = at[name]
         return found
 
 
@@ -104,9 +110,9 @@ def inside(trained: Trained) -> bool:
     return all(trained.tuning.best[optimizer.name].interior for optimizer in PAIR)
 
 
-def batch_words(batch: int) -> str:
-    """A batch size in words."""
-    return f"batch {batch}" if batch else "the whole set"
+def batch_words(batch: int, steps: int) -> str:
+    """A batch size and a horizon in words."""
+    return f"{f'batch {batch}' if batch else 'the whole set'}, {steps} steps"
 
 
 def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None = None) -> Measured:
