@@ -139,7 +139,7 @@ def test_noise_is_that_of_the_fast_instruments() -> None:
     table = layer_noise(MODEL, TASK, parameters[0], layers, seed=5, batch=20, samples=200, reference=4000).set_index(
         "layer"
     )
-    own = {str(name): float(value) for name, value in table.loc[WHOLE].items()}
+    own: dict[str, Any] = dict(zip(table.columns, table.loc[WHOLE], strict=True))
     for name in ("median", "relative", "q99", "reference_error"):
         assert own[name] == pytest.approx(fast[name], rel=1e-6), name
     assert own["null_q99"] == pytest.approx(fast["null_q99"] * math.exp(-own["null_error"]), rel=1e-3)
