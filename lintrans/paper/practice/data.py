@@ -162,7 +162,7 @@ def sequences(text: str, *, words: int, length: int, count: int, name: str = "th
     tested = {k for k in range(wanted) if k % HELD_OUT == HELD_OUT - 1}
     counts = Counter(tokens)
     for k in tested:
-        counts -= Counter(tokens[begins[k] : begins[k] + length])
+        counts -= Counter(tokens[begins[k] + 1 : begins[k] + length])  # its ends are in other sequences too
     if len(counts) < 2:
         raise DataError(f"{name} is one word over and over: give a text with more words")
     known = [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))][: words - 1]
