@@ -187,8 +187,10 @@ def layer_noise(
     large by about (tr C)^2 / samples. The null is drawn from the estimate shrunk to the unbiased tr C^2 (that of pairs
     of different minibatches), and ``null_error`` is by how much that moved its quantile ratio, as a logarithm.
 
-    Columns: layer, parameters, samples, median, relative, q99, null_q99, excess (E = q99 / null_q99), directions
-    ((tr C)^2 / tr C^2, unbiased), reference_error, null_error, as :data:`.noise.STATISTICS` has them.
+    Columns: layer, parameters, samples, median, relative, q99, null_q99, excess (E), directions
+    ((tr C)^2 / tr C^2, unbiased), reference_error, null_error, as :data:`.noise.STATISTICS` has them. E is taken
+    against the null of as many draws as there are minibatches (geometric mean over such draws): the 99% quantile of
+    few is biased, of the noise as of its null.
     """
     size = parameters.numel()
     kept = max(2, min(samples, GRAM_NUMBERS // size))
@@ -232,10 +234,12 @@ def _tail(norms: Array, gram: Array, lengths: tuple[float, float], seed: int) ->
     plain = gaussian_norms(spectrum, null_draws(len(norms)), seed)
     null = np.sqrt(shrunk * plain**2 + (1 - shrunk) * trace)
     median, ratios = float(np.median(norms)), [quantile_ratio(each, 0.99) for each in (norms, null, plain)]
+    parts = np.array_split(null, max(1, len(null) // len(norms)))
+    as_many = math.exp(float(np.mean([math.log(quantile_ratio(part, 0.99)) for part in parts])))
     gradient, error = lengths
     return {
         "median": median, "relative": median / gradient if gradient else math.inf, "q99": ratios[0],
-        "null_q99": ratios[1], "excess": ratios[0] / ratios[1],
+        "null_q99": ratios[1], "excess": ratios[0] / as_many,
         "directions": trace**2 / pairs if pairs > 0 else math.nan, "reference_error": error / median,
         "null_error": math.log(ratios[2] / ratios[1]),
     }  # fmt: skip

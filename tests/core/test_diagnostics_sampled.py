@@ -178,3 +178,8 @@ def test_the_null_of_a_low_rank_estimate_is_unbiased() -> None:
     expected = np.sqrt(np.quantile(np.random.default_rng(0).chisquare(400, 100_000), 0.99) / 400)
     assert own["null_q99"] == pytest.approx(expected, rel=0.01)
     assert own["null_error"] > 0.05  # what the raw estimate would be wrong by
+    few = [
+        layer_noise(cloud, TASK, torch.zeros(400, dtype=torch.float64), batch=4, samples=60, reference=2000, seed=s)
+        for s in range(2, 12)
+    ]
+    assert np.log([each["excess"].iloc[0] for each in few]).mean() == pytest.approx(0.0, abs=0.012)
