@@ -56,6 +56,8 @@ def gap_panels(histories: Mapping[str, History], metric: str = LOSS) -> Figure:
 
 def noise_dots(tables: Frames, margin: float, whole: str) -> Figure:
     """E of the noise, a column a network: every initialization's, of the whole gradient and of each layer."""
+    if not tables:
+        return nothing("no network was measured")
     figure, (axes,) = panels(1, 3.4)
     axes.axhline(1.0, **GAUSSIAN)
     axes.axhline(margin, **MARGIN)
