@@ -56,10 +56,11 @@ def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measure
     ]
     assert all(isinstance(each, Figure) for each in shown)
     for table in (
-        tables.networks_table(nothing), tables.rates(nothing), tables.by_batch(verdicts[0], nothing),
+        tables.networks_table(nothing), tables.rates(nothing),
         tables.signs(nothing), tables.noise_table(nothing), tables.split_table(verdicts[2]), tables.bounds({}),
     ):  # fmt: skip
         assert table.empty
+    assert (tables.by_batch(verdicts[0], nothing).drop(columns="network") == "not measured MISSING").all(axis=None)
 
 
 def test_a_reader_s_own_bad_data_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
