@@ -127,27 +127,25 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table if measured else table.drop(columns="estimate [95% interval]")  # from other verdicts
 
 
-def kept_cases(scale: str) -> pd.DataFrame:
-    """Every deciding case with a number of a scale's verdicts, for a figure; not those judged from other verdicts.
+def cases_of(records: Mapping[tuple[str, str], Record]) -> pd.DataFrame:
+    """Every deciding case with a number of some verdicts, for a figure; not those judged from other verdicts.
 
     Returns:
-        Columns claim, reading, case, kind ("ratio", "share", "correlation" or nothing), estimate, low, high, bound,
-        state, robust (False where a check of the verdict fails, or the case changed with other seeds, or the
-        second implementation lies on the other side).
+        Columns claim, reading, case, statistic, kind ("ratio", "share", "correlation" or nothing), estimate, low, high,
+        bound, n, state, flags (what a reader has to know beside it).
     """
     rows = []
-    for (claim, reading), record in sorted(verdict_records(scale).items(), key=lambda item: _place(*item[0])):
-        whole = record["rows"][-1]
-        own = scale, claim, reading, cases(record)
-        doubtful = {*stability.moved(*own), *twice.doubted(*own)}
+    names = ("case", "statistic", "kind", "estimate", "low", "high", "bound", "n", "state")
+    for (claim, reading), record in sorted(records.items(), key=lambda item: _place(*item[0])):
+        own = str(record["rows"][-1]["scale"]), claim, reading, cases(record)
+        doubts = {stability.MOVED: stability.moved(*own), twice.OTHER_SIDE: twice.doubted(*own)}
         for row in cases(record):
             if row["estimate"] is not None and claim not in DERIVED:
-                names = ("case", "kind", "estimate", "low", "high", "bound", "state")
-                robust = whole.get("robust") is not False and row["case"] not in doubtful
+                flags_of = [*(row.get("flags") or ()), *(words for words, of in doubts.items() if row["case"] in of)]
                 numbers_of = {name: row.get(name) for name in names}
-                rows.append({"claim": claim, "reading": reading, **numbers_of, "robust": robust})
-    columns = ["claim", "reading", "case", "kind", "estimate", "low", "high", "bound", "state", "robust"]
-    return pd.DataFrame(rows, columns=columns)
+                rows.append({"claim": claim, "reading": reading, **numbers_of, "flags": flags_of})
+    frame = pd.DataFrame(rows, columns=["claim", "reading", *names, "flags"]).astype(object)
+    return frame.where(frame.notna(), None)
 
 
 def _place(claim: str, reading: str) -> tuple[int, int]:

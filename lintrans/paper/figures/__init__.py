@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .agreement import agreement
-from .cases import all_cases
+from .cases import Html, case_forest
 from .curvature import (
     condition_curves,
     forest,
@@ -18,11 +18,11 @@ from .rates import basin_bars, target_steps
 from .sizes import size_grid
 from .style import COLOURS, DASHES, WIDTH, use
 from .tails import level_panels, survival_curves
-from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss
+from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss, side_by_side
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "agreement", "all_cases", "basin_bars", "condition_curves", "forest", "gain_curves",
-    "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "size_grid",
+    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "case_forest", "basin_bars", "condition_curves", "forest", "gain_curves",
+    "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "side_by_side", "size_grid",
     "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps",
     "typical_curves", "use",
 ]  # fmt: skip

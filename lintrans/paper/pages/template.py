@@ -1,0 +1,119 @@
+"""What every chapter is made of: its result in a line, its cases in a plot, how fragile they are, all numbers folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+import pandas as pd
+
+from ..claims import stability
+from ..claims.common import FIXED_BATCH
+from ..claims.records import Verdict
+from ..claims.scorecard import cases_of
+from ..claims.wording import cases, flags, in_words, record_of
+from ..figures.cases import Html, case_forest
+from .words import sized
+
+CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches"), "horizon": ("cooled",)}
+"""By lamp, the checks of a verdict that are about it; all others are about a convention."""
+LAMPS = ("convention", "test batch", "horizon", "seeds")
+STYLE = """<style>
+.lamps{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.6rem;margin:1em 0}
+.lamps div{border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-left:.4rem solid var(--lamp);padding:.5rem .7rem}
+.lamps b{display:block}.lamps small{display:block;opacity:.9;line-height:1.35}
+</style>"""
+
+
+class Lamp(NamedTuple):
+    """Of how many cases, or ways, so many say the same, and what was compared, in words."""
+
+    kept: int
+    of: int
+    words: str
+
+    @property
+    def light(self) -> tuple[str, str]:
+        """A colour and a word."""
+        if not self.of:
+            return "#7a7a7a", "not checked"
+        if self.kept == self.of:
+            return "#2a8f5b", "steady"
+        return ("#d55e00", "fragile") if self.kept == 0 else ("#c98a00", "depends")
+
+
+def headline(verdicts: Mapping[str, Verdict], **words: str) -> str:
+    """The chapter's result in one line, as a quotation in Markdown: what its verdicts say under each of these headings.
+
+    Args:
+        verdicts: by how a sentence begins, "At the published rates".
+        **words: of :func:`.words.sized`.
+    """
+    return "> " + " ".join(f"**{start}** {sized(cases(record_of(each)), **words)}." for start, each in verdicts.items())
+
+
+def mini_forest(verdicts: Iterable[Verdict]) -> Html:
+    """All cases of some verdicts that decide, in one plot with the verdicts in words above them."""
+    own = list(verdicts)
+    records = {(each.claim, each.reading): record_of(each) for each in own}
+    heads: dict[str, list[str]] = {}
+    for (claim, reading), record in records.items():
+        more = "".join(f" <em>⚑ {escape(flag)}</em>" for flag in flags(record))
+        heads.setdefault(claim, []).append(f"<b>{claim}, {reading}:</b> {escape(in_words(record))}<small>{more}</small>")
+    return case_forest(cases_of(records), {claim: "".join(f"<div>{line}</div>" for line in own) for claim, own in heads.items()})
+
+
+def lamps(verdicts: Sequence[Verdict]) -> dict[str, Lamp]:
+    """What the checks of some verdicts, and the last comparison on other seeds and batches, say of each lamp."""
+    found = {}
+    for name in LAMPS[:3]:
+        about = [
+            (check, holds)
+            for verdict in verdicts
+            for check, holds in verdict.checks.items()
+            if check in CHECKED_BY.get(name, ()) or (name == LAMPS[0] and check not in sum(CHECKED_BY.values(), ()))
+        ]
+        failing = ", ".join(dict.fromkeys(check for check, holds in about if not holds))
+        kept = sum(holds for _, holds in about)
+        text = f"of the other ways to judge agree{f'; not: {failing}' if failing else ''}" if about else "no check"
+        found[name] = Lamp(kept, len(about), text)
+    return found | {LAMPS[3]: _seeds(verdicts)}
+
+
+def _seeds(verdicts: Sequence[Verdict]) -> Lamp:
+    made, places = stability.read(), {(each.claim, each.reading) for each in verdicts}
+    counted = sorted({unit.interval.n for each in verdicts for unit in each.units if unit.decides and unit.interval})
+    on = f"{counted[0]} to {counted[-1]} seeds" if len(counted) > 1 else f"{counted[0]} seeds" if counted else "no seeds"
+    same = made is not None and made.scale in {each.scale for each in verdicts}
+    rows = [row for row in made.rows if (row.claim, row.reading) in places] if made and same else []
+    kept = sum(row.same for row in rows)
+    text = f"of the decided cases keep their state with other seeds and batches; {on}" if rows else f"not repeated; {on}"
+    return Lamp(kept, len(rows), text)
+
+
+def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:
+    """Four lamps: does the result change with the convention, the test batch, the horizon, the seeds?
+
+    Args:
+        verdicts: of the page.
+        **own: lamps that the page knows better, by name with an underscore for a space.
+    """
+    found = lamps(verdicts) | {name.replace("_", " "): lamp for name, lamp in own.items()}
+    parts = []
+    for name, lamp in found.items():
+        colour, light = lamp.light
+        number = f"{lamp.kept} of {lamp.of} " if lamp.of else ""
+        parts.append(
+            f'<div style="--lamp:{colour}"><b>{name}: {light}</b><small>{number}{escape(lamp.words)}</small></div>'
+        )
+    return Html(f'{STYLE}<div class="lamps">{"".join(parts)}</div>')
+
+
+def all_numbers(tables: Mapping[str, pd.DataFrame], title: str = "All numbers") -> str:
+    """Tables under their titles, folded, in Markdown; on a page each has a button that copies it as CSV."""
+    parts = [f"**{name}**\n\n{table.to_markdown(index=False, disable_numparse=True)}" for name, table in tables.items()]
+    return "\n\n".join([f"::::{{dropdown}} {title}", *parts, "::::"])
+
+
+__all__ = ["LAMPS", "Lamp", "all_numbers", "fragile", "headline", "lamps", "mini_forest"]
