@@ -66,7 +66,16 @@ def flags(record: Record) -> list[str]:
         stability.MOVED: stability.moved(*place, cases(record)),
         twice.OTHER_SIDE: twice.doubted(*place, cases(record)),
     }
-    return [*map(plain, whole.get("flags") or ()), *(f"{words}: {'; '.join(own)}" for words, own in found.items() if own)]
+    return [
+        *map(plain, whole.get("flags") or ()),
+        *(f"{words}: {'; '.join(own)}" for words, own in found.items() if own),
+    ]
+
+
+def flags_of_all(record: Record) -> list[str]:
+    """Those flags of a verdict that are about it as a whole, and not about one of its cases."""
+    own = {plain(text) for row in cases(record) for text in row.get("flags") or ()}
+    return [text for text in map(plain, record["rows"][-1].get("flags") or ()) if text.rpartition(": ")[0] not in own]
 
 
 def interval_of(row: Mapping[str, Any]) -> Interval | None:

@@ -40,7 +40,7 @@ class Axis(NamedTuple):
 
 AXES = {
     "ratio": Axis(
-        "Ratios: more than 1 agrees with the paper", 0.1, 30, (0.1, 0.3, 1, 3, 10, 30), 1, (1 / MARGIN, MARGIN), True
+        "Ratios: more than 1 agrees with the paper", 0.1, 100, (0.1, 1, 10, 100), 1, (1 / MARGIN, MARGIN), True
     ),
     "share": Axis("Shares of steps: more than 0.5 agrees", 0, 1, (0, 0.25, 0.5, 0.75, 1), 0.5, (0.4, 0.6)),
     "correlation": Axis("Rank correlations: more than 0 agrees", -1, 1, (-1, -0.5, 0, 0.5, 1), 0, (-0.2, 0.2)),
@@ -62,14 +62,14 @@ TRACK = 11
 """Height of a reading's own line in a row, in pixels."""
 STYLE = """<style>
 .forest{font-size:.84em;line-height:1.35;margin:1em 0;--plot:minmax(9rem,1fr)}
-.forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;align-items:center}
+.forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;align-items:center;padding-block:1px}
 .forest .axis{position:sticky;top:var(--pst-header-height,0);z-index:1;background:var(--pst-color-background,Canvas);font-size:.92em}
 .forest .claim{grid-template-columns:1fr;border-top:1px solid color-mix(in srgb,currentColor 22%,transparent);margin-top:.35rem;padding-top:.3rem}
 .forest .claim small{display:block;opacity:.85}
 .forest .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .forest .note{grid-column:1/-1;font-size:.88em;opacity:.85;padding-left:.8rem}
 .forest svg{width:100%;display:block;overflow:visible;color:inherit}
-.forest svg text{fill:currentColor;font-size:11px}
+.forest svg text{fill:currentColor;font-size:12px}
 .forest .key{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin-bottom:.5rem}
 .forest .key svg{display:inline-block;width:14px;height:12px;vertical-align:-1px;margin-right:.3rem}
 .forest h4{margin:1rem 0 .2rem;font-size:1.05em}
@@ -105,10 +105,10 @@ def _interval(row: Row, column: str, axis: Axis, y: float) -> str:
     edges = [estimate if row[edge] is None else float(row[edge]) for edge in ("low", "high")]
     low, high = (axis.place(edge) for edge in edges)
     colour, x = SHAPES[state][0], axis.place(estimate)
-    beyond = {True: ("100%", "›"), False: ("0%", "‹")}.get(estimate > axis.most) if x in (2.0, 98.0) else None
+    beyond = {True: ("101%", "»"), False: ("-1%", "«")}.get(estimate > axis.most) if x in (2.0, 98.0) else None
     arrow = ""
     if beyond and not axis.least <= estimate <= axis.most:
-        arrow = f'<text x="{beyond[0]}" y="{y + 4:g}" text-anchor="middle">{beyond[1]}</text>'
+        arrow = f'<text x="{beyond[0]}" y="{y + 5:g}" text-anchor="middle">{beyond[1]}</text>'
     line = f'<line x1="{low}%" x2="{high}%" y1="{y:g}" y2="{y:g}" stroke="{colour}" stroke-width="1.6"/>'
     return f"<g><title>{escape(_words(row))}</title>{line}{_mark(state, column, f'{x}%', y)}{arrow}</g>"
 
@@ -123,13 +123,13 @@ def _plot(own: Mapping[str, Row], axis: Axis) -> str:
     lines += f'<line x1="{null}%" x2="{null}%" y2="100%" stroke="currentColor" stroke-opacity=".5"/>'
     top = (height - len(own) * TRACK) / 2 + TRACK / 2
     lines += "".join(_interval(row, column, axis, top + k * TRACK) for k, (column, row) in enumerate(own.items()))
-    return f'<svg height="{height}" role="img" aria-label="{escape("; ".join(map(_words, own.values())))}">{lines}</svg>'
+    return (
+        f'<svg height="{height}" role="img" aria-label="{escape("; ".join(map(_words, own.values())))}">{lines}</svg>'
+    )
 
 
 def _head(axis: Axis, columns: list[str]) -> str:
-    ticks = "".join(
-        f'<text x="{axis.place(tick)}%" y="12" text-anchor="middle">{tick:g}</text>' for tick in axis.ticks
-    )
+    ticks = "".join(f'<text x="{axis.place(tick)}%" y="12" text-anchor="middle">{tick:g}</text>' for tick in axis.ticks)
     names = "".join(
         f'<span role="columnheader" class="number">{name if name in columns else ""}</span>' for name in LOOKS
     )

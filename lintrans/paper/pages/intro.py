@@ -19,7 +19,7 @@ from ..budgets import TuningBudget
 from ..claims.records import DERIVED
 from ..claims.rules import State, Word
 from ..claims.scorecard import CLAIMS, members
-from ..claims.wording import AGREEING, DECIDED, NAMES, Record, cases, counts, flags, in_words, sizes, span, word
+from ..claims.wording import AGREEING, DECIDED, NAMES, Record, cases, counts, flags_of_all, in_words, sizes, span, word
 from .words import listed, sized
 
 Records = Mapping[tuple[str, str], Record]
@@ -241,7 +241,7 @@ def heads(records: Records) -> dict[str, str]:
         marks = [
             f"<small>⚑ {reading}: {escape('; '.join(own))}</small>"
             for reading in module.READINGS
-            if (claim, reading) in records and (own := flags(records[claim, reading]))
+            if (claim, reading) in records and (own := flags_of_all(records[claim, reading]))
         ]
         found[claim] = f'<b><a href="scorecard.html#{claim.lower()}">{claim}</a></b> {module.SENTENCE}{"".join(marks)}'
     return found

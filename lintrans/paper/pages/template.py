@@ -12,7 +12,7 @@ from ..claims import stability
 from ..claims.common import FIXED_BATCH
 from ..claims.records import Verdict
 from ..claims.scorecard import cases_of
-from ..claims.wording import cases, flags, in_words, record_of
+from ..claims.wording import cases, flags_of_all, in_words, record_of
 from ..figures.cases import Html, case_forest
 from .words import sized
 
@@ -59,9 +59,10 @@ def mini_forest(verdicts: Iterable[Verdict]) -> Html:
     records = {(each.claim, each.reading): record_of(each) for each in own}
     heads: dict[str, list[str]] = {}
     for (claim, reading), record in records.items():
-        more = "".join(f" <em>⚑ {escape(flag)}</em>" for flag in flags(record))
-        heads.setdefault(claim, []).append(f"<b>{claim}, {reading}:</b> {escape(in_words(record))}<small>{more}</small>")
-    return case_forest(cases_of(records), {claim: "".join(f"<div>{line}</div>" for line in own) for claim, own in heads.items()})
+        more = "".join(f"<small>⚑ {escape(flag)}</small>" for flag in flags_of_all(record))
+        link = f'<a href="scorecard.html#{claim.lower()}">{claim}</a>'
+        heads.setdefault(claim, []).append(f"<div><b>{link}, {reading}:</b> {escape(in_words(record))}{more}</div>")
+    return case_forest(cases_of(records), {claim: "".join(lines) for claim, lines in heads.items()})
 
 
 def lamps(verdicts: Sequence[Verdict]) -> dict[str, Lamp]:
@@ -84,11 +85,15 @@ def lamps(verdicts: Sequence[Verdict]) -> dict[str, Lamp]:
 def _seeds(verdicts: Sequence[Verdict]) -> Lamp:
     made, places = stability.read(), {(each.claim, each.reading) for each in verdicts}
     counted = sorted({unit.interval.n for each in verdicts for unit in each.units if unit.decides and unit.interval})
-    on = f"{counted[0]} to {counted[-1]} seeds" if len(counted) > 1 else f"{counted[0]} seeds" if counted else "no seeds"
+    on = (
+        f"{counted[0]} to {counted[-1]} seeds" if len(counted) > 1 else f"{counted[0]} seeds" if counted else "no seeds"
+    )
     same = made is not None and made.scale in {each.scale for each in verdicts}
     rows = [row for row in made.rows if (row.claim, row.reading) in places] if made and same else []
     kept = sum(row.same for row in rows)
-    text = f"of the decided cases keep their state with other seeds and batches; {on}" if rows else f"not repeated; {on}"
+    text = (
+        f"of the decided cases keep their state with other seeds and batches; {on}" if rows else f"not repeated; {on}"
+    )
     return Lamp(kept, len(rows), text)
 
 
@@ -112,8 +117,5 @@ def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:
 
 def all_numbers(tables: Mapping[str, pd.DataFrame], title: str = "All numbers") -> str:
     """Tables under their titles, folded, in Markdown; on a page each has a button that copies it as CSV."""
-    parts = [f"**{name}**\n\n{table.to_markdown(index=False, disable_numparse=True)}" for name, table in tables.items()]
+    parts = [f"{name}\n\n{table.to_markdown(index=False, disable_numparse=True)}" for name, table in tables.items()]
     return "\n\n".join([f"::::{{dropdown}} {title}", *parts, "::::"])
-
-
-__all__ = ["LAMPS", "Lamp", "all_numbers", "fragile", "headline", "lamps", "mini_forest"]
