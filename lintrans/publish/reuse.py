@@ -51,6 +51,8 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
         digests["benchmarks"] = {record.name: digest(record.read_text("utf-8")) for record in stored}
     if "twice.read(" in text:
         digests["twice"] = _twice()
+    if any(name.endswith(".claims.stability") for name in digests["library"]):
+        digests["stability"] = _stability()
     return digests
 
 
@@ -68,6 +70,12 @@ def _verdicts() -> str:
 
 def _twice() -> str:
     from ..paper.claims.twice import PATH
+
+    return digest(PATH.read_text("utf-8")) if PATH.exists() else ""
+
+
+def _stability() -> str:
+    from ..paper.claims.stability import PATH
 
     return digest(PATH.read_text("utf-8")) if PATH.exists() else ""
 
@@ -90,6 +98,7 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "verdicts": "the stored verdicts changed",
         "benchmarks": "the stored benchmarks changed",
         "twice": "what is kept as computed twice changed",
+        "stability": "the kept comparison on other seeds changed",
     }
     before, now = ({**each, "library": sorted(each.get("library", {}).values())} for each in (old, digests))
     reasons = [words[name] for name in words if before.get(name) != now.get(name)]

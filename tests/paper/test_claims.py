@@ -21,11 +21,12 @@ from made_up import interval, unit
 
 from lintrans import History
 from lintrans.paper import claims
-from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c1, common, ratio_state, rule, scorecard
-from lintrans.paper.claims.records import COLUMNS, interval_text
+from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c1, common, ratio_state, rule, wording
+from lintrans.paper.claims.records import COLUMNS, interval_text, verdict_records
 from lintrans.paper.claims.rules import agree, correlation_state, ratio_unit, share_state
 from lintrans.paper.pages import common as tables
 from lintrans.paper.pages.adam_vs_sgd import agreements
+from lintrans.paper.pages.scorecard import cards
 from lintrans.paper.problems import SETTINGS
 from lintrans.paper.protocol import end_steps
 from lintrans.paper.scales import PROTOCOL, SCALES
@@ -449,18 +450,14 @@ def test_damaged_verdicts_are_left_out(tmp_path: Path) -> None:
 
 def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    verdicts = scorecard.overview("quick")["verdict"]
-    assert all(set(re.findall(r": ([^<]*)", text)) == {"not judged yet"} for text in verdicts)
+    assert all(set(re.findall(r"\*: (.*)", text)) == {"not judged yet"} for text in cards({}, "quick").values())
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    text = str(scorecard.overview("quick").set_index("claim").loc["C1", "verdict"])
-    published, *others = text.split("<br>")
-    assert (
-        published == "*published*: **not reproduced**; reversed in 2 of 2: 1.00, 1.00 (under earlier rules: reproduced)"
-    )
+    published, *others = re.findall(r"- (.*)", cards(verdict_records("quick"), "quick")["C1"])[:3]
+    assert published == "*published*: **reversed in 2 of 2**: 1.00, 1.00 (under earlier rules: reproduced)"
     assert others == ["*tuned*: not judged yet", "*cooled*: not judged yet"]
-    box = verdict().markdown()
-    assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")
+    box = wording.box(verdict())
+    assert box.startswith("> **C1, published reading, scale *quick*: holds in 2 of 2: 1.00, 1.00.**")
     assert "> - less" in box
 
 

@@ -21,8 +21,8 @@ from .tails import level_panels, survival_curves
 from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss, side_by_side
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "case_forest", "basin_bars", "condition_curves", "forest", "gain_curves",
-    "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss", "side_by_side", "size_grid",
-    "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps",
-    "typical_curves", "use",
+    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "forest",
+    "gain_curves", "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss",
+    "side_by_side", "size_grid", "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves",
+    "target_steps", "typical_curves", "use",
 ]  # fmt: skip

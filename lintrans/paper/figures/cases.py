@@ -62,9 +62,12 @@ TRACK = 11
 """Height of a reading's own line in a row, in pixels."""
 STYLE = """<style>
 .forest{font-size:.84em;line-height:1.35;margin:1em 0;--plot:minmax(9rem,1fr)}
-.forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;align-items:center;padding-block:1px}
-.forest .axis{position:sticky;top:var(--pst-header-height,0);z-index:1;background:var(--pst-color-background,Canvas);font-size:.92em}
-.forest .claim{grid-template-columns:1fr;border-top:1px solid color-mix(in srgb,currentColor 22%,transparent);margin-top:.35rem;padding-top:.3rem}
+.forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;
+align-items:center;padding-block:1px}
+.forest .axis{position:sticky;top:var(--pst-header-height,0);z-index:1;font-size:.92em;
+background:var(--pst-color-background,Canvas)}
+.forest .claim{grid-template-columns:1fr;margin-top:.35rem;padding-top:.3rem;
+border-top:1px solid color-mix(in srgb,currentColor 22%,transparent)}
 .forest .claim small{display:block;opacity:.85}
 .forest .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .forest .note{grid-column:1/-1;font-size:.88em;opacity:.85;padding-left:.8rem}
@@ -135,8 +138,8 @@ def _head(axis: Axis, columns: list[str]) -> str:
     )
     return (
         f'<div role="row" class="axis"><span role="columnheader">case</span><span role="columnheader" class="plot">'
-        f'<svg height="16" role="img" aria-label="axis from {axis.least:g} to {axis.most:g}">{ticks}</svg></span>{names}'
-        "</div>"
+        f'<svg height="16" role="img" aria-label="axis from {axis.least:g} to {axis.most:g}">{ticks}</svg></span>'
+        f"{names}</div>"
     )
 
 

@@ -48,11 +48,14 @@ def loss_curves(
 
 
 def side_by_side(histories: Mapping[str, History]) -> Figure:
-    """Typical loss against step, a panel a training, under its title and on one vertical axis."""
+    """Typical loss against step, a panel a training, under its title and on one axis that ends where they start."""
     figure, shown = panels(len(histories), 3.2)
     for axes, (title, history) in zip(shown, histories.items(), strict=True):
         _losses(axes, history, COARSE_LOSS)
         axes.set(title=title, yscale="log")
+    rows = pd.concat([history.metric(COARSE_LOSS) for history in histories.values()])
+    start = rows.loc[rows["step"] == rows["step"].min(), "value"].max()
+    log_limits(shown[0], rows.loc[rows["value"] <= start, "value"].to_numpy(np.float64))
     shown[0].set_ylabel("typical loss")
     first, *_ = histories.values()
     return legend_below(figure, [*_optimizers(first), *_curve_keys()])

@@ -19,7 +19,7 @@ from ..budgets import TuningBudget
 from ..claims.records import DERIVED
 from ..claims.rules import State, Word
 from ..claims.scorecard import CLAIMS, members
-from ..claims.wording import AGREEING, DECIDED, NAMES, Record, cases, counts, flags_of_all, in_words, sizes, span, word
+from ..claims.wording import AGREEING, DECIDED, Record, cases, counts, flags_of_all, in_words, sizes, span, word
 from .words import listed, sized
 
 Records = Mapping[tuple[str, str], Record]
@@ -45,6 +45,25 @@ CAUSES = {
     "C12": "it widens the gap in condition number",
 }
 """What is said to be the cause of what."""
+SHORT = {
+    "C1": "Adam ends lower than SGD",
+    "C3": "Adam has the lower condition number",
+    "C4": "Adam has the lower curvature, with its speed",
+    "C2": "Noise is heavy-tailed at the start",
+    "C5": "Curvature follows the gradient",
+    "C6": "Heavy-tailed data, heavier noise",
+    "C7": "Heavy-tailed data, wider gap in condition number",
+    "C8": "Heavy-tailed data, slower, and the same gap",
+    "C9": "The gap grows with depth",
+    "C10": "The loss falls with depth",
+    "C13": "Linear beats softmax attention",
+    "C11": "Deeper models, heavier noise",
+    "C12": "Deeper models, wider gap in condition number",
+    "C14": "A larger model: Adam lower, noise heavy",
+    "C15": "Nonlinear regression: the same behaviours",
+    "C16": "Nothing smaller shows all five",
+}
+"""The paper's claims in a few words, for cards, the best known first."""
 LINES = 5
 """Most lines of a card."""
 PRACTICE = {f"P{k}": f"C{k}" for k in range(1, 6)}
@@ -71,7 +90,7 @@ def _agreeing(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def symptoms(records: Records) -> str:
-    """Does the proxy show the five behaviours at the paper's own rates?"""
+    """Whether the proxy shows the five behaviours at the paper's own rates."""
     found = _kept(records, list(members("behaviours")), AT_RATES)
     rows = [row for _, record in found for row in cases(record) if row["state"] != State.MISSING]
     if not rows:
@@ -79,15 +98,15 @@ def symptoms(records: Records) -> str:
     agree = _agreeing(rows)
     shown = [claim for claim, record in found if cases(record) and _agreeing(cases(record)) == len(cases(record))]
     text = (
-        f"**To see the symptoms: {_how_often(agree / len(rows))}.** At the paper's learning rates {agree} of {len(rows)} "
-        f"cases of its five behaviours hold ({listed(shown) or 'none'} in full)"
+        f"**To see the symptoms: {_how_often(agree / len(rows))}.** At the paper's learning rates {agree} of "
+        f"{len(rows)} cases of its five behaviours hold ({listed(shown) or 'none'} in full)"
     )
     first = dict(found).get("C1")
     return text + (f": {sized(cases(first), **GAP)}." if first else ".")
 
 
 def choices(records: Records) -> str:
-    """What is left of the behaviours at each optimizer's best rate?"""
+    """What is left of the behaviours at each optimizer's best rate."""
     pairs = _both(records)
     if not pairs:
         return "**Does it depend on the learning rates?** Not measured yet."
@@ -116,7 +135,7 @@ def _both(records: Records) -> list[tuple[str, State, State]]:
 
 
 def causes(records: Records) -> str:
-    """Do tails and depth explain the behaviours?"""
+    """Whether tails and depth explain the behaviours."""
     found = _kept(records, list(CAUSES), BEST)
     rows = [row for _, record in found for row in cases(record) if row["state"] != State.MISSING]
     if not rows:
@@ -147,7 +166,7 @@ def _whole(claim: str) -> str:
 
 
 def answer(records: Records) -> str:
-    """Is linear attention all you need? Three sentences in Markdown."""
+    """Three sentences in Markdown: is linear attention all you need."""
     return "\n\n".join((symptoms(records), choices(records), causes(records)))
 
 
@@ -184,40 +203,36 @@ def _class(own: Sequence[Record]) -> str:
 
 
 def cards(records: Records) -> dict[str, list[str]]:
-    """Lines in Markdown by card, a claim each: what it says, its verdicts, a link; the most telling ones."""
+    """Lines in Markdown by card, a claim each: a link, how many of its cases hold, and how large; at most LINES."""
     found: dict[str, list[str]] = {"What holds": [], "What depends on a choice": [], "What does not hold": []}
-    for claim, module in CLAIMS.items():
-        own = {reading: records[claim, reading] for reading in module.READINGS if (claim, reading) in records}
-        name = _class(list(own.values()))
-        if claim not in DERIVED and name:
-            found[name].append(f"{module.SENTENCE} {_brief(own)} ([{claim}](scorecard.md#{claim.lower()})).")
+    for claim in SHORT:
+        own = {reading: records[claim, reading] for reading in CLAIMS[claim].READINGS if (claim, reading) in records}
+        if name := _class(list(own.values())):
+            found[name].append(f"[{SHORT[claim]}](scorecard.md#{claim.lower()}): {_brief(own)}")
     for name, lines in found.items():
         if len(lines) > LINES:
-            found[name] = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more on the [scorecard](scorecard.md)."]
+            found[name] = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more on the [scorecard](scorecard.md)"]
     return found
 
 
 def _brief(own: Mapping[str, Record]) -> str:
-    """Counts and sizes of all readings, those that say the same once; of several sizes the least and the greatest."""
+    """Of all readings how many cases hold, those that say the same once, with the least and the greatest size."""
     said: dict[str, list[str]] = {}
     for reading, record in own.items():
-        said.setdefault(f"**{counts(cases(record))}**{_span(cases(record))}", []).append(reading)
-    return "; ".join(text if len(said) == 1 else f"{listed(names)}: {text}" for text, names in said.items())
-
-
-def _span(rows: Sequence[Mapping[str, Any]]) -> str:
-    if any(row["estimate"] is None for row in rows):
-        own = [row["case"] for row in rows if row["state"] == State.REV]
-        return f" ({NAMES[State.REV]}: {listed(own)})" if own else ""
-    kinds = {row["kind"] for row in rows}
-    spans = (span(own) for kind in ("ratio", "share", "correlation") if (own := [r for r in rows if r["kind"] == kind]))
-    return f", {' and '.join(spans)}" if kinds else ""
+        rows = cases(record)
+        kinds = [[row for row in rows if row["kind"] == kind] for kind in dict.fromkeys(row["kind"] for row in rows)]
+        sizes_of = " and ".join(filter(None, (span(each) for each in kinds if all(r["estimate"] for r in each))))
+        text = f"**{_agreeing(rows)} of {len(rows)}**" + (f" ({sizes_of})" if sizes_of else "")
+        said.setdefault(text, []).append(reading)
+    return ", ".join(text if len(said) == 1 else f"{listed(names)} {text}" for text, names in said.items())
 
 
 def grid(found: Mapping[str, Sequence[str]]) -> str:
     """Cards side by side, in MyST."""
     parts = [
-        f":::{{grid-item-card}} {name}\n" + "\n".join(f"- {line}" for line in lines or ["Nothing so far."]) + "\n:::"
+        f":::{{grid-item-card}} {name}\nCases that hold, and their sizes:\n\n"
+        + "\n".join(f"- {line}" for line in lines or ["Nothing so far."])
+        + "\n:::"
         for name, lines in found.items()
     ]
     return "\n".join(["::::{grid} 1 1 3 3", ":gutter: 2", "", *parts, "::::"])

@@ -10,7 +10,7 @@ from ..claims import editions, stability
 from ..claims.contradictions import Contradiction
 from ..claims.rules import LEVEL, State
 from ..claims.scorecard import CLAIMS, before, figure_of, members
-from ..claims.wording import NAMES, Record, cases, chance, numbers, sentence, table
+from ..claims.wording import NAMES, Record, cases, chance, numbers, plain, sentence, table
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
@@ -113,6 +113,11 @@ def repeats_in_words(made: stability.Comparison | None) -> str:
         f"is {'reached' if made.share >= goal else 'missed'}. A case that changed is flagged where verdicts are "
         f"listed.{lost}"
     )
+
+
+def by_state(made: stability.Comparison) -> pd.DataFrame:
+    """How many cases of each state kept it, and what the others became, in words."""
+    return made.table().astype(str).map(plain)
 
 
 def changed(made: stability.Comparison) -> pd.DataFrame:

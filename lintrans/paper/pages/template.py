@@ -1,4 +1,4 @@
-"""What every chapter is made of: its result in a line, its cases in a plot, how fragile they are, all numbers folded."""
+"""What every chapter is made of: its result in a line, its cases in a plot, how fragile they are, all numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches"), "horizon": ("cooled"
 LAMPS = ("convention", "test batch", "horizon", "seeds")
 STYLE = """<style>
 .lamps{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.6rem;margin:1em 0}
-.lamps div{border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-left:.4rem solid var(--lamp);padding:.5rem .7rem}
+.lamps div{border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-left:.4rem solid var(--lamp);
+padding:.5rem .7rem}
 .lamps b{display:block}.lamps small{display:block;opacity:.9;line-height:1.35}
 </style>"""
 
@@ -98,7 +99,7 @@ def _seeds(verdicts: Sequence[Verdict]) -> Lamp:
 
 
 def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:
-    """Four lamps: does the result change with the convention, the test batch, the horizon, the seeds?
+    """Four lamps that say whether the result changes with the convention, the test batch, the horizon, the seeds.
 
     Args:
         verdicts: of the page.
@@ -115,7 +116,12 @@ def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:
     return Html(f'{STYLE}<div class="lamps">{"".join(parts)}</div>')
 
 
-def all_numbers(tables: Mapping[str, pd.DataFrame], title: str = "All numbers") -> str:
+def all_numbers(tables: Mapping[str, pd.DataFrame], title: str = "All numbers", notes: Iterable[str] = ()) -> str:
     """Tables under their titles, folded, in Markdown; on a page each has a button that copies it as CSV."""
     parts = [f"{name}\n\n{table.to_markdown(index=False, disable_numparse=True)}" for name, table in tables.items()]
-    return "\n\n".join([f"::::{{dropdown}} {title}", *parts, "::::"])
+    return "\n\n".join([f"::::{{dropdown}} {title}", *parts, *notes, "::::"])
+
+
+def answer(text: str) -> str:
+    """The answer to an exercise, folded, in Markdown."""
+    return f"::::{{dropdown}} The answer\n{text}\n::::"

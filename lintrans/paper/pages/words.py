@@ -71,10 +71,17 @@ def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **wo
         fields = {
             "sizes": listed([size(row) for row in numbers]),
             "inverse": listed([size({**row, "estimate": 1 / row["estimate"]}) for row in numbers]),
-            "cases": listed([row["case"] for row in own]),
+            "cases": _together([row["case"] for row in own]),
         }
         parts.append((table[state] + where).format(**fields))
     return "; ".join(parts) or "nothing was judged"
+
+
+def _together(texts: Sequence[str]) -> str:
+    """Cases in a sentence: "setting 1", "settings 1 and 3"; as they are where they do not begin with one word."""
+    first, rest = {text.split(" ")[0] for text in texts}, [text.partition(" ")[2] for text in texts]
+    [kind] = first if len(first) == 1 else [""]
+    return f"{kind}s {listed(rest)}" if len(texts) > 1 and kind.isalpha() and len(kind) > 1 else listed(texts)
 
 
 def listed(texts: Sequence[str]) -> str:
