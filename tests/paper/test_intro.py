@@ -27,6 +27,8 @@ NUMBERS = {YES: 2.0, WEAK: 1.1, NULL: 1.0, REV: 0.5, UNDECIDED: 1.3}
 @pytest.fixture(autouse=True)
 def no_comparison(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(stability, "PATH", tmp_path / "none.json")
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    stability.read.cache_clear()
 
 
 def units(states: Iterable[State]) -> list[Unit]:

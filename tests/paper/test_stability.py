@@ -157,7 +157,7 @@ def test_a_comparison_is_kept_and_flags_what_changed(tmp_path: Path) -> None:
     assert wording.flags(record_of) == [f"{stability.MOVED}: b"]
     assert stability.MOVED in tables.cards({("C1", "published"): record_of}, "paper")["C1"]
     assert any(stability.MOVED in line for line in listing.verdict_lines({("C1", "published"): record_of}, 120))
-    assert scorecard.cases_of({("C1", "published"): record_of})["flags"].tolist() == [[], [stability.MOVED]]
+    assert scorecard.cases_of({("C1", "published"): record_of})["flags"].tolist() == [[], [stability.MOVED], []]
     judged_anew = kept(verdict(numbered(YES, "b", 2)))["C1", "published"]
     assert wording.flags(judged_anew) == [], "it has another state than the one that changed"
     assert wording.flags({**record_of, "rows": [{**row, "scale": "quick"} for row in record_of["rows"]]}) == []

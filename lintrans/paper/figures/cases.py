@@ -7,7 +7,7 @@ say the state, and so do the words that a pointer shows and the page's own text.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import pandas as pd
 from ..claims.rules import MARGIN, State
 from ..claims.wording import NAMES, numbers, size
 
-Row = Mapping[Hashable, Any]
+Row = Mapping[str, Any]
 
 
 class Axis(NamedTuple):
@@ -99,7 +99,7 @@ def _mark(state: State, column: str, x: str, y: float) -> str:
 
 def _words(row: Row) -> str:
     """What a pointer shows."""
-    about = f"{row['claim']}, {row['reading']}, {row['case']}: {row['statistic']} {numbers(dict(row))}"
+    about = f"{row['claim']}, {row['reading']}, {row['case']}: {row['statistic']} {numbers(row)}"
     return f"{about}; {row['n'] or 0} seeds; {NAMES[State(row['state'])]}"
 
 
@@ -145,11 +145,12 @@ def _head(axis: Axis, columns: list[str]) -> str:
 
 def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
     for case, found in table.groupby("case", sort=False):
-        own = {COLUMNS[str(row["reading"])]: row for row in found.to_dict("records")}
+        rows: list[Row] = found.to_dict("records")  # type: ignore[assignment]  # columns are texts
+        own = {COLUMNS[row["reading"]]: row for row in rows}
         ordered = {column: own[column] for column in LOOKS if column in own}
         claim = str(found["claim"].iloc[0])
         cells = "".join(
-            f'<span role="cell" class="number">{size(dict(own[column])) if column in own else ""}</span>'
+            f'<span role="cell" class="number">{size(own[column]) if column in own else ""}</span>'
             for column in LOOKS
         )
         notes = [f"{column}: {'; '.join(row['flags'])}" for column, row in ordered.items() if row["flags"]]
