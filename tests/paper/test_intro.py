@@ -58,10 +58,10 @@ def test_every_case_is_told_once_under_its_own_words() -> None:
     letters = dict(zip(State, "YWNRUM", strict=True))
     for states in TRIPLES:
         text = sized(cases(judged(states)), **words)
-        told = {}
+        told: dict[str, str] = {}
         for part in text.split("; "):
             start, _, settings = part.partition(" in setting")
-            told |= {number: start[0] for number in re.findall(r"\d", settings)}
+            told |= dict.fromkeys(re.findall(r"\d", settings), start[0])
             assert "{" not in part
             assert ("2.0x" in start) == (start[0] in "YR"), "reversed, SGD is twice as good"
         assert told == {str(k): letters[state] for k, state in enumerate(states, 1)}

@@ -141,7 +141,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             # the two published rates may coincide: the dashes alternate
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
         steps = sorted(set(tuning.losses["steps"]))
-        title = f"{setting.title}: {steps[-1]:,} steps" + (f" (pale: {steps[0]:,})" if len(steps) > 1 else "")
+        title = f"{setting.title}\n{steps[-1]:,} steps" + (f" (pale: {steps[0]:,})" if len(steps) > 1 else "")
         axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
     for axes in shown[:: columns or len(shown)]:
         axes.set_ylabel("typical loss at the end")
