@@ -150,8 +150,7 @@ def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
         ordered = {column: own[column] for column in LOOKS if column in own}
         claim = str(found["claim"].iloc[0])
         cells = "".join(
-            f'<span role="cell" class="number">{size(own[column]) if column in own else ""}</span>'
-            for column in LOOKS
+            f'<span role="cell" class="number">{size(own[column]) if column in own else ""}</span>' for column in LOOKS
         )
         notes = [f"{column}: {'; '.join(row['flags'])}" for column, row in ordered.items() if row["flags"]]
         beside = f'<span role="cell" class="note">⚑ {escape(" · ".join(notes))}</span>' if notes else ""

@@ -155,7 +155,10 @@ def causes(records: Records) -> str:
     answer = {len(found): "yes", 0: "not yet"}.get(held, "in part")
     order = [name for name in ("holds", "holds in part", "does not hold", "is open") if name in groups]
     told = "; ".join(f"*{name}*: {', '.join(groups[name])}" for name in order)
-    return f"**To explain them: {answer}.** Of {len(found)} links that the paper draws {held} hold in full; {told}."
+    return (
+        f"**To explain them: {answer}.** Of {len(found)} links that the paper draws {held} "
+        f"hold{'s' * (held == 1)} in full; {told}."
+    )
 
 
 def _whole(claim: str) -> str:
@@ -220,7 +223,8 @@ def _brief(own: Mapping[str, Record]) -> str:
     said: dict[str, list[str]] = {}
     for reading, record in own.items():
         rows = cases(record)
-        kinds = [[row for row in rows if row["kind"] == kind] for kind in dict.fromkeys(row["kind"] for row in rows)]
+        names = dict.fromkeys(row.get("kind") for row in rows)
+        kinds = [[row for row in rows if row.get("kind") == name] for name in names]
         sizes_of = " and ".join(filter(None, (span(each) for each in kinds if all(r["estimate"] for r in each))))
         text = f"**{_agreeing(rows)} of {len(rows)}**" + (f" ({sizes_of})" if sizes_of else "")
         said.setdefault(text, []).append(reading)
