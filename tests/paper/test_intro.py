@@ -18,7 +18,7 @@ from lintrans.paper.claims import State, Unit, Verdict, stability
 from lintrans.paper.claims.scorecard import CLAIMS
 from lintrans.paper.claims.wording import AGREEING, Record, cases, record_of
 from lintrans.paper.pages import adam_vs_sgd, intro, template
-from lintrans.paper.pages.words import sized
+from lintrans.paper.pages.words import GAP, sized
 
 YES, WEAK, NULL, REV, UNDECIDED, MISSING = State
 NUMBERS = {YES: 2.0, WEAK: 1.1, NULL: 1.0, REV: 0.5, UNDECIDED: 1.3}
@@ -183,7 +183,7 @@ def test_lamps_count_checks() -> None:
 
 def test_a_chapter_in_its_template() -> None:
     one = verdict(*units([YES, REV]))
-    line = template.headline({"Here": one}, **intro.GAP)
+    line = template.headline({"Here": one}, **GAP)
     assert line == "> **Here** Adam ends 2.0x lower than SGD in setting 1; SGD ends 2.0x lower than Adam in setting 2."
     page = template.mini_forest([one, verdict(*units([WEAK]), reading="tuned")])
     assert page.count('role="rowheader"') == 2

@@ -15,8 +15,8 @@ from lintrans.paper import figures, scales
 from lintrans.paper.claims import Keys, State, Unit, Verdict, editions, record, scorecard, stability, wording
 from lintrans.paper.claims.records import PACKAGED, verdict_records, verdicts_digest
 from lintrans.paper.figures import cases
-from lintrans.paper.pages import intro
 from lintrans.paper.pages import scorecard as tables
+from lintrans.paper.pages import template
 from lintrans.paper.scale_names import based_on
 from lintrans.publish import listing
 from lintrans.store.store import Store
@@ -209,7 +209,7 @@ def test_no_number_has_no_size_and_bounds_and_shares_say_so() -> None:
 def test_no_verdict_goes_without_its_flags() -> None:
     [found] = kept(verdict(numbered(YES, "a", 2), checks={"matched loss": False, "cooled": True})).values()
     card = tables.cards({("C1", "published"): found}, "paper")["C1"]
-    for text in (wording.sentence(found), card, intro.heads({("C1", "published"): found})["C1"]):
+    for text in (wording.sentence(found), card, template.heads({("C1", "published"): found})["C1"]):
         assert "not robust: matched loss" in text
     assert card.startswith("(c1)=\n")
     lines = listing.verdict_lines({("C1", "published"): found}, 80)
@@ -300,7 +300,7 @@ def test_a_figure_of_every_case() -> None:
     records = verdict_records("paper")
     table = scorecard.cases_of(records)
     assert table["claim"].tolist() == ["C1", "C1", "C1", "C4", "C5"]
-    page = figures.case_forest(table, intro.heads(records))
+    page = figures.case_forest(table, template.heads(records))
     assert page.count('href="scorecard.html#c1"') == 1 + 2, "the claim, and its two cases, whatever the reading"
     assert page.count('role="table"') == 3, "ratios, shares, correlations"
     assert page.count('fill-opacity="0"') == 3 + 1, "tuned cases are hollow, and so is the key"

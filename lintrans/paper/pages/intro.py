@@ -5,9 +5,8 @@ Every word that states a result is chosen by the states of cases, so a sentence 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -19,30 +18,21 @@ from ..budgets import TuningBudget
 from ..claims.records import DERIVED
 from ..claims.rules import State, Word
 from ..claims.scorecard import CLAIMS, members
-from ..claims.wording import AGREEING, DECIDED, Record, cases, counts, flags_of_all, in_words, sizes, span, word
-from .words import listed, sized
+from ..claims.wording import AGREEING, DECIDED, Record, cases, in_words, sizes, span, word
+from .words import GAP, listed, sized
 
 Records = Mapping[tuple[str, str], Record]
-GAP = {
-    "yes": "Adam ends {sizes} lower than SGD",
-    "weak": "Adam ends a little lower ({sizes})",
-    "null": "the two end alike ({sizes})",
-    "rev": "SGD ends {inverse} lower than Adam",
-    "undecided": "it is open who ends lower ({sizes})",
-    "missing": "nothing was measured",
-}
-"""What C1 says, by state."""
 AT_RATES = ("published", "init")
 """The readings of the paper's own runs."""
 BEST = ("cooled", "tuned", "init", "published")
 """Readings, the one that is freest of a choice of rates first."""
 CAUSES = {
     "C6": "heavy-tailed data make the noise heavier-tailed",
-    "C7": "they widen the gap in condition number",
-    "C8": "they leave the gap in speed as it is",
+    "C7": "heavy-tailed data widen the gap in condition number",
+    "C8": "heavy-tailed data leave the gap in speed as it is",
     "C9": "depth widens the gap in loss",
-    "C11": "it makes the noise heavier-tailed",
-    "C12": "it widens the gap in condition number",
+    "C11": "depth makes the noise heavier-tailed",
+    "C12": "depth widens the gap in condition number",
 }
 """What is said to be the cause of what."""
 SHORT = {
@@ -150,7 +140,7 @@ def causes(records: Records) -> str:
         else:
             group = "does not hold" if any(state in DECIDED for state in own) else "is open"
         shown = f", {sizes(cases(record))}" if sizes(cases(record)) else ""
-        groups.setdefault(group, []).append(f"{_whole(claim)} ({claim}{shown})")
+        groups.setdefault(group, []).append(f"{CAUSES[claim]} ({claim}{shown})")
     held = len(groups.get("holds", ()))
     answer = {len(found): "yes", 0: "not yet"}.get(held, "in part")
     order = [name for name in ("holds", "holds in part", "does not hold", "is open") if name in groups]
@@ -159,13 +149,6 @@ def causes(records: Records) -> str:
         f"**To explain them: {answer}.** Of {len(found)} links that the paper draws {held} "
         f"hold{'s' * (held == 1)} in full; {told}."
     )
-
-
-def _whole(claim: str) -> str:
-    """A cause whose subject does not stand in the sentence before."""
-    subjects = {"they": "heavy-tailed data", "it": "depth"}
-    first, rest = CAUSES[claim].split(" ", 1)
-    return f"{subjects.get(first, first)} {rest}"
 
 
 def answer(records: Records) -> str:
@@ -253,19 +236,6 @@ def missing(records: Records) -> str:
     return f"*Not judged yet at this scale, and missing above: {lines}.*" if lost else ""
 
 
-def heads(records: Records) -> dict[str, str]:
-    """What stands above a claim's cases in the plot, in HTML: the claim and the flags of its verdicts."""
-    found = {}
-    for claim, module in CLAIMS.items():
-        marks = [
-            f"<small>⚑ {reading}: {escape('; '.join(own))}</small>"
-            for reading in module.READINGS
-            if (claim, reading) in records and (own := flags_of_all(records[claim, reading]))
-        ]
-        found[claim] = f'<b><a href="scorecard.html#{claim.lower()}">{claim}</a></b> {module.SENTENCE}{"".join(marks)}'
-    return found
-
-
 def practice(records: Records) -> pd.DataFrame:
     """A Transformer that reads text against the proxy, a row a behaviour; empty where none was measured."""
     rows = []
@@ -279,12 +249,3 @@ def practice(records: Records) -> pd.DataFrame:
             row[f"proxy, {reading}"] = in_words(kept[0][1]) if kept else "not judged yet"
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def not_drawn(records: Records) -> Iterator[str]:
-    """Claims whose cases have no number of their own, with their verdicts, a line each in Markdown."""
-    for claim, module in CLAIMS.items():
-        own = {reading: records[claim, reading] for reading in module.READINGS if (claim, reading) in records}
-        if own and not any(row["estimate"] is not None for record in own.values() for row in cases(record)):
-            texts = "; ".join(f"{reading}: {counts(cases(record))}" for reading, record in own.items())
-            yield f"- [{claim}](scorecard.md#{claim.lower()}) {module.SENTENCE} {texts}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -11,11 +11,12 @@ import pandas as pd
 from ..claims import stability
 from ..claims.common import FIXED_BATCH
 from ..claims.records import Verdict
-from ..claims.scorecard import cases_of
-from ..claims.wording import cases, flags_of_all, in_words, record_of
+from ..claims.scorecard import CLAIMS, cases_of
+from ..claims.wording import Record, cases, counts, flags_of_all, in_words, record_of
 from ..figures.cases import Html, case_forest
 from .words import sized
 
+Records = Mapping[tuple[str, str], Record]
 CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches"), "horizon": ("cooled",)}
 """By lamp, the checks of a verdict that are about it; all others are about a convention."""
 LAMPS = ("convention", "test batch", "horizon", "seeds")
@@ -64,6 +65,28 @@ def mini_forest(verdicts: Iterable[Verdict]) -> Html:
         link = f'<a href="scorecard.html#{claim.lower()}">{claim}</a>'
         heads.setdefault(claim, []).append(f"<div><b>{link}, {reading}:</b> {escape(in_words(record))}{more}</div>")
     return case_forest(cases_of(records), {claim: "".join(lines) for claim, lines in heads.items()})
+
+
+def heads(records: Records) -> dict[str, str]:
+    """What stands above a claim's cases in the plot, in HTML: the claim and the flags of its verdicts."""
+    found = {}
+    for claim, module in CLAIMS.items():
+        marks = [
+            f"<small>⚑ {reading}: {escape('; '.join(own))}</small>"
+            for reading in module.READINGS
+            if (claim, reading) in records and (own := flags_of_all(records[claim, reading]))
+        ]
+        found[claim] = f'<b><a href="scorecard.html#{claim.lower()}">{claim}</a></b> {module.SENTENCE}{"".join(marks)}'
+    return found
+
+
+def not_drawn(records: Records) -> Iterator[str]:
+    """Claims whose cases have no number of their own, with their verdicts, a line each in Markdown."""
+    for claim, module in CLAIMS.items():
+        own = {reading: records[claim, reading] for reading in module.READINGS if (claim, reading) in records}
+        if own and not any(row["estimate"] is not None for record in own.values() for row in cases(record)):
+            texts = "; ".join(f"{reading}: {counts(cases(record))}" for reading, record in own.items())
+            yield f"- [{claim}](scorecard.md#{claim.lower()}) {module.SENTENCE} {texts}."
 
 
 def lamps(verdicts: Sequence[Verdict]) -> dict[str, Lamp]:

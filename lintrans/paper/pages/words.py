@@ -11,6 +11,15 @@ from ..claims.wording import size
 
 NOT_MEASURED = "not measured at this scale"
 UNDECIDED = "the seeds do not decide"
+GAP = {
+    "yes": "Adam ends {sizes} lower than SGD",
+    "weak": "Adam ends a little lower ({sizes})",
+    "null": "the two end alike ({sizes})",
+    "rev": "SGD ends {inverse} lower than Adam",
+    "undecided": "it is open who ends lower ({sizes})",
+    "missing": "nothing was measured",
+}
+"""What C1 says, by state."""
 
 
 def phrases(
