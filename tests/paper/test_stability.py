@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from made_up import interval, unit, verdict
 
@@ -306,6 +307,11 @@ def test_a_figure_of_every_case() -> None:
     assert page.count('fill-opacity="0"') == 3 + 1, "tuned cases are hollow, and so is the key"
     assert page.count("«") == 1, "one lies beyond the axis"
     assert "not robust: cooled" in page
+    few = {**table.iloc[0].to_dict(), "flags": ["few seeds (4)"]}
+    both = figures.case_forest(pd.DataFrame([few, {**few, "reading": "tuned"}]), {})
+    assert "⚑ few seeds (4)<" in both
+    one = figures.case_forest(pd.DataFrame([few, {**few, "reading": "tuned", "flags": []}]), {})
+    assert "⚑ published: few seeds (4)<" in one
     places = {State(row["state"]): cases.AXES["ratio"].place(row["estimate"]) for row in table.to_dict("records")[:2]}
     assert places[REV] == 2 < cases.AXES["ratio"].place(1) < places[YES] < 98
     ElementTree.fromstring(f"<div>{page}</div>")

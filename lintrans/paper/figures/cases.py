@@ -152,12 +152,21 @@ def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
         cells = "".join(
             f'<span role="cell" class="number">{size(own[column]) if column in own else ""}</span>' for column in LOOKS
         )
-        notes = [f"{column}: {'; '.join(row['flags'])}" for column, row in ordered.items() if row["flags"]]
-        beside = f'<span role="cell" class="note">⚑ {escape(" · ".join(notes))}</span>' if notes else ""
+        notes = _notes(ordered)
+        beside = f'<span role="cell" class="note">⚑ {escape(notes)}</span>' if notes else ""
         yield (
             f'<div role="row"><span role="rowheader"><a href="{page}#{claim.lower()}">{escape(str(case))}</a></span>'
             f'<span role="cell" class="plot">{_plot(ordered, axis)}</span>{cells}{beside}</div>'
         )
+
+
+def _notes(own: Mapping[str, Row]) -> str:
+    """Flags of a case in all columns, with the columns where they are not the same in all."""
+    columns: dict[str, list[str]] = {}
+    for column, row in own.items():
+        for flag in row["flags"]:
+            columns.setdefault(flag, []).append(column)
+    return " · ".join(flag if len(of) == len(own) else f"{', '.join(of)}: {flag}" for flag, of in columns.items())
 
 
 def _key(states: list[State], columns: list[str]) -> str:
