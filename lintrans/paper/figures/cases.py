@@ -75,7 +75,7 @@ border-top:1px solid color-mix(in srgb,currentColor 22%,transparent)}
 .forest svg text{fill:currentColor;font-size:12px}
 .forest .key{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin-bottom:.5rem}
 .forest .key svg{display:inline-block;width:14px;height:12px;vertical-align:-1px;margin-right:.3rem}
-.forest h4{margin:1rem 0 .2rem;font-size:1.05em}
+.forest .kind{margin:1rem 0 .2rem;font-weight:600}
 @media(max-width:576px){.forest [role=row]{grid-template-columns:1fr repeat(3,3.9rem);column-gap:.35rem}
 .forest .claim{grid-template-columns:1fr!important}.forest .plot{grid-column:1/-1;grid-row:2}}
 </style>"""
@@ -193,7 +193,7 @@ def case_forest(table: pd.DataFrame, heads: Mapping[str, str], page: str = "scor
         own = table[table["kind"] == kind]
         if own.empty:
             continue
-        parts.append(f'<h4 id="forest-{kind}">{axis.label}</h4>' if table["kind"].nunique() > 1 else "")
+        parts.append(f'<div class="kind">{axis.label}</div>' if table["kind"].nunique() > 1 else "")
         parts.append(f'<div role="table" aria-label="{axis.label}">{_head(axis, columns)}')
         for claim, rows in own.groupby("claim", sort=False):
             if head := heads.get(str(claim)):
