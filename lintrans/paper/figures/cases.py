@@ -61,6 +61,8 @@ LOOKS = {"published": (1.0, 1.0), "tuned": (0.0, 1.0), "cooled": (0.0, 0.7)}
 TRACK = 11
 """Height of a reading's own line in a row, in pixels."""
 STYLE = """<style>
+html[data-theme=dark] .bd-content .cell_output .text_html:has(.forest){background:none!important;
+color:var(--pst-color-text-base)!important;padding:0}
 .forest{font-size:.84em;line-height:1.35;margin:1em 0;--plot:minmax(9rem,1fr)}
 .forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;
 align-items:center;padding-block:1px}

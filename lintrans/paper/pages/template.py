@@ -21,6 +21,8 @@ CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches"), "horizon": ("cooled"
 """By lamp, the checks of a verdict that are about it; all others are about a convention."""
 LAMPS = ("convention", "test batch", "horizon", "seeds")
 STYLE = """<style>
+html[data-theme=dark] .bd-content .cell_output .text_html:has(.lamps){background:none!important;
+color:var(--pst-color-text-base)!important;padding:0}
 .lamps{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.6rem;margin:1em 0}
 .lamps div{border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-left:.4rem solid var(--lamp);
 padding:.5rem .7rem}
