@@ -16,10 +16,12 @@ from .diagnostics.along import Conditions, StepCurvature
 from .diagnostics.curvature import directional_smoothness, hessian_diagonal, robust_condition_number, spectral_norm
 from .diagnostics.noise import gradient_noise
 from .models.embedded import EmbeddedTransformer, FeatureRegression
+from .models.module_model import ModuleModel
 from .models.torch_module import TorchModel
 from .models.transformer import LinearTransformer
 from .random import Stream
 from .store.results import experiment
+from .tasks.examples import Examples
 from .tasks.regression import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
 from .training.history import History
 from .training.optimizers import SGD, Adam, NormalizedSGD, Signum
@@ -33,11 +35,11 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
-    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "FeatureRegression", "GammaScaled", "Gaussian", "History",
-    "LinearRegression", "LinearTransformer", "Moments", "NormalizedSGD", "Prompts", "Run", "Runs", "Signum", "Sphere",
-    "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__", "book", "directional_smoothness",
-    "experiment", "gradient_noise", "grid", "hessian_diagonal", "robust_condition_number", "settings", "spectral_norm",
-    "train",
+    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "Examples", "FeatureRegression", "GammaScaled", "Gaussian",
+    "History", "LinearRegression", "LinearTransformer", "ModuleModel", "Moments", "NormalizedSGD", "Prompts", "Run",
+    "Runs", "Signum", "Sphere", "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__",
+    "book", "directional_smoothness", "experiment", "gradient_noise", "grid", "hessian_diagonal",
+    "robust_condition_number", "settings", "spectral_norm", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

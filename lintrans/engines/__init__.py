@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import choice
+from ..models.module_model import ModuleModel
 from ..models.transformer import LinearTransformer
 from ..progress import say_once
 from ..tasks.regression import LinearRegression
@@ -115,7 +116,7 @@ def choose(name: str, plan: Plan) -> Engine:
             raise ValueError(f"engine = {kind!r} cannot do this ({why}): use engine='auto' or 'reference'")
         return _make(kind, plan)
     compiled = plan.device.type
-    if compiled not in ("cpu", "cuda"):
+    if compiled not in ("cpu", "cuda") or isinstance(plan.model, ModuleModel):  # nothing is faster for a module
         return _make("reference", plan)
     why = unsupported_plan(compiled, plan)
     if why is None:

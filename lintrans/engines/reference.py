@@ -8,18 +8,24 @@ well as possible.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..models.fitting import check_task
+from ..models.transformer import TensorModel
 from ..random import Stream
 from ..training.optimizers import Optimizer, Slots, clip_factor, gradient_norm
 from .base import SKIPPED_SHARE, Plan, State
 
 GROUP_BYTES = 2**28
 """Bound on the intermediate results of one group of runs."""
+
+PART_BYTES = 2**24
+"""Bound on the intermediate results of one run, where its batch can be split: a larger part leaves a CPU's cache."""
 
 
 class ReferenceEngine:
@@ -73,14 +79,25 @@ class ReferenceEngine:
         return slots
 
     def group(self, prompts: Any) -> int:
-        """How many runs are taken at once."""
+        """How many runs are taken at once; one where the model would only take one after the other."""
+        if not getattr(self.plan.model, "batched", True):
+            return 1
         return max(1, GROUP_BYTES // (self.plan.model.numbers(prompts) * self.plan.dtype.itemsize))
+
+    def parts(self, prompts: Any) -> list[tuple[float, Any]]:
+        """Parts of a batch with the share that each has in its mean; those that cannot be split are one part."""
+        if not hasattr(prompts, "split"):
+            return [(1.0, prompts)]
+        needed = self.plan.model.numbers(prompts) * self.plan.dtype.itemsize
+        parts = prompts.split(max(1, prompts.batch * PART_BYTES // max(needed, PART_BYTES)))
+        return [(part.batch / prompts.batch, part) for part in parts]
 
     def loss(self, parameters: Tensor, prompts: Any) -> Tensor:
         """Losses ``[runs]`` on prompts that all runs share."""
         with torch.no_grad():
-            groups = torch.split(parameters, self.group(prompts))
-            return torch.cat([self.plan.model.loss(group, prompts) for group in groups])
+            parts = self.parts(prompts)
+            groups = torch.split(parameters, self.group(parts[0][1]))
+            return torch.cat([_mean(self.plan.model, group, parts) for group in groups])
 
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
         """Losses ``[runs, blocks]``; memory does not grow with the number of blocks but for these numbers."""
@@ -93,16 +110,20 @@ class ReferenceEngine:
 
     def gradient(self, parameters: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients by autograd; prompts shared by all runs, or with a leading axis of runs."""
-        size = self.group(prompts)
+        parts = self.parts(prompts)
+        size = self.group(parts[0][1])
         shared = prompts.target.ndim == 1
-        losses, gradients = [], []
+        losses, gradients = list[Tensor](), list[Tensor]()
         for start in range(0, len(parameters), size):
-            part = slice(start, start + size)
-            leaf = parameters[part].detach().requires_grad_()
-            loss = self.plan.model.loss(leaf, prompts if shared else prompts[part])
-            (gradient,) = torch.autograd.grad(loss.sum(), leaf)  # runs do not mix: the sum's gradient is each one's own
-            losses.append(loss.detach())
-            gradients.append(gradient)
+            own = slice(start, start + size)
+            leaf = parameters[own].detach().requires_grad_()
+            each = list[tuple[Tensor, Tensor]]()
+            for share, part in parts:
+                loss = share * self.plan.model.loss(leaf, part if shared else part[own])
+                (gradient,) = torch.autograd.grad(loss.sum(), leaf)  # runs do not mix: the sum's is each one's own
+                each.append((loss.detach(), gradient))
+            losses.append(functools.reduce(torch.add, [loss for loss, _ in each]))
+            gradients.append(functools.reduce(torch.add, [gradient for _, gradient in each]))
         return torch.cat(losses), torch.cat(gradients)
 
     def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
@@ -167,6 +188,11 @@ class ReferenceEngine:
             state.count[own] += 1
             state.clipped[own] += clipped[places]
             flat[own] = moved[kept]
+
+
+def _mean(model: TensorModel, parameters: Tensor, parts: Sequence[tuple[float, Any]]) -> Tensor:
+    """Losses ``[runs]`` on a batch in parts."""
+    return functools.reduce(torch.add, [share * model.loss(parameters, part) for share, part in parts])
 
 
 def _check_update(optimizer: Optimizer, direction: Tensor, after: Slots, flat: Tensor, shapes: dict[str, Any]) -> None:

@@ -218,7 +218,8 @@ class EmbeddedTransformer:
     def draw(
         self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
     ) -> Prompts:
-        return task.sample(batch, seed, step, **options)
+        prompts: Prompts = task.sample(batch, seed, step, **options)
+        return prompts
 
     def numbers(self, prompts: Prompts) -> int:
         tokens = (prompts.n + 1) * prompts.batch

@@ -70,11 +70,11 @@ class TorchModel:
             raise ValueError(f"module's parameter {lazy[0]!r} is not initialized: call the module on a batch before")
         self.module = module
         self._evaluation = _Evaluation(module)
-        self._loss = loss
+        self.loss_of = loss
         self._shapes: dict[str, Shape] = {name: tuple(value.shape) for name, value in trained.items()}
 
     def __repr__(self) -> str:
-        return f"TorchModel({type(self.module).__name__}, {getattr(self._loss, '__name__', self._loss)})"
+        return f"TorchModel({type(self.module).__name__}, {getattr(self.loss_of, '__name__', self.loss_of)})"
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
@@ -98,12 +98,13 @@ class TorchModel:
         lead = check_mapping(self._shapes, parameters)
         runs = {name: parameters[name].reshape(math.prod(lead), *shape) for name, shape in self._shapes.items()}
         losses = [
-            self._single({name: value[run] for name, value in runs.items()}, prompts) for run in range(math.prod(lead))
+            self.single({name: value[run] for name, value in runs.items()}, prompts) for run in range(math.prod(lead))
         ]
         return torch.stack(losses).reshape(lead)
 
-    def _single(self, parameters: dict[str, Tensor], prompts: Any) -> Tensor:
-        loss = functional_call(self._evaluation, self._state(parameters), (self._loss, prompts), tie_weights=False)
+    def single(self, parameters: Mapping[str, Tensor], prompts: Any) -> Tensor:
+        """The loss of one run, with parameters ``shape`` by name, which are not checked."""
+        loss = functional_call(self._evaluation, self._state(parameters), (self.loss_of, prompts), tie_weights=False)
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss returned a {type(loss).__name__}: return a tensor without axes, not its .item()")
         if loss.ndim > 0:
@@ -112,7 +113,7 @@ class TorchModel:
             )
         return loss
 
-    def _state(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _state(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each place of a module gets: the parameter given for it, or a copy, which the module may write into.
 
         A place has one name here, however many the module has: torch would put what it took out of a place with two

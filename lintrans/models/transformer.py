@@ -199,7 +199,8 @@ class LinearTransformer:
         """Prompts of (seed, step): second moments for linear attention, where the task knows them, else tokens."""
         if self.attention == "linear" and isinstance(task, LinearRegression):
             return task.sample_moments(batch, seed, step, **options)
-        return task.sample(batch, seed, step, **options)
+        prompts: Prompts = task.sample(batch, seed, step, **options)
+        return prompts
 
     def numbers(self, prompts: Prompts | Moments) -> int:
         if isinstance(prompts, Moments):

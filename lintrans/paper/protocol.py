@@ -7,7 +7,7 @@ at every scale. Everything trained here goes through the store, so chapters that
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -67,18 +67,19 @@ def train_to_judge(setting: Setting, runs: Runs, budget: Budget, title: str, dev
     )  # fmt: skip
 
 
-def _runs(arms: Iterable[Arm], seeds: Iterable[int]) -> Runs:
+def arm_runs(arms: Iterable[Arm], seeds: Iterable[int]) -> Runs:
+    """Every arm with every seed."""
     return sum((grid(optimizer=o, lr=lr, clip=clip, seed=seeds) for o, lr, clip in arms), start=Runs(()))
 
 
 def published_runs(setting: Setting, seeds: Iterable[int]) -> Runs:
     """Both optimizers at the published rates and clip."""
-    return _runs([(o, setting.lr[o.name], setting.clip) for o in OPTIMIZERS], seeds)
+    return arm_runs([(o, setting.lr[o.name], setting.clip) for o in OPTIMIZERS], seeds)
 
 
 def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
     """Both optimizers at their best rates and clips."""
-    return _runs([(o, tuning.best[o.name].lr, tuning.best[o.name].clip) for o in OPTIMIZERS], seeds)
+    return arm_runs([(o, tuning.best[o.name].lr, tuning.best[o.name].clip) for o in OPTIMIZERS], seeds)
 
 
 def next_rate(rate: float, up: bool) -> float:
@@ -98,18 +99,19 @@ def _medians(losses: pd.DataFrame) -> pd.DataFrame:
     return medians.sort_values(["loss", "lr", "clip"], ignore_index=True)
 
 
-def _neighbours(lr: float) -> tuple[float, float]:
+def neighbours(lr: float) -> tuple[float, float]:
+    """The rates beside one in {1, 2, 5} x 10^k."""
     return next_rate(lr, up=False), next_rate(lr, up=True)
 
 
 def _choices(losses: pd.DataFrame, steps: int) -> dict[str, Choice]:
     """Best of `losses` (all of one horizon) by optimizer; interior where both neighbours ran to it at the same clip."""
     found = {}
-    for optimizer in OPTIMIZERS:
-        best = _medians(losses[losses["optimizer"] == optimizer.name]).iloc[0]
+    for optimizer, own in losses.groupby("optimizer", sort=False):
+        best = _medians(own).iloc[0]
         lr, clip, loss = float(best["lr"]), float(best["clip"]), float(best["loss"])
-        run = set(losses[(losses["optimizer"] == optimizer.name) & (losses["clip"] == clip)]["lr"])
-        found[optimizer.name] = Choice(lr, clip, loss, run.issuperset(_neighbours(lr)), steps)
+        run = set(own[own["clip"] == clip]["lr"])
+        found[str(optimizer)] = Choice(lr, clip, loss, run.issuperset(neighbours(lr)), steps)
     return found
 
 
@@ -157,7 +159,7 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
 
     def run(arms: list[Arm], steps: int, chosen: tuple[int, ...], what: str) -> pd.DataFrame:
         history = experiment(
-            setting.model, setting.task, _runs(arms, chosen), steps=steps, batch=budget.batch,
+            setting.model, setting.task, arm_runs(arms, chosen), steps=steps, batch=budget.batch,
             probes=[TypicalLoss(blocks=budget.tuning_blocks, at=end_steps(steps), metric=LOSS)], device=device,
             title=f"{setting.title}, {what}",
         )  # fmt: skip
@@ -170,31 +172,44 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
     screened = run(arms, budget.screening, seeds[: budget.screening_seeds], "grid of rates").assign(screened=True)
     if not budget.minima:
         return Tuning(name, screened, _choices(screened, budget.screening), complete=False)
-    medians = _medians(screened)
-    wanted = [
-        (o, rate, clip)
-        for o in OPTIMIZERS
-        for lr, clip in minima(medians[medians["optimizer"] == o.name], budget.minima)
-        for rate in (lr, *_neighbours(lr))
-    ]
-    final: list[pd.DataFrame] = []
-    for turn in range(MOST_EXTENSIONS):
-        final.append(
-            run(list(dict.fromkeys(wanted)), budget.steps, seeds, "wider grid" if turn else "best of the grid")
-        )
-        losses = pd.concat(final, ignore_index=True)
-        best = _choices(losses, budget.steps)
-        have = set(zip(losses["optimizer"], losses["lr"], losses["clip"], strict=True))
-        wanted = [
-            (o, rate, best[o.name].clip)
-            for o in OPTIMIZERS
-            for rate in _neighbours(best[o.name].lr)
-            if (o.name, rate, best[o.name].clip) not in have
-        ]
-        if not wanted:
-            break
+    wanted = followed(screened, OPTIMIZERS, budget.minima)
+    losses, best = settle(lambda arms, what: run(arms, budget.steps, seeds, what), wanted, budget.steps)
     complete = all(choice.interior for choice in best.values())
     return Tuning(name, pd.concat([screened, losses], ignore_index=True), best, complete)
+
+
+def followed(screened: pd.DataFrame, optimizers: Iterable[Optimizer], count: int) -> list[Arm]:
+    """What is run to the horizon after a screening: each optimizer's lowest minima with both neighbours."""
+    medians = _medians(screened)
+    return [
+        (o, rate, clip)
+        for o in optimizers
+        for lr, clip in minima(medians[medians["optimizer"] == o.name], count)
+        for rate in (lr, *neighbours(lr))
+    ]
+
+
+def settle(
+    run: Callable[[list[Arm], str], pd.DataFrame], wanted: Iterable[Arm], steps: int
+) -> tuple[pd.DataFrame, dict[str, Choice]]:
+    """Run arms to the horizon, and while a neighbour of an optimizer's best is missing there, that too."""
+    ahead = list(dict.fromkeys(wanted))
+    optimizers = {o.name: o for o, _, _ in ahead}
+    parts: list[pd.DataFrame] = []
+    for turn in range(MOST_EXTENSIONS):
+        parts.append(run(ahead, "wider grid" if turn else "best of the grid"))
+        losses = pd.concat(parts, ignore_index=True)
+        best = _choices(losses, steps)
+        have = set(zip(losses["optimizer"], losses["lr"], losses["clip"], strict=True))
+        ahead = [
+            (optimizers[name], rate, choice.clip)
+            for name, choice in best.items()
+            for rate in neighbours(choice.lr)
+            if (name, rate, choice.clip) not in have
+        ]
+        if not ahead:
+            break
+    return losses, best
 
 
 def tune_all(budget: TuningBudget, device: str = "auto") -> dict[str, Tuning]:

@@ -47,7 +47,10 @@ def store_path() -> Path:
 
 
 def canonical(value: Any) -> Any:
-    """A value as JSON that does not depend on the order of anything: frozen dataclasses by class name and fields."""
+    """A value as JSON that does not depend on the order of anything.
+
+    Frozen dataclasses by class name and fields, tensors by dtype, shape and a digest of their numbers.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"is": name_of(type(value)), **fields}
@@ -55,6 +58,9 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, torch.Tensor):
+        digest = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        return {"is": canonical(value.dtype), "shape": list(value.shape), "sha256": digest}
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
     if value is None or isinstance(value, str | int | float | bool):

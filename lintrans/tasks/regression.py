@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict, Unpack, cast, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class DrawOptions(TypedDict, total=False):
 
 @runtime_checkable
 class Task(Protocol):
-    """What models are trained on: fresh prompts of n examples and a query, by seed and step."""
+    """What models are trained on, by seed and step: fresh prompts of n examples and a query, or what a model takes."""
 
     @property
     def n(self) -> int: ...
@@ -43,10 +43,8 @@ class Task(Protocol):
     def zero_loss(self) -> float:
         """Loss of the zero predictor."""
 
-    def sample(
-        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
-    ) -> Prompts:
-        """Prompts as tokens, as :meth:`LinearRegression.sample` draws them: they depend on the arguments alone."""
+    def sample(self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]) -> Any:
+        """What :meth:`LinearRegression.sample` draws, prompts as tokens, or others; they depend on the arguments."""
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class TestLoss(Scheduled):
 
 @dataclass(frozen=True, kw_only=True)
 class TypicalLoss(Scheduled):
-    """Median over fresh blocks of the mean loss over a block's 1000 prompts; the same blocks for all runs.
+    """Median over fresh blocks of the mean loss over a block's prompts; the same blocks for all runs.
 
     The mean loss of a deep model is ruled by events no sample contains, so runs are judged by the loss of a typical
     block instead. The blocks of a smaller number are the first of a larger one. `metric` is its name in the frame.
@@ -101,11 +101,13 @@ class TypicalLoss(Scheduled):
 
     blocks: int = 1000
     metric: str = "typical_loss"
+    batch: int = BLOCK
 
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("blocks", self.blocks, 1)
+        whole("batch", self.batch, 1)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
-        losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, BLOCK)
+        losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, self.batch)
         return {self.metric: torch.quantile(losses.double(), 0.5, dim=-1)}  # the midpoint median, numpy's convention

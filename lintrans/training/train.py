@@ -21,6 +21,8 @@ from ..devices import resolve_device, resolve_dtype
 from ..engines import Engine, Plan, State, choose, device_for
 from ..errors import real, whole
 from ..models.fitting import check_task
+from ..models.module_model import GivenModule, ModuleModel
+from ..models.torch_module import TorchModel
 from ..models.transformer import TensorModel, has_tensor
 from ..progress import bar
 from ..random import Stream
@@ -55,14 +57,16 @@ class TrainOptions(TypedDict, total=False):
 
 
 def plan_training(
-    model: TensorModel, task: Task, runs: Runs, *, steps: int, cooldown: int = 0, batch: int = 1000,
+    model: TensorModel | TorchModel, task: Task, runs: Runs, *, steps: int, cooldown: int = 0, batch: int = 1000,
     clip: float | None = None, device: str | torch.device = "auto", dtype: torch.dtype | str | None = None,
 ) -> Plan:  # fmt: skip
     """Check the arguments of :func:`train` and resolve its defaults, before anything is computed."""
+    if isinstance(model, TorchModel):
+        model = ModuleModel(GivenModule(model))
     if not has_tensor(model):
         raise TypeError(
-            f"model is a {type(model).__name__}: give a lintrans.LinearTransformer, or another model whose parameters "
-            f"are one tensor (see lintrans.models.TensorModel)"
+            f"model is a {type(model).__name__}: give a lintrans.LinearTransformer, a lintrans.ModuleModel, or another "
+            f"model whose parameters are one tensor (see lintrans.models.TensorModel)"
         )
     if not isinstance(task, Task) or isinstance(task, type):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
@@ -81,15 +85,15 @@ def plan_training(
 
 
 def train(
-    model: TensorModel, task: Task, runs: Runs, *, steps: int, batch: int = 1000, clip: float | None = None,
-    probes: Sequence[Probe | StepProbe] = (TestLoss(),), snapshots: Iterable[int] = (), cooldown: int = 0,
-    device: str | torch.device = "auto", dtype: torch.dtype | str | None = None, engine: str = "auto",
-    progress: bool | None = None, title: str = "training",
+    model: TensorModel | TorchModel, task: Task, runs: Runs, *, steps: int, batch: int = 1000,
+    clip: float | None = None, probes: Sequence[Probe | StepProbe] = (TestLoss(),), snapshots: Iterable[int] = (),
+    cooldown: int = 0, device: str | torch.device = "auto", dtype: torch.dtype | str | None = None,
+    engine: str = "auto", progress: bool | None = None, title: str = "training",
 ) -> History:  # fmt: skip
     """Train all runs together; runs of one seed share their initial parameters and every prompt.
 
     Args:
-        model: what is trained.
+        model: what is trained; of a :class:`~lintrans.TorchModel` each seed initializes the layers anew.
         task: where its prompts come from.
         runs: the ensemble, from :func:`lintrans.grid`.
         steps: updates at the constant learning rate.

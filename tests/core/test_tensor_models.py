@@ -59,7 +59,7 @@ class Ridge:
         source = Source(seed, 0, Stream.INIT, batch=1, device=device)
         return source.normals(3).reshape(*source.lead, 3).to(dtype or self.default_dtype)
 
-    def draw(self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Any) -> lt.Prompts:
+    def draw(self, task: Task, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Any) -> Any:
         return task.sample(batch, seed, step, **options)
 
     def loss(self, parameters: Tensor, prompts: lt.Prompts) -> Tensor:
@@ -131,7 +131,7 @@ def test_instruments() -> None:
 
 def test_what_is_wrong_is_named() -> None:
     runs = lt.grid(optimizer="sgd", lr=0.1)
-    with pytest.raises(TypeError, match=r"model is a Linear: give a lintrans\.LinearTransformer, or another model"):
+    with pytest.raises(TypeError, match=r"model is a Linear: give .* a lintrans\.ModuleModel, or another model"):
         plan_training(torch.nn.Linear(1, 1), TASK, runs, steps=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"task is a dict: give a lintrans\.LinearRegression"):
         plan_training(MODEL, {}, runs, steps=1)  # type: ignore[arg-type]

@@ -123,7 +123,8 @@ def losses(model: TensorModel, parameters: Tensor, prompts: Prompts) -> Tensor:
 
 
 def _sample(task: Task, batch: int, seed: int | Sequence[int], step: int, stream: Stream) -> Prompts:
-    return task.sample(batch, seed, step, stream=stream, dtype=torch.float64)
+    prompts: Prompts = task.sample(batch, seed, step, stream=stream, dtype=torch.float64)
+    return prompts
 
 
 class Ensemble:
