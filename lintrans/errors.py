@@ -56,3 +56,9 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
         listed = ", ".join(repr(option) for option in options)
         raise ValueError(f"{name} = {value!r} is not one of {listed}{nearest(value, options)}")
     return value
+
+
+def brief(error: Exception) -> str:
+    """What an exception says, in one line; of the system's own errors, without number and file."""
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (told or type(error).__name__).splitlines()[0]

@@ -24,6 +24,7 @@ from ..random import Stream
 from ..tasks.regression import Task
 from ..training.history import COLUMNS, History
 from ..training.probes import Scheduled
+from ..unfinished import Kept, part
 from .curvature import conditions, step_measures, worst_shares
 
 TEST_BATCH = 1000
@@ -151,21 +152,40 @@ def collect(
     measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
-    wanted = sorted(set(steps))
-    found: list[tuple[int, str, int, Tensor]] = []
-    with bar(len(wanted) * len(batches), title) as shown:
-        for start in range(0, len(wanted), size):
-            group = wanted[start : start + size]
-            for number in batches:
-                for metric, values in measure(group, number).items():
-                    found += [(step, metric, number, own) for step, own in zip(group, values, strict=True)]
-                shown.update(len(group))
+    wanted, numbers = sorted({int(step) for step in steps}), [int(number) for number in batches]
+    pieces = [(wanted[at : at + size], number) for at in range(0, len(wanted), size) for number in numbers]
+    found: list[tuple[int, str, int]] = []
+    measured: list[Tensor] = []
+    done, own = 0, part("along")
+
+    def kept() -> Kept:
+        about = {"where": f"piece {done} of {len(pieces)}", "done": done, "pieces": pieces, "found": found}
+        return Kept({"values": torch.stack(measured)}, about)
+
+    def use(old: Kept) -> None:
+        nonlocal done
+        if old.about["pieces"] != [list(piece) for piece in pieces]:
+            raise ValueError("it is of other steps")
+        found[:] = [(step, metric, number) for step, metric, number in old.about["found"]]
+        measured[:], done = old.tensors["values"], old.about["done"]
+
+    own.load(use)
+    with bar(len(wanted) * len(numbers), title) as shown:
+        shown.update(sum(len(group) for group, _ in pieces[:done]))
+        for group, number in pieces[done:]:
+            for metric, values in measure(group, number).items():
+                for step, row in zip(group, values.detach().cpu(), strict=True):
+                    found.append((step, metric, number))
+                    measured.append(row)
+            done += 1
+            shown.update(len(group))
+            own.keep(kept)
     if not found:
         return pd.DataFrame(columns=[*COLUMNS, "batch"])
-    at, metrics, numbers, measured = zip(*found, strict=True)
+    at, metrics, at_batches = zip(*found, strict=True)
     runs = len(history.runs)
     frame = history.runs.iloc[list(range(runs)) * len(found)].assign(
         step=np.repeat(at, runs), metric=[metric for metric in metrics for _ in range(runs)],
-        value=torch.cat(measured).numpy(), batch=np.repeat(numbers, runs),
+        value=torch.cat(measured).numpy(), batch=np.repeat(at_batches, runs),
     )  # fmt: skip
     return frame[frame["value"].notna()][[*COLUMNS, "batch"]].reset_index(drop=True)

@@ -25,6 +25,7 @@ from ..models.flatten import Model, P, pack
 from ..progress import bar
 from ..random import Stream
 from ..training.optimizers import gradient_norm
+from ..unfinished import Kept, part
 from .derivatives import PromptSource, batch_gradients
 from .tails import excess_kurtosis, quantile_ratio
 
@@ -139,10 +140,22 @@ def measure_noise(
     second: _Gram | _Covariance = (
         _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
     )
-    norms = []
-    for noise in source.noise(centre, batch, samples):
+    norms: list[Tensor] = []
+
+    def kept() -> Kept:
+        found = torch.cat(norms, dim=-1)
+        return Kept({"norms": found, "second": second.kept}, {"where": f"minibatch {found.shape[-1]:,} of {samples:,}"})
+
+    def use(old: Kept) -> None:
+        second.use(old.tensors["second"])
+        norms[:] = [old.tensors["norms"]]
+
+    own = part("noise")
+    own.load(use)
+    for noise in source.noise(centre, batch, samples, begun=sum(found.shape[-1] for found in norms)):
         norms.append(_norms(noise))
         second.add(noise)
+        own.keep(kept)
     moments = second.mean(samples)
     return Noise(
         torch.cat(norms, dim=-1).reshape(*layout.lead, samples),
@@ -162,6 +175,13 @@ class _Covariance:
         for total, own in zip(self.total, noise, strict=True):
             total.addmm_(own.T, own)
 
+    @property
+    def kept(self) -> Tensor:
+        return self.total
+
+    def use(self, kept: Tensor) -> None:
+        self.total.copy_(kept)
+
     def mean(self, samples: int) -> Tensor:
         return self.total / samples
 
@@ -179,6 +199,14 @@ class _Gram:
     def add(self, noise: Tensor) -> None:
         self.rows[:, self.filled : self.filled + noise.shape[1]] = noise
         self.filled += noise.shape[1]
+
+    @property
+    def kept(self) -> Tensor:
+        return self.rows[:, : self.filled]
+
+    def use(self, kept: Tensor) -> None:
+        self.filled = kept.shape[1]
+        self.rows[:, : self.filled] = kept
 
     def mean(self, samples: int) -> Tensor:
         return torch.stack([self._products(own.double().numpy()) for own in self.rows]) / samples
@@ -210,11 +238,11 @@ class _Source:
         rows = pack(self.model, slopes)[0].to("cpu", torch.float64)
         return rows.reshape(self.shape[0], count, self.shape[1])
 
-    def groups(self, batch: int, count: int) -> Iterator[tuple[int, int]]:
-        """(first, size) of groups of minibatches that keep the bounds on memory and time."""
+    def groups(self, batch: int, count: int, begun: int = 0) -> Iterator[tuple[int, int]]:
+        """(first, size) of groups of minibatches that keep the bounds on memory and time, from the one at `begun`."""
         runs, parameters = self.shape
         size = max(1, min(GROUP_BYTES // (8 * runs * parameters), GROUP_PROMPTS // (batch * runs)))
-        for first in range(0, count, size):
+        for first in range(begun, count, size):
             yield first, min(size, count - first)
 
     def mean(self, prompts: int) -> tuple[Tensor, Tensor]:
@@ -222,11 +250,26 @@ class _Source:
         whole("reference", prompts, 1)
         total, squares = (torch.zeros(self.shape, dtype=torch.float64) for _ in range(2))
         full, rest = divmod(prompts, REFERENCE_BATCH)
-        for first, size in self.groups(REFERENCE_BATCH, full):
+        done, own = 0, part("reference")
+
+        def kept() -> Kept:
+            where = f"reference batch {done:,} of {full:,}"
+            return Kept({"total": total, "squares": squares}, {"where": where, "done": done})
+
+        def use(old: Kept) -> None:
+            nonlocal done
+            total.copy_(old.tensors["total"])
+            squares.copy_(old.tensors["squares"])
+            done = old.about["done"]
+
+        own.load(use)
+        for first, size in self.groups(REFERENCE_BATCH, full, done):
             found = self.gradients(Stream.REFERENCE, REFERENCE_BATCH, size, first)
             for index in range(size):  # one after the other, so that the bits do not depend on the groups
                 total += found[:, index]
                 squares += found[:, index] ** 2
+            done = first + size
+            own.keep(kept)
         variances = (squares - total**2 / max(1, full)).clamp_min(0.0).sum(-1) / max(1, full - 1)
         error = torch.sqrt(variances / full) if full > 1 else torch.full(self.shape[:1], math.nan, dtype=torch.float64)
         total *= REFERENCE_BATCH
@@ -234,12 +277,13 @@ class _Source:
             total += self.gradients(Stream.REFERENCE, rest, 1, full)[:, 0] * rest
         return total / prompts, error
 
-    def noise(self, centre: Tensor, batch: int, samples: int) -> Iterator[Tensor]:
-        """The noise of the minibatches, group by group, ``[runs, group, G]``."""
+    def noise(self, centre: Tensor, batch: int, samples: int, begun: int = 0) -> Iterator[Tensor]:
+        """The noise of the minibatches, group by group from the one at `begun`, ``[runs, group, G]``."""
         whole("batch", batch, 1)
         whole("samples", samples, 1)
         with bar(samples, "gradient noise") as shown:
-            for first, size in self.groups(batch, samples):
+            shown.update(begun)
+            for first, size in self.groups(batch, samples, begun):
                 yield self.gradients(Stream.NOISE, batch, size, first).sub_(centre[:, None])
                 shown.update(size)
 
