@@ -7,6 +7,7 @@ SHELL := bash
 SCALE ?= paper
 SLOW ?=
 RESULTS ?=
+OPTIONS ?=
 # processes of pytest
 TESTERS ?= 2
 PIP_FLAGS ?=
@@ -50,6 +51,9 @@ bench: .venv/ready  ## time the engines side by side, ten to twenty minutes, and
 	@$(BIN)/python -m benchmarks.bench
 	@$(BIN)/python -m benchmarks.import_time
 
+torture: .venv/ready  ## kill and damage on purpose, for hours, and show what was lost; OPTIONS='--trainings 10 --books 0'
+	@$(BIN)/python -m benchmarks.torture $(OPTIONS)
+
 lab: .venv/ready  ## edit chapters in JupyterLab, on this machine only
 	@$(BIN)/lintrans pairs
 	@$(BIN)/lintrans lab
@@ -65,4 +69,4 @@ clean:  ## remove build/; RESULTS=1 removes stored results as well
 	@if [ -n "$(RESULTS)" ]; then $(BIN)/lintrans results remove --all; fi
 	rm -rf build
 
-.PHONY: help setup book test check bench lab pairs lock clean
+.PHONY: help setup book test check bench torture lab pairs lock clean

@@ -58,6 +58,7 @@ PART = ".part-"
 """Before the name of an entry that is being written."""
 UNFINISHED = "unfinished"
 """The folder of what unfinished results have so far."""
+FOLDERS = ("experiments", UNFINISHED, "locks", "verdicts")
 
 
 class DamagedError(Exception):
@@ -107,6 +108,8 @@ class Entry:
         """Compare the record with the hash, and the files with the record; a ValueError where they do not fit."""
         if key_of(self.record["spec"]) != self.key:
             raise ValueError("its record is that of another result")
+        if self.record.get("seal") != _seal(self.record):
+            raise ValueError("its record was changed, or is of an older version")
         noted, here = self.record.get("files"), {file.name for file in self.path.iterdir()} - {"record.json"}
         if not isinstance(noted, dict) or not noted or {*noted} != here:
             raise ValueError("its files are not those of its record")
@@ -118,6 +121,12 @@ class Entry:
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 """What records raise that are not ours, deep and huge ones included."""
 NO_RECORD = "its record cannot be read"
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """The checksum of a record, but for this one."""
+    rest = {name: value for name, value in record.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(file: Path) -> str:
@@ -208,11 +217,14 @@ class Store:
             shutil.rmtree(path)
         return found, size
 
+    def folders(self) -> list[Path]:
+        """Its folders: results with what is damaged or half-written, what is unfinished, locks and verdicts."""
+        return [path for name in FOLDERS if (path := self.path / name).is_dir()]
+
     def clear(self) -> None:
-        """Delete all of it: results, what is unfinished, damaged or half-written, locks and verdicts."""
-        for path in self.path.glob("*"):
-            if path.name in ("experiments", UNFINISHED, "locks", "verdicts"):
-                shutil.rmtree(path)
+        """Delete all of it, and nothing else that lies there."""
+        for path in self.folders():
+            shutil.rmtree(path)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Key and problem of each entry that is not what was stored, one after the other."""
@@ -279,7 +291,8 @@ class Store:
         try:
             write(part)
             made["files"] = {file.name: _checksum(file) for file in sorted(part.iterdir())}
-            (part / "record.json").write_text(json.dumps({**record, **made}, indent=1), encoding="utf-8")
+            sealed = {**record, **made, "seal": _seal({**record, **made})}
+            (part / "record.json").write_text(json.dumps(sealed, indent=1), encoding="utf-8")
             for path in (*part.iterdir(), part):
                 sync(path)
             if place.exists():

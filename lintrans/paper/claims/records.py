@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from ...files import write
+from ...progress import say_once
 from ...statistics import Interval
 from ...store.store import Store
 from ..scale_names import SCALE_NAMES
@@ -170,11 +171,34 @@ def _folder(store: Store | None) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """A kept verdict; None, and a line, where the file is not one of ours."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content if isinstance(content["now"]["rows"], list) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        if _is_verdict(content["now"]) and (content["before"] is None or _is_verdict(content["before"])):
+            return dict(content)
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass
+    say_once(f"{path} is no verdict as it was kept and is left out: execute its chapter again")
+    return None
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no number that was kept")
+
+
+def _is_verdict(part: Any) -> bool:
+    """Whether a part of a file has the form that :func:`record` writes."""
+    texts, numbers = ("claim", "reading", "scale", "case"), ("estimate", "low", "high")
+    rows = part["rows"]
+    return (
+        isinstance(part["rules"], str)
+        and isinstance(rows, list)
+        and all(isinstance(row[name], str) for row in rows for name in texts)
+        and all(row[name] is None or isinstance(row[name], int | float) for row in rows for name in numbers)
+        and isinstance(rows[-1]["verdict"], str)
+    )
 
 
 def packaged(path: Path) -> dict[str, Any] | None:
