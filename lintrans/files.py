@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ def write(path: Path, content: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader, a crash or a loss of power never meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.write_bytes(content)
         if path.exists():

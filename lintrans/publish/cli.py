@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from .notebooks import HALVES, PairError, Unreadable, read
 
 INTERRUPTED = 130
 MOST_DAYS = 36_500
+FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 EXPECTED = (BookError, PairError, ParameterError)
 
 
@@ -52,6 +54,12 @@ class Suggesting(click.Group):
                 click.echo(f"lintrans: {error.name} is not installed: pip install 'lintrans[book]'", err=True)
                 ctx.exit(2)
             raise
+        except OSError as error:
+            if error.errno not in FULL_OR_FORBIDDEN:
+                raise
+            place = f" ({error.filename})" if error.filename else ""
+            click.echo(f"lintrans: {brief(error)}{place}: make room, or write elsewhere, and call again", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("\nlintrans: stopped; what was finished stays, the rest runs next time", err=True)
             ctx.exit(INTERRUPTED)
@@ -251,7 +259,9 @@ def results_list(as_json: bool) -> None:
     for entry in entries:
         made = f"{entry.key[:12]}  {entry.created:%Y-%m-%d %H:%M}  {entry.device:4}"
         click.echo(wrapped(f"{made}  {entry.seconds:6.1f} s  {size(entry.bytes):>8}  {entry.title}", 14))
-    if not entries:
+    if forbidden := kept.forbidden():
+        click.echo(f"{len(forbidden)} may not be read by you, {forbidden[0]} for one")
+    elif not entries:
         click.echo(f"nothing is stored in {kept.path}")
     for orphan in kept.unfinished():
         state = "under way" if kept.busy(orphan.key) else "goes on there when it is asked for"

@@ -61,18 +61,22 @@ def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
     """Stage and build the site, warnings being errors unless a chapter is missing; returns its first page."""
     missing = stage(root, scale, failed)
     folder = root / "build" / scale
-    html = folder / "_build" / "html"
-    shutil.rmtree(folder / "_build", ignore_errors=True)  # else pages of chapters that are gone stay
+    place, fresh = folder / "_build", folder / "building"
+    shutil.rmtree(fresh, ignore_errors=True)
     strict = [] if missing else ["-W"]
-    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(folder / "src"), "--path-output", str(folder)]
-    done = subprocess.run(
-        [*command, *strict, "-n", "--keep-going", "--all", "-q"],
-        capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, cwd=root,
-    )  # fmt: skip
-    index = html / "index.html"
-    if done.returncode != 0 or not index.exists():
-        raise BookError("Jupyter Book found something wrong:\n" + _complaint(done.stdout, done.stderr))
-    return index
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(folder / "src"), "--path-output", str(fresh)]
+    try:
+        done = subprocess.run(
+            [*command, *strict, "-n", "--keep-going", "--all", "-q"],
+            capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, cwd=root,
+        )  # fmt: skip
+        if done.returncode != 0 or not (fresh / "_build" / "html" / "index.html").exists():
+            raise BookError("Jupyter Book found something wrong:\n" + _complaint(done.stdout, done.stderr))
+        shutil.rmtree(place, ignore_errors=True)  # now that the new one is whole
+        (fresh / "_build").replace(place)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return place / "html" / "index.html"
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:

@@ -123,7 +123,9 @@ def _obtain(
         except OSError as error:
             kept, why = False, f"which will not be kept ({brief(error)}: {store.path})"
         else:
-            if (payload := _find(title, key, form, store)) is not None:  # the process we waited for has stored it
+            if (
+                payload := _find(title, key, form, store, again=True)
+            ) is not None:  # the process we waited for has stored it
                 return payload
             checkpoints = store.checkpoints(key, title, partial(_say, title))
             why = f"because {store.why(spec)}"
@@ -147,15 +149,14 @@ def _obtain(
     return payload
 
 
-def _find(title: str, key: str, form: _Form[Payload], store: Store) -> Payload | None:
-    """A stored result, announced; None where there is none, or a damaged one."""
+def _find(title: str, key: str, form: _Form[Payload], store: Store, again: bool = False) -> Payload | None:
+    """A stored result, announced; None where there is none, or one that cannot be used, which is said at first."""
     try:
         found = store.load(key, form.read)
-    except DamagedError as error:
-        _say(title, f"the stored copy {key[:8]} is damaged ({error}) and was set aside")
-        return None
-    except UnreadableError as error:
-        _say(title, f"the stored copy {key[:8]} may not be read ({error})")
+    except (DamagedError, UnreadableError) as error:
+        what = "is damaged ({}) and was set aside" if isinstance(error, DamagedError) else "may not be read ({})"
+        if not again:
+            _say(title, f"the stored copy {key[:8]} {what.format(error)}")
         return None
     if found is None:
         return None

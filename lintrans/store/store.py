@@ -160,6 +160,11 @@ class Store:
             return None
         return entry if known else None
 
+    def forbidden(self) -> list[Path]:
+        """Entries, or the folder of all of them, that this user may not read."""
+        folders = [self._experiments, *self._experiments.glob("*")]
+        return [folder for folder in folders if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)]
+
     def size(self) -> int:
         return folder_bytes(self.path)
 
@@ -186,7 +191,7 @@ class Store:
 
     def busy(self, key: str) -> bool:
         """Whether a process works on a result just now."""
-        lock = filelock.FileLock(self.path / "locks" / f"{key}.lock", timeout=0)
+        lock = filelock.FileLock(self.path / "locks" / f"{key}.lock", timeout=0, fallback_to_soft=False)
         try:
             with lock:
                 return False
@@ -211,10 +216,11 @@ class Store:
         before = time.time() - 86400 * days
         chosen = [orphan.path for orphan in self.unfinished() if not self.busy(orphan.key)]
         chosen += [*self.set_aside(), *(path for path in self.half_written() if not self.busy(path.name.split("-")[1]))]
+        chosen += [path for path in self.path.rglob(".*.part") if path.is_file() and path.parent not in chosen]
         found = [path for path in chosen if path.exists() and path.stat().st_mtime <= before]
-        size = sum(map(folder_bytes, found))
+        size = sum(folder_bytes(path) if path.is_dir() else path.stat().st_size for path in found)
         for path in found:
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return found, size
 
     def folders(self) -> list[Path]:
@@ -293,8 +299,10 @@ class Store:
             made["files"] = {file.name: _checksum(file) for file in sorted(part.iterdir())}
             sealed = {**record, **made, "seal": _seal({**record, **made})}
             (part / "record.json").write_text(json.dumps(sealed, indent=1), encoding="utf-8")
-            for path in (*part.iterdir(), part):
+            for path in part.iterdir():
+                path.chmod(part.stat().st_mode & 0o666)  # safetensors lets nobody else read
                 sync(path)
+            sync(part)
             if place.exists():
                 shutil.rmtree(place)
             part.rename(place)
@@ -319,7 +327,7 @@ class Store:
         """Why an experiment is not here: what differs from the stored one most like it."""
         entries = self.entries()
         if not entries:
-            return "the store is empty"
+            return "nothing in the store may be read" if self.forbidden() else "the store is empty"
         flat = flatten(spec)
         best: tuple[int, list[str]] | None = None
         for entry in entries:

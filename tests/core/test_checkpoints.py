@@ -84,7 +84,7 @@ class Stopping:
 def test_a_stopped_training_ends_with_the_same_bits(engine: str, model: lt.LinearTransformer, dtype: str) -> None:
     """Stopped again and again, at every kind of place; some of the runs diverge."""
     whole = lt.train(model, TASK, RUNS, engine=engine, dtype=dtype, **OPTIONS)
-    assert (whole.runs["diverged"] >= 0).any() or model.attention != "linear"
+    assert (whole.runs["diverged"] >= 0).any() or model.attention != "linear" or dtype == "float64"
     place, stops = Stopping(), 0
     while True:
         place.after = 5
@@ -101,7 +101,7 @@ def test_a_stopped_training_ends_with_the_same_bits(engine: str, model: lt.Linea
 def test_the_state_of_an_own_optimizer_goes_on() -> None:
     optimizers = [lt.Adam(), replace(lt.Adam(), name="other", betas=(0.5, 0.5)), lt.SGD(momentum=0.9)]
     runs = lt.grid(optimizer=optimizers, lr=0.01, seed=range(2))
-    options: dict[str, Any] = {"steps": 30, "batch": 5, "engine": "reference"}
+    options: dict[str, Any] = {"steps": 30, "batch": 5, "engine": "reference", "probes": [lt.TestLoss(every=2)]}
     place = Stopping(after=12)
     with pytest.raises(Stopped):
         lt.train(MODEL, TASK, runs, checkpoint=place, **options)

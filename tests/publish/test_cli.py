@@ -52,6 +52,9 @@ class Store:
     def unfinished(self) -> list[Any]:
         return []
 
+    def forbidden(self) -> list[Path]:
+        return []
+
     def folders(self) -> list[Path]:
         return [self.path] if self.items else []
 
