@@ -263,7 +263,7 @@ def stored(store: Path) -> dict[str, bytes]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     store = tmp_path_factory.mktemp("undisturbed")
     process = start(store)
-    assert process.wait(300) == 0, process.stderr
+    assert process.communicate(timeout=300)[1] == ""
     return stored(store)
 
 
@@ -283,8 +283,8 @@ def test_a_killed_process_goes_on_with_another_number_of_threads(
     process = start(tmp_path)
     wait_for(tmp_path, process)
     process.send_signal(number)
-    ended = process.wait(60)
-    assert ended == status if status is not None else ended != 0
+    process.communicate(timeout=60)
+    assert process.returncode == status if status is not None else process.returncode != 0
     [orphan] = Store(tmp_path).unfinished()
     assert orphan.where.startswith("step ")
     again = start(tmp_path, threads=2)
@@ -304,10 +304,11 @@ def test_ten_kills_at_random_instants(tmp_path: Path, undisturbed: dict[str, byt
         wait_for(tmp_path, process)
         time.sleep(chance.random() * 0.2)
         process.kill()
-        kills += process.wait() != 0
+        process.communicate()
+        kills += process.returncode != 0
         if Store(tmp_path).entries():
             break
     process = start(tmp_path)
-    assert process.wait(300) == 0
+    process.communicate(timeout=300)
     assert stored(tmp_path) == undisturbed
     assert Store(tmp_path).unfinished() == []

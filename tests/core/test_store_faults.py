@@ -8,7 +8,6 @@ import os
 import pickle
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -159,7 +158,7 @@ def test_a_lock_whose_owner_died_is_free(tmp_path: Path) -> None:
     assert owner.stdout.readline()
     assert Store(tmp_path).busy("a")
     owner.kill()
-    owner.wait()
+    owner.communicate()
     assert not Store(tmp_path).busy("a")
     began = time.monotonic()
     with locked(tmp_path / "locks" / "a.lock", lambda: pytest.fail("nobody holds it")) as held:
@@ -182,9 +181,9 @@ def test_four_processes_compute_once_even_when_the_first_is_killed(tmp_path: Pat
     assert first.stdout is not None
     assert "computing" in first.stdout.readline()
     others = [start() for _ in range(3)]
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     lines = [process.communicate(timeout=300)[0] for process in others]
-    first.wait()
+    first.communicate()
     assert all(process.returncode == 0 for process in others)
     assert sum("computing" in line or "going on" in line for line in lines) == 1, lines
     assert sum("reused" in line for line in lines) == 2, lines
