@@ -40,7 +40,7 @@ TRAINING = """
 import lintrans as lt
 lt.experiment(
     lt.LinearTransformer(3, 5), lt.LinearRegression(5, 20), lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(3)),
-    steps=6000, clip=1.0, probes=[lt.TestLoss(every=50)], snapshots=range(0, 6000, 500))
+    steps=4000, clip=1.0, probes=[lt.TestLoss(every=50)], snapshots=range(0, 4000, 500))
 """
 
 
