@@ -52,8 +52,6 @@ def store_path() -> Path:
 
 ASIDE = ".damaged-"
 """Before the name of an entry that was set aside."""
-
-
 PART = ".part-"
 """Before the name of an entry that is being written."""
 UNFINISHED = "unfinished"
@@ -239,7 +237,7 @@ class Store:
                 entry = self._entry(folder)
                 try:
                     entry.check() if entry is not None else self._permitted(folder)
-                except (OSError, ValueError) as error:
+                except UNREADABLE as error:
                     yield folder.name, brief(error)
                 else:
                     if entry is None:
