@@ -32,9 +32,10 @@ def deferred() -> Iterator[None]:
         return
     before: dict[int, Any] = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
     waiting: list[tuple[int, FrameType | None]] = []
+    inside = True
 
     def note(number: int, frame: FrameType | None) -> None:
-        if waiting:
+        if waiting or not inside:
             before[number](number, frame)
         waiting.append((number, frame))
 
@@ -43,6 +44,7 @@ def deferred() -> Iterator[None]:
             signal.signal(number, note)
         yield
     finally:
+        inside = False
         for number, handler in before.items():
             signal.signal(number, handler)
     if waiting:
