@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan
-from ..errors import whole
+from ..errors import each, settle, whole, yes_or_no
 from ..models.embedded import EmbeddedTransformer
+from ..models.fitting import check_task
 from ..models.transformer import LinearTransformer, TensorModel
 from ..progress import bar
 from ..random import Stream
@@ -59,7 +60,11 @@ class Conditions(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("r_lower",)  # of many: two such probes would share them all
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
@@ -78,7 +83,11 @@ class StepCurvature(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1), spectral=yes_or_no("spectral", self.spectral))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("directional_smoothness",)  # of several: two such probes would share them all
 
     def times(self, steps: int, total: int) -> set[int]:
         return {step for step in super().times(steps, total) if step < total}
@@ -143,7 +152,10 @@ def worst_along(
 
 def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
     """Batches by their numbers, each drawn once."""
-    return {number: evaluation_batch(model, task, number, batch or TEST_BATCH) for number in sorted(set(batches))}
+    check_task(model, task)
+    size = whole("batch", batch) or TEST_BATCH
+    numbers = each("batches", batches, lambda number: whole("a number of batches", number, FIXED))
+    return {number: evaluation_batch(model, task, number, size) for number in sorted(set(numbers))}
 
 
 def collect(
@@ -151,7 +163,9 @@ def collect(
     measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
-    wanted = sorted(set(steps))
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}: give what lintrans.train returned")
+    wanted = sorted(set(each("steps", steps, lambda step: whole("a step of steps", step))))
     found: list[tuple[int, str, int, Tensor]] = []
     with bar(len(wanted) * len(batches), title) as shown:
         for start in range(0, len(wanted), size):

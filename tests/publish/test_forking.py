@@ -47,7 +47,7 @@ def test_a_copy_can_be_ended(end: Callable[[forking.Copy], None], number: int) -
 
 def test_a_process_that_may_have_threads_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", sys)
-    assert not forking.ready.__wrapped__(())
+    assert not forking._imported.__wrapped__(())
 
 
 def test_a_process_without_what_kernels_need_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
