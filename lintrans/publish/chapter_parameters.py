@@ -17,7 +17,19 @@ from typing import Any
 from ..errors import nearest, whole
 from ..paper.scale_names import based_on
 
+LEAST_STEPS = 10
+"""Steps of the shortest training on which every chapter has something to measure."""
+LEAST_SAMPLES = 20
+"""Minibatches of the smallest sample whose tails can be looked at."""
 KINDS = "str, int, float, bool, a list or tuple of one of these, each with '| None' if need be"
+
+
+AMOUNTS = {
+    "seeds": (1, 1000, True), "steps": (LEAST_STEPS, 10**9, True), "samples": (LEAST_SAMPLES, 10**8, True),
+    "batch": (1, 10**8, True), "layers": (1, 32, False), "d": (1, 100, False), "n": (1, 10_000, False),
+    "heads": (1, 64, False),
+}  # fmt: skip
+"""What chapters take by these names: the least, the most, and whether 0 stands for the scale's own."""
 
 
 class ParameterError(ValueError):
@@ -89,8 +101,10 @@ def check(name: str, value: Any, kind: str) -> Any:
     try:
         if name == "scale":
             based_on(value)
-        elif name == "seeds":
-            whole(name, value)
+        elif name in AMOUNTS and isinstance(value, int):
+            least, most, or_zero = AMOUNTS[name]
+            if value or not or_zero:
+                whole(name, value, least, most)
         elif name == "device":
             from ..devices import resolve_device  # here, since it imports torch
 

@@ -24,7 +24,7 @@ def findings() -> list[tuple[str, str]]:
     kept = store()
     needed = ("jupyter_book", "papermill", "jupytext", "jupyterlab")
     tools = [name for name in needed if importlib.util.find_spec(name) is None]
-    other = unsupported_tools()
+    missing = f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else ""
     return [
         ("lintrans", _version("lintrans")),
         ("python", f"{platform.python_version()} ({sys.executable})"),
@@ -33,10 +33,7 @@ def findings() -> list[tuple[str, str]]:
         ("device", f"auto takes {auto}"),
         *(("engine", line) for line in engines.status().splitlines()),
         ("store", f"{kept.path}: {len(kept.entries())} experiments, {size(kept.size())}"),
-        (
-            "book tools",
-            f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else other or "installed",
-        ),
+        ("book tools", missing or unsupported_tools() or "installed"),
         ("chromium", browser() or "not found: browser tests are skipped"),
     ]
 

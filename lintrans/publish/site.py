@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..files import write
 from .chapters import BookError, Chapter, chapters, read_yaml
+from .downloads import make_plain
 from .executing import Outcome, executed
 from .notebooks import SLOW, Unreadable, is_chapter, read
 
@@ -75,6 +76,7 @@ def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
     index = html / "index.html"
     if done.returncode != 0 or not index.exists():
         raise BookError("Jupyter Book found something wrong:\n" + _complaint(done.stdout, done.stderr))
+    make_plain(html, root / "book" / "references.bib")
     return index
 
 
