@@ -36,6 +36,7 @@ from hypothesis import strategies as st
 import lintrans as lt
 from lintrans import errors
 from lintrans.diagnostics import along, batches, curvature, derivatives, noise
+from lintrans.engines.cpu import compiling
 from lintrans.models.flatten import pack
 from lintrans.publish import chapter_parameters
 from lintrans.random import Source
@@ -313,6 +314,17 @@ def small_memory() -> Iterator[None]:
         errors.memory = before
 
 
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """Without compiled loops, whose compiles take minutes; torch does all."""
+    before = compiling.unsupported_cpu
+    compiling.unsupported_cpu = lambda: "not while values are odd"  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        compiling.unsupported_cpu = before
+
+
 def _nan(value: Any) -> bool:
     if isinstance(value, list | tuple | set):
         return any(map(_nan, value))
@@ -394,7 +406,9 @@ def own_store() -> Iterator[None]:
                 os.environ["LINTRANS_STORE"] = before
 
 
-def fuzz(count: int, seed: int, names: tuple[str, ...] = tuple(TARGETS)) -> tuple[Counter[str], list[Failure]]:
+def fuzz(
+    count: int, seed: int, names: tuple[str, ...] = tuple(TARGETS), compiled: bool = True
+) -> tuple[Counter[str], list[Failure]]:
     """Try so many inputs of a seed: how many of each target, and those that failed."""
     tried: Counter[str] = Counter()
     failures: list[Failure] = []
@@ -410,7 +424,10 @@ def fuzz(count: int, seed: int, names: tuple[str, ...] = tuple(TARGETS)) -> tupl
         if (failure := attempt(*drawn)) is not None:
             failures.append(failure)
 
-    with own_store(), small_memory():
+    with (
+        own_store(), small_memory(), contextlib.nullcontext() if compiled else uncompiled(), warnings.catch_warnings()
+    ):  # fmt: skip
+        warnings.simplefilter("ignore")
         for target in names:  # what is compiled or imported is so once, and undisturbed
             with contextlib.suppress(Exception):
                 TARGETS[target].function(**TARGETS[target].valid)
@@ -437,10 +454,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--uncompiled", action="store_true", help="with torch alone")
     parser.add_argument("--target", action="append", choices=[*TARGETS], help="only this one; repeatable")
     given = parser.parse_args()
     began = time.monotonic()
-    tried, failures = fuzz(given.count, given.seed, tuple(given.target or TARGETS))
+    tried, failures = fuzz(given.count, given.seed, tuple(given.target or TARGETS), not given.uncompiled)
     print(report(tried, failures))
     print(f"\nfuzz: {sum(tried.values())} inputs, {len(failures)} failed, {time.monotonic() - began:.0f} s")
     sys.exit(bool(failures))

@@ -19,7 +19,7 @@ from ..engines import Engine, Plan
 from ..errors import each, settle, whole, yes_or_no
 from ..models.embedded import EmbeddedTransformer
 from ..models.fitting import check_task
-from ..models.transformer import LinearTransformer, TensorModel
+from ..models.transformer import LinearTransformer, TensorModel, has_tensor
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
@@ -152,6 +152,8 @@ def worst_along(
 
 def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
     """Batches by their numbers, each drawn once."""
+    if not has_tensor(model):
+        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
     check_task(model, task)
     size = whole("batch", batch) or TEST_BATCH
     numbers = each("batches", batches, lambda number: whole("a number of batches", number, FIXED))

@@ -28,8 +28,7 @@ from .notebooks import HALVES, PairError, Unreadable, read
 from .processes import ignore_endings, stop_as_by_ctrl_c
 
 INTERRUPTED = 130
-OLDEST = 365_000
-"""Days that a calendar can go back."""
+MOST_DAYS = 36_500
 STOPPED = "lintrans: stopped; what was finished stays, the rest runs next time"
 EXPECTED = (BookError, PairError, ParameterError)
 
@@ -308,13 +307,13 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
     if sum([bool(keys), everything, older_than is not None]) != 1:
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
-    if older_than is not None and not (math.isfinite(older_than) and older_than >= 0):
-        raise BookError(f"--older-than {older_than} is not allowed: give a number of days >= 0")
+    if older_than is not None and not (math.isfinite(older_than) and 0 <= older_than <= MOST_DAYS):
+        raise BookError(f"--older-than {older_than} is not allowed: give a number of days from 0 to {MOST_DAYS:,}")
     kept = store()
     entries = kept.entries()
     chosen = _chosen(entries, keys) if keys else entries
     if older_than is not None:
-        limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=min(older_than, OLDEST))
+        limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
         chosen = [entry for entry in entries if entry.created < limit]
     total = size(sum(entry.bytes for entry in chosen))
     aside = kept.set_aside() if everything else []

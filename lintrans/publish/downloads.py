@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ LINK = re.compile(
     r'<a class="reference internal" href="([^"#]*)(?:#([^"]*))?"[^>]*>(?:<span class="[^"]*">)?(.*?)(?:</span>)?</a>'
 )
 ROLE = re.compile(r"(?<!`)\{([a-z:]+)\}`([^`]+)`")
-DIRECTIVE = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[\w-]+)\}[ \t]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.M | re.S
-)
-OPTION = re.compile(r"^:(\w+):[ \t]*([^\n]*)\n?", re.M)
-TARGET = re.compile(r"^\([\w:-]+\)=[ \t]*\n", re.M)
+FENCE = re.compile(r"(?P<fence>`{3,}|:{3,})(?:\{(?P<name>[\w-]+)\}(?P<title>.*)|[^`]*)$")
+OPTION = re.compile(r":(\w+):[ \t]*(.*)$")
+TARGET = re.compile(r"\([\w:-]+\)=[ \t]*$")
 EQUATION = re.compile(r"\n\$\$[ \t]*\(([\w:-]+)\)")
+NUMBERED = re.compile(
+    r'\bid="((?:fig|ex)-[\w-]+)"(?:(?!\bid="(?:fig|ex)-).)*?<span class="caption-number">([^<]+)</span>', re.S
+)
 ENTRY = re.compile(r"^@\w+\{([^,]+),(.*?)^\}", re.M | re.S)
 DROPPED = ("bibliography", "tableofcontents")
 QUOTED = ("admonition", "note", "warning", "tip", "important", "seealso")
@@ -69,9 +70,12 @@ class Site:
 
 def site_of(pages: Path, bibliography: Path) -> Site:
     """Read titles, numbers and works of a site that was built."""
-    labels, titles = {}, {}
+    labels: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for page in sorted(pages.rglob("*.html")):
-        for target, label, text in LINK.findall(page.read_text("utf-8", "replace")):
+        written = page.read_text("utf-8", "replace")
+        labels |= {label: number.strip() for label, number in NUMBERED.findall(written)}
+        for target, label, text in LINK.findall(written):
             plain = html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
             if label:
                 labels.setdefault(label.removeprefix("equation-").replace("eq-", "eq:", 1), plain)
@@ -90,44 +94,52 @@ def site_of(pages: Path, bibliography: Path) -> Site:
 
 
 def plain_markdown(text: str, site: Site, glued: Mapping[str, Any] | None = None) -> str:
-    """MyST as the Markdown that any notebook shows."""
-
-    def directive(found: re.Match[str]) -> str:
-        options = dict(OPTION.findall(_head(found["body"])))
-        body = found["body"][len(_head(found["body"])) :].strip("\n")
-        name, title = found["name"], found["title"].strip()
-        if name in DROPPED:
-            return ""
-        if name == "math":
-            return f"$$\n{body}\n$$"
-        if name == "exercise":
-            return f"**{site.labels.get(options.get('label', ''), 'Exercise')}.** {body}"
-        if name == "solution":
-            return f"**Solution of {site.labels.get(title, title)}.** {body}"
-        if name in QUOTED:
-            return "\n".join(
-                f"> {line}".rstrip() for line in [f"**{title or name.capitalize()}**", "", *body.splitlines()]
-            )
-        return body
-
-    def equation(found: re.Match[str]) -> str:
-        return f"\n\\tag{{{site.number(found[1])}}}\n$$" if found[1] in site.labels else "\n$$"
-
-    text = _outside_code(TARGET.sub("", text), lambda part: DIRECTIVE.sub(directive, part))
-    text = EQUATION.sub(equation, text)
-    return _outside_code(text, lambda part: ROLE.sub(lambda found: site.role(found[1], found[2], glued or {}), part))
+    """MyST as the Markdown that any notebook shows; fenced code stays as it is."""
+    return "\n".join(_plain_lines(text.split("\n"), site, glued or {}))
 
 
-def _head(body: str) -> str:
-    """The options at the beginning of a directive."""
-    found = re.match(r"(?::\w+:[^\n]*\n)*", body)
-    return found[0] if found else ""
+def _plain_lines(lines: list[str], site: Site, glued: Mapping[str, Any]) -> list[str]:
+    done: list[str] = []
+    start = place = 0
+    while place < len(lines):
+        opening = FENCE.match(lines[place])
+        if opening is None:
+            place += 1
+            continue
+        done += _plain_text(lines[start:place], site, glued)
+        closes = re.compile(rf"{re.escape(opening['fence'])}+[ \t]*$")
+        end = next((k for k in range(place + 1, len(lines)) if closes.match(lines[k])), len(lines))
+        if opening["name"]:
+            done += _plain_directive(opening["name"], opening["title"].strip(), lines[place + 1 : end], site, glued)
+        else:
+            done += lines[place : end + 1]
+        start = place = end + 1
+    return done + _plain_text(lines[start:], site, glued)
 
 
-def _outside_code(text: str, change: Callable[[str], str]) -> str:
-    """Change a text but for fenced code, which is shown as it is."""
-    parts = re.split(r"(^```(?!\{)[^\n]*\n.*?^```[ \t]*$)", text, flags=re.M | re.S)
-    return "".join(part if index % 2 else change(part) for index, part in enumerate(parts))
+def _plain_text(lines: list[str], site: Site, glued: Mapping[str, Any]) -> list[str]:
+    text = "\n".join(line for line in lines if not TARGET.match(line))
+    text = EQUATION.sub(
+        lambda found: f"\n\\tag{{{site.number(found[1])}}}\n$$" if found[1] in site.labels else "\n$$", text
+    )
+    return ROLE.sub(lambda found: site.role(found[1], found[2], glued), text).split("\n") if lines else []
+
+
+def _plain_directive(name: str, title: str, lines: list[str], site: Site, glued: Mapping[str, Any]) -> list[str]:
+    head = next((k for k, line in enumerate(lines) if not OPTION.match(line)), len(lines))
+    options = {found[1]: found[2] for line in lines[:head] if (found := OPTION.match(line))}
+    if name == "math":
+        return ["$$", *lines[head:], "$$"]
+    if name in DROPPED:
+        return []
+    body = _plain_lines(lines[head:], site, glued)
+    if name in ("exercise", "solution"):
+        label = options.get("label", "") if name == "exercise" else title
+        number = site.labels.get(label, "Exercise")
+        return [f"**{number}.**" if name == "exercise" else f"**Solution of {number}.**", "", *body]
+    if name in QUOTED:
+        return [f"> {line}".rstrip() for line in (f"**{title or name.capitalize()}**", "", *body)]
+    return body
 
 
 def plain_notebook(content: str, site: Site) -> str:

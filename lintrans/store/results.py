@@ -22,12 +22,13 @@ from typing import Any, Protocol, Unpack
 import pandas as pd
 import safetensors.torch
 
+from ..errors import each, shown, whole
 from ..models.transformer import TensorModel
 from ..tasks.regression import Task
 from ..training.history import History
 from ..training.probes import TestLoss
 from ..training.runs import Runs
-from ..training.train import PLANNED, TrainOptions, plan_training, train
+from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
 from .sources import classes_in, code, digest_outside, is_ours
 from .store import VARIABLE, DamagedError, Entry, Payload, Store, age, canonical, key_of, name_of, store
 
@@ -147,7 +148,7 @@ def _say(title: str, what: str) -> None:
 
 
 def experiment(
-    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | None = None,
+    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | Path | str | None = None,
     **options: Unpack[TrainOptions],
 ) -> History:  # fmt: skip
     """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
@@ -161,11 +162,14 @@ def experiment(
         task: as for :func:`lintrans.train`.
         runs: as for :func:`lintrans.train`.
         title: a name for people; it does not enter the hash.
-        store: where to look; None: :func:`store_path`.
+        store: where to look, or its folder; None: :func:`~lintrans.store.store.store_path`.
         **options: as for :func:`lintrans.train`: steps, batch, clip, probes, ...
     """
-    snapshots = tuple(options.get("snapshots", ()))
-    probes = tuple(options.get("probes", (TestLoss(),)))
+    snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
+    probes = check_probes(options.get("probes", (TestLoss(),)))
+    if not isinstance(store, Store | Path | str | None):
+        raise TypeError(f"store = {shown(store)} is no store: give a lintrans.store.store.Store, or its folder")
+    kept = store if isinstance(store, Store) else Store(store)
     options = {**options, "snapshots": snapshots, "probes": probes}
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
@@ -179,7 +183,7 @@ def experiment(
         history = train(model, task, runs, title=title, **options)
         return history, history.info
 
-    return replace(_obtain(title, spec, _Histories(), compute, store or Store()), key=key_of(spec))
+    return replace(_obtain(title, spec, _Histories(), compute, kept), key=key_of(spec))
 
 
 class _Histories:

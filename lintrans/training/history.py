@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from ..errors import each, whole
+from ..errors import each, text, whole
 
 COLUMNS = ("run", "optimizer", "lr", "seed", "step", "metric", "value", "clip")
 
@@ -65,7 +65,7 @@ class History:
 
     def metric(self, name: str) -> pd.DataFrame:
         """Rows of one metric; a KeyError where it was not measured."""
-        rows = self.frame[self.frame["metric"] == name]
+        rows = self.frame[self.frame["metric"] == text("metric", name)]
         if rows.empty:
             raise KeyError(
                 f"metric {name!r} was not measured; there are {', '.join(sorted(self.frame['metric'].unique()))}"

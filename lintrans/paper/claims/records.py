@@ -158,7 +158,7 @@ def number_text(value: float) -> str:
 
 def interval_text(interval: Interval | None) -> str:
     """``"3.21 [2.80, 3.67]"``."""
-    if interval is None:
+    if interval is None or math.isnan(interval.estimate):
         return "not measured"
     sign = {">=": "≥ ", "<=": "≤ ", "?": "about "}.get(interval.bound, "")
     if math.isnan(interval.low):
