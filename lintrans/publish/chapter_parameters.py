@@ -14,7 +14,7 @@ import tokenize
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import nearest, whole
+from ..errors import nearest, shown, whole
 from ..paper.scale_names import based_on
 
 LEAST_STEPS = 10
@@ -92,7 +92,9 @@ def unknown(name: str, value: str, allowed: list[str], where: str = "") -> Param
     """Say that no parameter has this name, which there are and which is nearest."""
     owner = where or "this chapter"
     listed = ", ".join(allowed) or "none"
-    return ParameterError(f"{name} = {value} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}")
+    return ParameterError(
+        f"{name} = {value[:80]} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}"
+    )
 
 
 def check(name: str, value: Any, kind: str) -> Any:
@@ -137,7 +139,9 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         if fits:
             return converted
     refused = " (NaN and infinity are not)" if isinstance(value, float) and not math.isfinite(value) else ""
-    raise ParameterError(f"{name} = {value!r} ({type(value).__name__}) is not allowed: give {_article(kind)}{refused}")
+    raise ParameterError(
+        f"{name} = {shown(value)} ({type(value).__name__}) is not allowed: give {_article(kind)}{refused}"
+    )
 
 
 def _article(kind: str) -> str:
