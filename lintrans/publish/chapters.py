@@ -162,6 +162,9 @@ def execute(
         BookError: an unknown chapter, or halves of a chapter that differ.
         ParameterError: a parameter that a chapter does not take.
     """
+    for chapter in select(root, names) if values else ():
+        with contextlib.suppress(Unreadable):  # said below
+            given(chapter, values or {})
     with alone(root, say):
         return _execute(root, scale, names, values, force, say, jobs)
 
