@@ -26,10 +26,12 @@ from .chapter_parameters import ParameterError, check
 from .chapters import BookError
 from .listing import case_lines, chosen, plain, repeat_lines, size, twice_lines, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
+from .processes import ignore_endings, stop_as_by_ctrl_c
 
 INTERRUPTED = 130
 MOST_DAYS = 36_500
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+STOPPED = "lintrans: stopped; what was finished stays, the rest runs next time"
 EXPECTED = (BookError, PairError, ParameterError)
 
 
@@ -43,6 +45,13 @@ class Suggesting(click.Group):
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **more)
+        except KeyboardInterrupt:  # click would say "Aborted!", and exit with 1
+            click.echo(f"\n{STOPPED}", err=True)
+            sys.exit(INTERRUPTED)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -54,14 +63,12 @@ class Suggesting(click.Group):
                 click.echo(f"lintrans: {error.name} is not installed: pip install 'lintrans[book]'", err=True)
                 ctx.exit(2)
             raise
-        except OSError as error:
-            if error.errno not in FULL_OR_FORBIDDEN:
-                raise
-            place = f" ({error.filename})" if error.filename else ""
-            click.echo(f"lintrans: {brief(error)}{place}: make room, or write elsewhere, and call again", err=True)
+        except OSError as error:  # a disk that is full, a folder that may not be written or read
+            where = f": {error.filename}" if error.filename else ""
+            click.echo(f"lintrans: {error.strerror or error}{where}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("\nlintrans: stopped; what was finished stays, the rest runs next time", err=True)
+            click.echo(f"\n{STOPPED}", err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -103,6 +110,21 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this; kernels and bars want to have one
             _stand_in_for(name)
+
+
+def start() -> None:
+    """Run the command line as a program: any signal to end is taken as Ctrl-C, which is one line."""
+    stop_as_by_ctrl_c()
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as ending:
+        status = ending.code
+    except KeyboardInterrupt:  # before a command was begun
+        click.echo(f"\n{STOPPED}", err=True)
+        status = INTERRUPTED
+    ignore_endings()
+    sys.exit(status)
 
 
 @main.command("chapters")
@@ -375,6 +397,8 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
     if sum([bool(keys), everything, older_than is not None]) != 1:
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
+    if older_than is not None and not (math.isfinite(older_than) and 0 <= older_than <= MOST_DAYS):
+        raise BookError(f"--older-than {older_than} is not allowed: give a number of days from 0 to {MOST_DAYS:,}")
     kept = store()
     entries = kept.entries()
     chosen = _chosen(entries, keys) if keys else entries

@@ -23,14 +23,14 @@ import pandas as pd
 import safetensors.torch
 
 from ..engines import NAMES
-from ..errors import brief, choice, nearest, whole
+from ..errors import brief, choice, each, nearest, shown, whole
 from ..interrupts import deferred, terminable
 from ..models.transformer import TensorModel
 from ..tasks.regression import Task
 from ..training.history import History
 from ..training.probes import TestLoss
 from ..training.runs import Runs
-from ..training.train import PLANNED, TrainOptions, plan_training, train
+from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
 from ..unfinished import Nowhere, Part, kept_by
 from .checkpoints import Checkpoints
 from .sources import classes_in, code, digest_outside, is_ours
@@ -192,8 +192,8 @@ def experiment(
     if unknown := sorted(options.keys() - TrainOptions.__annotations__.keys()):
         raise TypeError(f"{unknown[0]} is no option{nearest(unknown[0], TrainOptions.__annotations__)}")
     choice("engine", options.get("engine", "auto"), NAMES)
-    snapshots = tuple(whole("a step of snapshots", step) for step in options.get("snapshots", ()))
-    probes = tuple(options.get("probes", (TestLoss(),)))
+    snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
+    probes = check_probes(options.get("probes", (TestLoss(),)))
     options = {**options, "snapshots": snapshots, "probes": probes}
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
@@ -214,7 +214,7 @@ def experiment(
 def _store(chosen: Store | Path | str | None) -> Store:
     """The store that was named, itself or by its folder."""
     if not isinstance(chosen, Store | Path | str | None):
-        raise TypeError(f"store = {chosen!r} is no store: give a lintrans.store.store.Store, or its folder")
+        raise TypeError(f"store = {shown(chosen)} is no store: give a lintrans.store.store.Store, or its folder")
     return chosen if isinstance(chosen, Store) else Store(chosen)
 
 

@@ -109,6 +109,9 @@ def log_axis(axes: Axes, which: str, ticks: int = 5) -> None:
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
     axis.set_minor_formatter(NullFormatter())
     low, high = sorted(axis.get_view_interval())
+    if low <= 0:  # nothing was drawn that has a logarithm
+        low, high = 1.0, 10.0
+        axes.set_xlim(low, high) if which == "x" else axes.set_ylim(low, high)
     short = low > 0 and high < SHORT * low
     axis.set_major_locator(Decades(subs=(1.0, 2.0, 5.0) if short else (1.0,), numticks=ticks))
     if short:
