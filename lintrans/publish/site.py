@@ -34,7 +34,9 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
     config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
     config["execute"] = {**config.get("execute", {}), "execute_notebooks": "off"}  # they carry their outputs
     write(source / "_config.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    write(source / "_toc.yml", (root / "_toc.yml").read_text("utf-8"))
+    for name in ("_toc.yml", "CITATION.cff"):
+        if (root / name).exists():
+            write(source / name, read(root / name))
     known = chapters(root)
     _sweep(executed(root, scale), {f"{chapter.name}.ipynb" for chapter in known})
     for pattern in PLAIN:

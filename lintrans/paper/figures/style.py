@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from ...training.optimizers import OTHERS as OTHERS  # figures take it from here
 from ...training.optimizers import Looks
+from .data import csv
 
 LABELS, COLOURS, MARKERS, DASHES = map(Looks, ("label", "colour", "marker", "dashes"))
 GREY = "#555555"
@@ -43,15 +45,20 @@ STYLE: dict[str, Any] = {
 
 
 def use() -> None:
-    """Set the book's style for this process and, in a notebook, SVG output without dates."""
+    """Set the book's style for this process and, in a notebook, SVG output without dates, with its numbers as CSV."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
     try:
         from IPython import get_ipython
     except ImportError:
         return
-    if get_ipython() is not None:
+    shell = get_ipython()
+    if shell is not None:
+        from IPython.core.formatters import BaseFormatter
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+        numbers = BaseFormatter(parent=shell.display_formatter, format_type="text/csv", print_method="_repr_csv_")
+        numbers.for_type(Figure, csv)
+        shell.display_formatter.formatters["text/csv"] = numbers
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # IPython's
 
 

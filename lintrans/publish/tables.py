@@ -1,0 +1,42 @@
+"""Tables of a built page: a caption and scopes for who hears them, cells that copy, boxes that keys can scroll."""
+
+from __future__ import annotations
+
+import re
+from html import escape, unescape
+
+BOX = '<div class="pst-scrollable-table-container">'
+_PIECES = re.compile(rf"(<h[1-4]>.*?</h[1-4]>|{BOX}<table class=\"[^\"]*table[^\"]*\"[^>]*>)", re.S)
+_CELL = re.compile(r"(<t[dh]\b[^>]*>)<p>((?:(?!</?p>).)*)</p>\s*(</t[dh]>)", re.S)
+_FORMULA = re.compile(r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.S)
+
+
+def usable(body: str) -> str:
+    """The page's HTML, with its tables as said above; captions name the section that a table stands in."""
+    heading, count, made = "this page", 0, []
+    for piece in _PIECES.split(body):
+        if piece.startswith("<h"):
+            heading, count = _words(piece), 0
+        elif piece.startswith(BOX):
+            count += 1
+            label = escape(f"Table {count}: {heading}", quote=True)
+            table = piece[len(BOX) :]
+            box = BOX.replace(">", f' tabindex="0" role="region" aria-label="{label}">')
+            piece = f'{box}{table}<caption class="visually-hidden">{label}</caption>'
+        made.append(piece)
+    body = "".join(made).replace('<th class="head', '<th scope="col" class="head')
+    return _tex(_CELL.sub(r"\1\2\3", body))
+
+
+def _tex(body: str) -> str:
+    """Formulas in cells keep their TeX, which typesetting takes from the text."""
+
+    def marked(cell: re.Match[str]) -> str:
+        return _FORMULA.sub(lambda m: m[0].replace("<span ", f'<span data-tex="{m[1]}" ', 1), cell[0])
+
+    return re.sub(r"<t[dh]\b[^>]*>.*?</t[dh]>", marked, body, flags=re.S)
+
+
+def _words(html: str) -> str:
+    html = re.sub(r'<a class="headerlink".*?</a>|<span class="section-number">.*?</span>', "", html, flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
