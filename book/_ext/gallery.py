@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def fill(app: Any, doctree: Any, docname: str) -> None:
         return
     known = figures(app)
     for place in list(doctree.findall(gallery)):
-        cards = [_card(app, docname, label, *known[label]) for label in known]
+        cards = [_card(app, docname, label, known) for label in known]
         place.replace_self([nodes.container("", *cards, classes=["gallery"])] if cards else [])
     for place in list(doctree.findall(paper_map)):
         place.replace_self([_table(app, docname, known)])
@@ -75,11 +76,14 @@ def _title(app: Any, page: str, label: str, figure: nodes.figure) -> str:
     return "Fig. " + ".".join(map(str, number)) if number else "Figure"
 
 
-def _card(app: Any, docname: str, label: str, page: str, figure: nodes.figure) -> nodes.container:
+def _card(app: Any, docname: str, label: str, known: dict[str, tuple[str, nodes.figure]]) -> nodes.container:
     """A figure in small, its number with a link to it, the first sentence of its caption, its data."""
+    page, figure = known[label]
     image = next(figure.findall(nodes.image)).deepcopy()
     address = _address(app, docname, page, label)
     caption = next((each.astext() for each in figure.findall(nodes.caption)), "")
+    for other, (where, its) in known.items():  # references are not resolved yet
+        caption = re.sub(rf"\b{other}(?![\w-])", _title(app, where, other, its), caption)
     title = f"{_title(app, page, label, figure)}, {app.env.titles[page].astext()}"
     text = nodes.paragraph("", "", nodes.reference("", title, refuri=address, internal=True))
     if short := caption.partition(". ")[0].rstrip("."):

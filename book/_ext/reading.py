@@ -56,7 +56,7 @@ def _is_prose(text: nodes.Text) -> bool:
     while node is not None:
         above.append(node)
         node = node.parent
-    if any(isinstance(node, NOT_PROSE) for node in above):
+    if any(isinstance(node, NOT_PROSE) or "gallery" in node.get("classes", ()) for node in above):
         return False
     return any(isinstance(node, nodes.paragraph) for node in above)
 
