@@ -85,9 +85,10 @@ def sheet(html: Path) -> Iterator[Any]:
     if path is None:
         raise BookError("no Chromium is installed, which prints the book: install it (apt install chromium)")
     try:
+        import pypdf  # noqa: F401 - needed at the end, and missed before anything is printed
         from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        raise BookError("playwright is not installed, which drives Chromium: pip install 'lintrans[test]'") from None
+    except ModuleNotFoundError as error:
+        raise BookError(f"{error.name} is not installed, which printing needs: pip install 'lintrans[test]'") from None
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         try:
@@ -113,6 +114,24 @@ def _print(page: Any, source: Path, target: Path, sheets: int = 0) -> None:
         display_header_footer=not sheets, header_template="<span></span>", footer_template=FOOTER,
         page_ranges=f"1-{sheets}" if sheets else "",
     )  # fmt: skip
+    _mend_outline(target)
+
+
+def _mend_outline(target: Path) -> None:
+    """Say each title of the outline once: Chromium doubles those of headings that it moved to the next page."""
+    from pypdf import PdfWriter
+    from pypdf.generic import NameObject, TextStringObject
+
+    writer = PdfWriter(clone_from=target)
+    nodes = [writer.root_object["/Outlines"].get_object()] if "/Outlines" in writer.root_object else []
+    while nodes:
+        node: Any = nodes.pop()
+        nodes += [node[key].get_object() for key in ("/First", "/Next") if key in node]
+        title = str(node.get("/Title", ""))
+        half = len(title) // 2
+        if title and title[:half] == title[half:]:
+            node[NameObject("/Title")] = TextStringObject(title[:half])
+    writer.write(target)
 
 
 def joined(html: Path, names: Iterable[str], title: bool = True) -> str:

@@ -25,7 +25,28 @@ def usable(body: str) -> str:
             piece = f'{box}{table}<caption class="visually-hidden">{label}</caption>'
         made.append(piece)
     body = "".join(made).replace('<th class="head', '<th scope="col" class="head')
+    body = re.sub(r"<table\b.*?</table>", lambda table: _state_first(table[0]), body, flags=re.S)
     return _tex(_CELL.sub(r"\1\2\3", body))
+
+
+def _state_first(table: str) -> str:
+    """The table with its column *state*, if there is one, after the first, where a narrow screen shows it."""
+    rows = re.findall(r"<tr\b.*?</tr>", table, re.S)
+    names = [_words(cell) for cell in _cells(rows[0])] if rows else []
+    if "state" not in names[2:]:
+        return table
+    place = names.index("state")
+    for row in rows:
+        cells = _cells(row)
+        if len(cells) == len(names):
+            order = [cells[0], cells[place], *cells[1:place], *cells[place + 1 :]]
+            start = row.index(cells[0])
+            table = table.replace(row, row[:start] + "\n".join(order) + "\n</tr>", 1)
+    return table
+
+
+def _cells(row: str) -> list[str]:
+    return re.findall(r"<t[dh]\b.*?</t[dh]>", row, re.S)
 
 
 def _tex(body: str) -> str:
