@@ -199,6 +199,23 @@ def pdf_command(scale: str, target: Path | None, name: str | None) -> None:
     _tell(_relative(one_page(root, scale, name, target) if name else pdf(root, scale, target)))
 
 
+@main.command("new-chapter")
+@click.argument("name")
+@click.option("--title", default="", help="Its title. [default: the name in words]")
+def new_chapter_command(name: str, title: str) -> None:
+    """Start a chapter from a template: both halves, and a line in the table of contents.
+
+    \b
+    lintrans new-chapter two_rates --title "Two learning rates"
+    """
+    from .book import find_root
+    from .starting import start
+
+    text = start(find_root(), name, title)
+    _tell(f"wrote {_relative(text)}, its notebook and a line in _toc.yml; try it:")
+    _tell(f"  lintrans execute {name} --scale quick")
+
+
 @main.command("pairs")
 @click.argument("names", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--check", "only_check", is_flag=True, help="Only report; exit with 1 if something is to be done.")

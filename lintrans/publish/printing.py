@@ -101,7 +101,9 @@ def _print(page: Any, source: Path, target: Path, sheets: int = 0) -> None:
     page.set_default_timeout(300_000)
     page.goto(source.resolve().as_uri())
     page.evaluate("window.MathJax?.startup.promise")
-    page.evaluate("Promise.all([...document.images].map((each) => { each.loading = 'eager'; return each.decode().catch(() => 0); }))")
+    page.evaluate(
+        "Promise.all([...document.images].map((each) => { each.loading = 'eager'; return each.decode().catch(() => 0); }))"
+    )
     page.emulate_media(media="print")
     page.evaluate(FIT)
     size = 1.0
@@ -155,7 +157,9 @@ def _head(text: str) -> str:
     """Style sheets, and MathJax with its settings; none of the scripts that make a page interactive."""
     title = re.search(r"<title>.*?</title>", text, re.S)
     styles = re.findall(r"<link\b[^>]*rel=\"(?:stylesheet|preload)\"[^>]*>|<style>.*?</style>", text, re.S)
-    scripts = [each for each in re.findall(r"<script\b.*?</script>", text, re.S) if "athJax" in each or "mathjax" in each]
+    scripts = [
+        each for each in re.findall(r"<script\b.*?</script>", text, re.S) if "athJax" in each or "mathjax" in each
+    ]
     return "\n".join([title[0] if title else "", *styles, *scripts])
 
 

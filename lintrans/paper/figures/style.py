@@ -56,10 +56,10 @@ def use() -> None:
         from IPython.core.formatters import BaseFormatter
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        numbers = BaseFormatter(parent=shell.display_formatter, format_type="text/csv", print_method="_repr_csv_")
-        numbers.for_type(Figure, csv)
-        shell.display_formatter.formatters["text/csv"] = numbers
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # IPython's
+        numbers = BaseFormatter(parent=shell.display_formatter, format_type="text/csv", print_method="_repr_csv_")
+        numbers.for_type(Figure, csv)  # after the formats, which forget all that figures have
+        shell.display_formatter.formatters["text/csv"] = numbers
 
 
 def line_of(optimizer: Any) -> dict[str, Any]:
