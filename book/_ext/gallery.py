@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from lintrans.paper.places import PLACES, Place
 from sphinx.util.docutils import SphinxDirective
 
+from lintrans.paper.places import PLACES, Place
 
-class gallery(nodes.General, nodes.Element):  # noqa: N801 - docutils' nodes are written small
+
+class gallery(nodes.General, nodes.Element):
     """Where all figures go, once every page is read."""
 
 
-class paper_map(nodes.General, nodes.Element):  # noqa: N801
+class paper_map(nodes.General, nodes.Element):
     """Where the table of the paper's figures goes."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+
 from lintrans.paper.claims.scorecard import CLAIMS
 from lintrans.publish.citing import bibtex, paper
 from lintrans.publish.shown import shown
@@ -24,7 +25,7 @@ def show_less(app: Any, docname: str, source: list[str]) -> None:
         return
     name, root = Path(docname).name, Path(app.srcdir)
     notebook = json.loads(source[0])
-    claims = {claim: str(module.SENTENCE) for claim, module in CLAIMS.items() if module.CHAPTER == name}
+    claims = {claim: str(module.SENTENCE) for claim, module in CLAIMS.items() if name == module.CHAPTER}
     source[0] = json.dumps(shown(notebook, name, claims, bibtex(root, name)))
 
 
