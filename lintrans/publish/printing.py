@@ -23,6 +23,7 @@ FOOTER = (
 MARGIN = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 WIDTH = 672  # px of the text on A4 within these margins
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+LOADED = "Promise.all([...document.images].map((each) => each.decode().catch(() => 0)))"
 FIT = f"""() => {{
   document.querySelectorAll("article table").forEach((table) => {{
     const room = Math.min({WIDTH}, table.parentElement.clientWidth || {WIDTH}), wide = table.scrollWidth;
@@ -62,7 +63,7 @@ def one_page(root: Path, scale: str, name: str, target: Path | None = None) -> P
     target = target or root / "build" / scale / f"{name}.pdf"
     with sheet(html) as page:
         alone = html / "book" / f"_{name}.html"
-        alone.write_text(joined(html, [f"book/{name}"], title=False), "utf-8")
+        alone.write_text(joined(html, [f"book/{name}"]), "utf-8")
         try:
             _print(page, alone, target, sheets=1)
         finally:
@@ -101,9 +102,7 @@ def _print(page: Any, source: Path, target: Path, sheets: int = 0) -> None:
     page.set_default_timeout(300_000)
     page.goto(source.resolve().as_uri())
     page.evaluate("window.MathJax?.startup.promise")
-    page.evaluate(
-        "Promise.all([...document.images].map((each) => { each.loading = 'eager'; return each.decode().catch(() => 0); }))"
-    )
+    page.evaluate(LOADED)
     page.emulate_media(media="print")
     page.evaluate(FIT)
     size = 1.0
@@ -136,7 +135,7 @@ def _mend_outline(target: Path) -> None:
     writer.write(target)
 
 
-def joined(html: Path, names: Iterable[str], title: bool = True) -> str:
+def joined(html: Path, names: Iterable[str]) -> str:
     """All pages of these names (such as "book/depth") as the text of one HTML file that lies in ``book/``."""
     names = list(names)
     parts, head = [], ""
@@ -157,10 +156,9 @@ def _head(text: str) -> str:
     """Style sheets, and MathJax with its settings; none of the scripts that make a page interactive."""
     title = re.search(r"<title>.*?</title>", text, re.S)
     styles = re.findall(r"<link\b[^>]*rel=\"(?:stylesheet|preload)\"[^>]*>|<style>.*?</style>", text, re.S)
-    scripts = [
-        each for each in re.findall(r"<script\b.*?</script>", text, re.S) if "athJax" in each or "mathjax" in each
-    ]
-    return "\n".join([title[0] if title else "", *styles, *scripts])
+    scripts = re.findall(r"<script\b.*?</script>", text, re.S)
+    formulas = [each for each in scripts if "mathjax" in each.lower()]
+    return "\n".join([title[0] if title else "", *styles, *formulas])
 
 
 def _moved(part: str, page: str, names: list[str]) -> str:
