@@ -280,7 +280,8 @@ def test_tables_say_what_they_are_scroll_by_keys_and_copy(chromium: Any, address
         boxes = view.page.locator("article .pst-scrollable-table-container")
         assert boxes.count() > 3
         for box in boxes.all():
-            assert box.get_attribute("tabindex") == "0"
+            over = box.evaluate("b => b.scrollWidth > b.clientWidth")
+            assert not over or box.get_attribute("tabindex") == "0"
             assert box.locator("caption").text_content() == box.get_attribute("aria-label")
             assert box.locator("thead th:not([scope=col])").count() == 0
         wide = boxes.nth(1)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ...training.optimizers import OTHERS as OTHERS  # figures take it from here
 from ...training.optimizers import Looks
+from . import logarithmic
 from .data import csv
 
 LABELS, COLOURS, MARKERS, DASHES = map(Looks, ("label", "colour", "marker", "dashes"))
@@ -47,6 +48,7 @@ STYLE: dict[str, Any] = {
 def use() -> None:
     """Set the book's style for this process and, in a notebook, SVG output without dates, with its numbers as CSV."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
+    logarithmic.use()
     try:
         from IPython import get_ipython
     except ImportError:
