@@ -55,13 +55,21 @@ def use() -> None:
         return
     shell = get_ipython()
     if shell is not None:
-        from IPython.core.formatters import BaseFormatter
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # IPython's
-        numbers = BaseFormatter(parent=shell.display_formatter, format_type="text/csv", print_method="_repr_csv_")
-        numbers.for_type(Figure, csv)  # after the formats, which forget all that figures have
-        shell.display_formatter.formatters["text/csv"] = numbers
+        shell.display_formatter.formatters["text/csv"] = _numbers()
+
+
+def _numbers() -> Any:
+    """What gives IPython the numbers of a figure; it forgets those registered by type whenever formats are set."""
+    from IPython.core.formatters import BaseFormatter
+
+    class Numbers(BaseFormatter):  # type: ignore[misc]  # IPython has no types
+        def __call__(self, shown: Any) -> str | None:
+            return csv(shown) if isinstance(shown, Figure) else None
+
+    return Numbers(format_type="text/csv")
 
 
 def line_of(optimizer: Any) -> dict[str, Any]:
