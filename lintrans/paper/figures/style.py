@@ -65,7 +65,7 @@ def _numbers() -> Any:
     """What gives IPython the numbers of a figure; it forgets those registered by type whenever formats are set."""
     from IPython.core.formatters import BaseFormatter
 
-    class Numbers(BaseFormatter):  # type: ignore[misc]  # IPython has no types
+    class Numbers(BaseFormatter):
         def __call__(self, shown: Any) -> str | None:
             return csv(shown) if isinstance(shown, Figure) else None
 
