@@ -389,9 +389,8 @@ def axes_of(svg: Path) -> Iterator[tuple[str, str, set[float], list[str]]]:
             if ticks:
                 which = ticks[0].get("id", "")[0]
                 uses = [use for tick in ticks for use in tick.iter() if str(use.tag).endswith("}use") and use.get("x")]
-                labels = [
-                    str(text.text).strip() for tick in ticks for text in tick.iter() if text.tag is ElementTree.Comment
-                ]
+                parts: list[Any] = [part for tick in ticks for part in tick.iter()]
+                labels = [str(part.text).strip() for part in parts if part.tag is ElementTree.Comment]
                 yield panel_name, which, {round(float(use.get(which, 0)), 1) for use in uses}, labels
 
 
