@@ -127,6 +127,17 @@ def start() -> None:
     sys.exit(status)
 
 
+def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """A file to write when all is computed, refused before anything is where it could not be written then."""
+    if path is None:
+        return None
+    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
+    target = path if path.exists() else nearest_folder
+    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
+    return path
+
+
 @main.command("chapters")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def chapters_command(as_json: bool) -> None:
@@ -196,6 +207,44 @@ def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) 
     built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
     _tell(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
+
+
+@main.command("pdf")
+@scale_option
+@click.option(
+    "--to", "target", type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    help="The file. [default: build/SCALE/book.pdf]",
+)  # fmt: skip
+@click.option("--page", "name", metavar="PAGE", help="Only this page, on one sheet, such as summary.")
+def pdf_command(scale: str, target: Path | None, name: str | None) -> None:
+    """Print the built site as one PDF with outline and page numbers, by an installed Chromium.
+
+    \b
+    lintrans pdf --scale quick                  after lintrans build --scale quick
+    lintrans pdf --page summary                 the summary, on one sheet
+    """
+    from .book import find_root
+    from .printing import one_page, pdf
+
+    root = find_root()
+    _tell(_relative(one_page(root, scale, name, target) if name else pdf(root, scale, target)))
+
+
+@main.command("new-chapter")
+@click.argument("name")
+@click.option("--title", default="", help="Its title. [default: the name in words]")
+def new_chapter_command(name: str, title: str) -> None:
+    """Start a chapter from a template: both halves, and a line in the table of contents.
+
+    \b
+    lintrans new-chapter two_rates --title "Two learning rates"
+    """
+    from .book import find_root
+    from .starting import start
+
+    text = start(find_root(), name, title)
+    _tell(f"wrote {_relative(text)}, its notebook and a line in _toc.yml; try it:")
+    _tell(f"  lintrans execute {name} --scale quick")
 
 
 @main.command("pairs")
@@ -460,17 +509,6 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         click.echo("no verdicts yet: execute the chapters (lintrans execute)")
     elif not cases:
         click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
-
-
-def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """A file to write when all is computed, refused before anything is where it could not be written then."""
-    if path is None:
-        return None
-    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
-    target = path if path.exists() else nearest_folder
-    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
-        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
-    return path
 
 
 def _finite(_: click.Context, __: click.Parameter, value: float) -> float:

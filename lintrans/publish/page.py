@@ -147,7 +147,7 @@ def plain_text(text: str) -> str:
 
 
 def glue(**values: Any) -> None:
-    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page."""
+    """Give computed numbers and words to the text of any page, whose role ``glue:text`` shows them."""
     plain = {key: _plain(key, value) for key, value in values.items()}
     if not _in_notebook():
         return

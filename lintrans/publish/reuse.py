@@ -18,7 +18,7 @@ from ..store.sources import code
 from .notebooks import Pair, canonical, code_of, read
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
-LAST = ("intro", "scorecard")  # these show the verdicts of the others
+LAST = ("intro", "scorecard", "summary", "verdict_changes")  # these show the verdicts of the others
 
 
 def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:

@@ -38,7 +38,9 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
     own = settings if isinstance(settings, dict) else {}
     config["execute"] = {**own, "execute_notebooks": "off"}  # they carry their outputs
     write(source / "_config.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    write(source / "_toc.yml", (root / "_toc.yml").read_text("utf-8"))
+    for name in ("_toc.yml", "CITATION.cff"):
+        if (root / name).exists():
+            write(source / name, read(root / name))
     known = chapters(root)
     _sweep(executed(root, scale), {f"{chapter.name}.ipynb" for chapter in known})
     for pattern in PLAIN:
