@@ -91,8 +91,8 @@ def settle(frozen: Any, **values: Any) -> None:
 
 
 def text(name: str, value: Any) -> str:
-    """Return `value` if it is a text of at least one character."""
-    if not isinstance(value, str) or not value:
+    """Return `value` if it is a text of at least one character that a file can hold."""
+    if not isinstance(value, str) or not value or any("\ud800" <= sign <= "\udfff" for sign in value):
         raise TypeError(f"{name} = {shown(value)} ({type(value).__name__}) is no text: give one that is not empty")
     return value
 

@@ -23,7 +23,7 @@ import pandas as pd
 import safetensors.torch
 
 from ..engines import NAMES
-from ..errors import brief, choice, each, nearest, shown, whole
+from ..errors import brief, choice, each, nearest, shown, text, whole
 from ..interrupts import deferred, terminable
 from ..models.transformer import TensorModel
 from ..tasks.regression import Task
@@ -192,6 +192,7 @@ def experiment(
     if unknown := sorted(options.keys() - TrainOptions.__annotations__.keys()):
         raise TypeError(f"{unknown[0]} is no option{nearest(unknown[0], TrainOptions.__annotations__)}")
     choice("engine", options.get("engine", "auto"), NAMES)
+    text("title", title)
     snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
     probes = check_probes(options.get("probes", (TestLoss(),)))
     options = {**options, "snapshots": snapshots, "probes": probes}
@@ -268,6 +269,7 @@ def measurement(
         >>> table = measurement("squares", {"what": "squares", "upto": 3}, squares)  # doctest: +ELLIPSIS
         squares: ...
     """
+    text("title", title)
     function: Callable[..., Any] = compute
     while isinstance(function, partial):
         function = function.func
