@@ -18,16 +18,18 @@ from lintrans.engines.cpu import algebra
 from lintrans.engines.cpu.vector import OPTIONS, scratch, view
 
 
-def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    calls: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each call in each round; every round takes all of them in turn, so that all see the same load."""
     for call in calls.values():
         call()  # compile, fill caches
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            began = time.perf_counter()
+            began = clock()
             call()
-            times[name].append(time.perf_counter() - began)
+            times[name].append(clock() - began)
     return times
 
 
@@ -36,8 +38,8 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
-SPINS = 20_000
-"""Multiply-adds of each sum in one call of :func:`peak`, a few milliseconds' worth."""
+SPINS = 2_000_000
+"""Multiply-adds of each sum in one call of :func:`peak`, some 4 ms of work."""
 
 
 def peak(dtype: str) -> tuple[Callable[[], object], int]:

@@ -143,11 +143,12 @@ def test_a_claim_is_four_files(tiny: Path, tmp_path: Path) -> None:
         settle(pair)
     assert sorted(changed(tiny)) == ["book/first.ipynb", "book/first.md", "lintrans/paper/claims/c99.py", "test_c99.py"]
     program = (
-        "import test_c99; from pathlib import Path; from lintrans.paper.claims import scorecard\n"
+        "import test_c99; from pathlib import Path; from lintrans.paper.claims import records\n"
+        "from lintrans.paper.pages.scorecard import cards\n"
         "from lintrans.publish.cli import main; from lintrans.publish.notebooks import Pair, code_of\n"
         "test_c99.test_verdicts()\n"
         "exec(code_of(Pair(Path.cwd(), 'first')).replace('\"paper\"', '\"quick\"'), {})\n"
-        "print(scorecard.overview('quick', 'causes')['verdict'].iloc[-1])\n"
+        "print(cards(records.verdict_records('quick'), 'quick', 'causes')['C99'])\n"
         "main(['verdicts', '--scale', 'quick', '--claim', 'C99', '--cases'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tiny), "LINTRANS_STORE": str(tmp_path / "store")}
@@ -156,5 +157,5 @@ def test_a_claim_is_four_files(tiny: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Setting 1: the large rate is better." in done.stdout
-    assert "*tuned*: **reproduced**" in done.stdout
-    assert "C99, tuned: reproduced" in done.stdout
+    assert "*tuned*: **holds**" in done.stdout
+    assert "C99, tuned: holds" in done.stdout

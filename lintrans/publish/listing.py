@@ -6,7 +6,6 @@ import math
 import shutil
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,6 @@ if TYPE_CHECKING:  # the command line starts without them
 WIDEST = 120
 NARROWEST = 60
 GAP = 2
-VERDICTS = {
-    "partly reproduced": "partly",
-    "not measurable here (undecided)": "undecided",
-    "not measurable here": "not measurable",
-}
-"""Verdicts in a word, by how their texts begin; others are their texts."""
-STATES = {"YES": "yes", "WEAK": "weak", "NULL": "null", "REV": "rev", "UNDECIDED": "open", "MISSING": "missing"}
 SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "about "}
 Record = Mapping[str, Any]
 
@@ -101,18 +93,14 @@ def verdict_lines(records: Mapping[tuple[str, str], Record], columns: int) -> li
 
     Under it, what has to be known beside the verdict.
     """
-    from ..paper.claims.wording import cases, flags
+    from ..paper.claims.wording import cases, counts, flags
 
     found = []
     for (claim, reading), record in records.items():
         rows = cases(record)
-        counts = Counter(row["state"] for row in rows)
-        states = ", ".join(f"{counts[state]} {word}" for state, word in STATES.items() if state in counts)
-        text = str(record["rows"][-1]["verdict"])
-        verdict = next((word for start, word in VERDICTS.items() if text.startswith(start)), text)
-        found.append((claim, reading, rows, _seeds(rows), states, verdict))
-    head = ("claim", "reading", "estimates [95% intervals]", "n", "cases", "verdict")
-    fixed = [max(len(head[k]), *(len(row[k]) for row in found)) for k in (0, 1, 3, 4, 5)]
+        found.append((claim, reading, rows, _seeds(rows), counts(rows)))
+    head = ("claim", "reading", "estimates [95% intervals]", "n", "verdict")
+    fixed = [max(len(head[k]), *(len(row[k]) for row in found)) for k in (0, 1, 3, 4)]
     room = columns - sum(fixed) - GAP * (len(head) - 1)
     if room < len(head[2]):
         head = (*head[:2], "estimates", *head[3:])
@@ -132,7 +120,7 @@ def _indented(texts: Iterable[str], columns: int) -> list[str]:
 
 def case_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[str]:
     """A row a case, after lines with the verdict; the state of a case that does not decide is in parentheses."""
-    from ..paper.claims.wording import cases, flags, in_words
+    from ..paper.claims.wording import NAMES, cases, flags, in_words
 
     lines: list[str] = []
     head = ("case", "estimate [95% interval]", "n", "state", "statistic")
@@ -144,14 +132,13 @@ def case_lines(records: Mapping[tuple[str, str], Record], columns: int) -> list[
                 row["case"],
                 _number(row),
                 _seeds([row]),
-                row["state"] if decides else f"({row['state']})",
+                NAMES[row["state"]] if decides else f"({NAMES[row['state']]})",
                 row["statistic"],
             )
             for row, decides in both
         ]
-        verdict = record["rows"][-1]["verdict"]
-        lines += ["", wrapped(f"{claim}, {reading}: {verdict}", 4)]
-        lines += _indented([in_words(record), *flags(record)], columns)
+        lines += ["", wrapped(f"{claim}, {reading}: {in_words(record)}", 4)]
+        lines += _indented(flags(record), columns)
         lines += table(head[:shown], [row[:shown] for row in rows], 0, columns)
     return lines
 

@@ -21,11 +21,12 @@ from made_up import interval, unit
 
 from lintrans import History
 from lintrans.paper import claims
-from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c1, common, ratio_state, rule, scorecard
-from lintrans.paper.claims.records import COLUMNS, interval_text
+from lintrans.paper.claims import Keys, State, Unit, Verdict, Word, c1, common, ratio_state, rule, wording
+from lintrans.paper.claims.records import COLUMNS, interval_text, verdict_records
 from lintrans.paper.claims.rules import agree, correlation_state, ratio_unit, share_state
 from lintrans.paper.pages import common as tables
 from lintrans.paper.pages.adam_vs_sgd import agreements
+from lintrans.paper.pages.scorecard import cards
 from lintrans.paper.problems import SETTINGS
 from lintrans.paper.protocol import end_steps
 from lintrans.paper.scales import PROTOCOL, SCALES
@@ -447,20 +448,39 @@ def test_damaged_verdicts_are_left_out(tmp_path: Path) -> None:
     assert not claims.verdict_frame(store=store).empty
 
 
+def test_files_that_are_no_verdicts_are_left_out_and_written_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    claims.record(verdict(), store)
+    [file] = (tmp_path / "verdicts").rglob("*.json")
+    text = file.read_text()
+    whole = json.loads(text)
+    now, rows = whole["now"], whole["now"]["rows"]
+    others: list[Any] = [
+        [], 3, None, {}, {"now": []}, {"now": {"rows": [], "rules": ""}, "before": None}, {**whole, "before": 3},
+        {"now": now}, {**whole, "now": {**now, "rules": None}},
+    ]  # fmt: skip
+    changed: list[Any] = [3, [3], [{}], rows[:1], [*rows[:-1], {**rows[0], "low": ""}]]
+    others += [{**whole, "now": {**now, "rows": odd}} for odd in changed]
+    damaged = ["", "[" * 100_000, "\0" * 50, text.replace('"estimate": ', '"estimate": NaN, "x": '), text + text]
+    for content in (*damaged, *map(json.dumps, others)):
+        file.write_text(content)
+        assert claims.verdict_frame("quick", store).empty, content[:200]
+        assert claims.verdict_records("quick", store) == {}
+        claims.verdicts_digest(store)
+        claims.record(verdict(), store)
+        assert json.loads(file.read_text())["now"]["rows"] == rows
+
+
 def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    verdicts = scorecard.overview("quick")["verdict"]
-    assert all(set(re.findall(r": ([^<]*)", text)) == {"not judged yet"} for text in verdicts)
+    assert all(set(re.findall(r"\*: (.*)", text)) == {"not judged yet"} for text in cards({}, "quick").values())
     claims.record(verdict(rules="a"))
     claims.record(verdict(rules="b", state=REV))
-    text = str(scorecard.overview("quick").set_index("claim").loc["C1", "verdict"])
-    published, *others = text.split("<br>")
-    assert (
-        published == "*published*: **not reproduced**; reversed in 2 of 2: 1.00, 1.00 (under earlier rules: reproduced)"
-    )
+    published, *others = re.findall(r"- (.*)", cards(verdict_records("quick"), "quick")["C1"])[:3]
+    assert published == "*published*: **reversed in 2 of 2**: 1.00, 1.00 (under earlier rules: reproduced)"
     assert others == ["*tuned*: not judged yet", "*cooled*: not judged yet"]
-    box = verdict().markdown()
-    assert box.startswith("> **C1, published reading, scale *quick*: reproduced.**")
+    box = wording.box(verdict())
+    assert box.startswith("> **C1, published reading, scale *quick*: holds in 2 of 2: 1.00, 1.00.**")
     assert "> - less" in box
 
 

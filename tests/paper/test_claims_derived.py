@@ -19,6 +19,7 @@ from lintrans.paper.claims import Keys, Ruling, State, Unit, Verdict, Word, c8, 
 from lintrans.paper.claims.c17 import INPUTS
 from lintrans.paper.claims.records import keys_of, verdict_records
 from lintrans.paper.claims.rules import word_of
+from lintrans.paper.pages.scorecard import cards
 from lintrans.publish.chapters import pages
 from lintrans.store.store import Store
 
@@ -179,7 +180,7 @@ def test_a_claim_is_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert sorted(found) == sorted([*scorecard.CLAIMS, "C99"])
     for module in (scorecard, contradictions):
         monkeypatch.setattr(module, "CLAIMS", found)
-    assert scorecard.overview("quick", "causes")["claim"].iloc[-1] == "C99"
+    assert [*scorecard.members("causes")][-1] == "C99"
     assert contradictions.basis("C99").problems == ("1",)
 
 
@@ -264,12 +265,10 @@ def test_a_verdict_is_known_by_its_text(word: Word) -> None:
 
 def test_groups_hold_every_claim_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
-    parts = [scorecard.overview("quick", group)["claim"].tolist() for group in scorecard.GROUPS]
-    assert [*itertools.chain(*parts)] == list(scorecard.CLAIMS) == scorecard.overview("quick")["claim"].tolist()
-    counts = [len(scorecard.cards("quick", group)) for group in scorecard.GROUPS]
-    assert sum(counts) == len(scorecard.cards("quick"))
+    parts = [[*cards({}, "quick", group)] for group in scorecard.GROUPS]
+    assert [*itertools.chain(*parts)] == list(scorecard.CLAIMS) == [*cards({}, "quick")]
     with pytest.raises(ValueError, match="group = 'cause' is not one of"):
-        scorecard.overview("quick", "cause")
+        scorecard.members("cause")
 
 
 def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -277,10 +276,9 @@ def test_a_card_of_a_claim_without_figure_or_numbers(monkeypatch: pytest.MonkeyP
     for verdict in [*all_of(YES), gap(YES)]:
         claims.record(verdict)
     c17.derive("paper")
-    cards = [card for card in scorecard.cards("paper", "causes") if card.text.startswith("**C17, tuned")]
-    [card] = cards
-    assert "Verdict: **reproduced**. Holds in 6 of 6. Judged " in card.text
-    assert "numref" not in card.text
-    assert card.table is not None
-    assert card.table["case"].tolist() == [*INPUTS, c17.GAP]
-    assert card.table["estimate [95% interval]"].tolist()[-1] == "2 [1, 3]"
+    card = cards(verdict_records("paper"), "paper", "causes")["C17"]
+    assert "- *tuned*: **holds in 6 of 6**\n" in card
+    assert "numref" not in card
+    rows = [line for line in card.split("Tuned. ")[1].split("Cooled. ")[0].splitlines() if line.startswith("| holds")]
+    assert [row.split("|")[2].strip() for row in rows] == [*INPUTS, c17.GAP]
+    assert "2 [1, 3]" in rows[-1]

@@ -78,7 +78,7 @@ def test_loss_against_rate_marks_the_best_and_the_lost() -> None:
     best = {name: Choice(0.1, 1.0, 0.1, True, 40) for name in ("sgd", "adam")}
     figure = figures.loss_against_rate({"1": Tuning("1", losses, best, False)})
     [axes] = figure.axes
-    assert axes.get_title() == "Setting 1: 40 steps"
+    assert axes.get_title() == "Setting 1\n40 steps"
     stars = [line for line in axes.lines if line.get_marker() == "*"]
     assert [float(np.asarray(line.get_xdata())[0]) for line in stars] == [0.1, 0.1]
     lost = [line for line in axes.lines if line.get_marker() == "^"]
@@ -94,7 +94,7 @@ def test_the_best_rate_stands_on_the_curve_of_its_horizon() -> None:
     losses = pd.DataFrame(rows, columns=["optimizer", "lr", "clip", "seed", "steps", "loss", "screened"])
     best = {name: Choice(0.1, 1.0, 0.1, True, 100) for name in ("sgd", "adam")}
     [axes] = figures.loss_against_rate({"1": Tuning("1", losses, best, True)}).axes
-    assert axes.get_title() == "Setting 1: 100 steps (pale: 40)"
+    assert axes.get_title() == "Setting 1\n100 steps (pale: 40)"
     stars = [line for line in axes.lines if line.get_marker() == "*"]
     assert [float(np.asarray(line.get_ydata())[0]) for line in stars] == [0.1, 0.1]
     curves = [line for line in axes.lines if line.get_marker() == "None" and line.get_alpha() == 1.0]

@@ -6,14 +6,18 @@ import json
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import numpy as np
+import pandas as pd
 import pytest
 from made_up import interval, unit, verdict
 
 from lintrans.paper import figures, scales
 from lintrans.paper.claims import Keys, State, Unit, Verdict, editions, record, scorecard, stability, wording
 from lintrans.paper.claims.records import PACKAGED, verdict_records, verdicts_digest
+from lintrans.paper.figures import cases
+from lintrans.paper.pages import scorecard as tables
+from lintrans.paper.pages import template
 from lintrans.paper.scale_names import based_on
 from lintrans.publish import listing
 from lintrans.store.store import Store
@@ -152,11 +156,9 @@ def test_a_comparison_is_kept_and_flags_what_changed(tmp_path: Path) -> None:
     assert stability.read(stability.PATH) == made
     record_of = verdict_records("paper")["C1", "published"]
     assert wording.flags(record_of) == [f"{stability.MOVED}: b"]
-    assert stability.MOVED in scorecard.overview("paper")["verdict"].iloc[0]
-    assert stability.MOVED[1:] in next(card.text for card in scorecard.cards("paper") if "**C1, published" in card.text)
+    assert stability.MOVED in tables.cards({("C1", "published"): record_of}, "paper")["C1"]
     assert any(stability.MOVED in line for line in listing.verdict_lines({("C1", "published"): record_of}, 120))
-    cases = scorecard.kept_cases("paper").set_index(["claim", "case"])["robust"]
-    assert (cases["C1", "a"], cases["C1", "b"]) == (True, False)
+    assert scorecard.cases_of({("C1", "published"): record_of})["flags"].tolist() == [[], [stability.MOVED], []]
     judged_anew = kept(verdict(numbered(YES, "b", 2)))["C1", "published"]
     assert wording.flags(judged_anew) == [], "it has another state than the one that changed"
     assert wording.flags({**record_of, "rows": [{**row, "scale": "quick"} for row in record_of["rows"]]}) == []
@@ -172,6 +174,11 @@ def test_a_comparison_is_kept_and_flags_what_changed(tmp_path: Path) -> None:
         ([(WEAK, 1.1)], "holds (small): 1.1x"),
         ([(REV, 0.833), (UNDECIDED, 1.2), (YES, 1.4)], "1 holds, 1 reversed, 1 open: 0.83x, 1.2x, 1.4x"),
         ([(REV, 0.5), (REV, 0.6), (YES, 2)], "mostly reversed: 1 holds, 2 reversed: 0.50x, 0.60x, 2.0x"),
+        (
+            [(REV, 0.5), (REV, 0.6), (YES, 2), (UNDECIDED, 1)],
+            "mostly reversed: 1 holds, 2 reversed, 1 open: 0.50x, 0.60x, 2.0x, 1.00x",
+        ),
+        ([(REV, 0.5), (UNDECIDED, 1), (UNDECIDED, 1)], "1 reversed, 2 open: 0.50x, 1.00x, 1.00x"),
         (
             [(YES, 2), (YES, 3), (WEAK, 1.1), (NULL, 1)],
             "2 hold, 1 holds (small), 1 no difference: 2.0x, 3.0x, 1.1x, 1.00x",
@@ -202,14 +209,13 @@ def test_no_number_has_no_size_and_bounds_and_shares_say_so() -> None:
 
 def test_no_verdict_goes_without_its_flags() -> None:
     [found] = kept(verdict(numbered(YES, "a", 2), checks={"matched loss": False, "cooled": True})).values()
-    for text in (wording.sentence(found), scorecard.overview("paper")["verdict"].iloc[0]):
+    card = tables.cards({("C1", "published"): found}, "paper")["C1"]
+    for text in (wording.sentence(found), card, template.heads({("C1", "published"): found})["C1"]):
         assert "not robust: matched loss" in text
-    [card] = [card for card in scorecard.cards("paper") if "**C1, published" in card.text]
-    assert "Not robust: matched loss." in card.text
-    assert card.text.startswith("(c1)=\n")
+    assert card.startswith("(c1)=\n")
     lines = listing.verdict_lines({("C1", "published"): found}, 80)
     assert any("not robust: matched loss" in line for line in lines)
-    assert lines[2].split()[-3:] == ["1", "yes", "reproduced"]
+    assert lines[2].split()[-1] == "holds"
     assert "12" in lines[2].split()
 
 
@@ -288,21 +294,26 @@ def test_pages_count_what_is_kept_of_their_own_scales(monkeypatch: pytest.Monkey
 def test_a_figure_of_every_case() -> None:
     kept(
         verdict(numbered(YES, "a", 2), numbered(REV, "b", 1e-4), unit(MISSING, "c"), checks={"cooled": False}),
+        verdict(numbered(WEAK, "a", 1.1), reading="tuned"),
         verdict(numbered(WEAK, "a", 0.6, kind="share"), claim="C4", reading="tuned"),
         verdict(numbered(YES, "a", 0.6, kind="correlation"), claim="C5", reading="tuned"),
         verdict(numbered(YES, "D", 2), claim="C17"),
     )
-    table = scorecard.kept_cases("paper")
-    assert table["claim"].tolist() == ["C1", "C1", "C4", "C5"]
-    figure = figures.all_cases(table)
-    ratios, shares, correlations = figure.axes
-    assert [label.get_text() for label in ratios.get_yticklabels()] == ["C1 published, a", "C1 published, b"]
-    points = [line for line in ratios.lines if line.get_marker() not in ("None", "")]
-    assert [line.get_marker() for line in points] == ["o", "<"], "one lies beyond the axis"
-    assert {line.get_markerfacecolor() for line in points} == {"white"}, "not robust"
-    assert shares.lines[-1].get_markerfacecolor() != "white"
-    references = [np.asarray(axes.lines[0].get_xdata())[0] for axes in (ratios, shares, correlations)]
-    assert references == [1, 0.5, 0]
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["holds", "holds (small)", "reversed", "not robust"]
-    assert not figures.all_cases(table[:0]).legends
+    records = verdict_records("paper")
+    table = scorecard.cases_of(records)
+    assert table["claim"].tolist() == ["C1", "C1", "C1", "C4", "C5"]
+    page = figures.case_forest(table, template.heads(records))
+    assert page.count('href="scorecard.html#c1"') == 1 + 2, "the claim, and its two cases, whatever the reading"
+    assert page.count('role="table"') == 3, "ratios, shares, correlations"
+    assert page.count('fill-opacity="0"') == 3 + 1, "tuned cases are hollow, and so is the key"
+    assert page.count("«") == 1, "one lies beyond the axis"
+    assert "not robust: cooled" in page
+    few = {**table.iloc[0].to_dict(), "flags": ["few seeds (4)"]}
+    both = figures.case_forest(pd.DataFrame([few, {**few, "reading": "tuned"}]), {})
+    assert "⚑ few seeds (4)<" in both
+    one = figures.case_forest(pd.DataFrame([few, {**few, "reading": "tuned", "flags": []}]), {})
+    assert "⚑ published: few seeds (4)<" in one
+    places = {State(row["state"]): cases.AXES["ratio"].place(row["estimate"]) for row in table.to_dict("records")[:2]}
+    assert places[REV] == 2 < cases.AXES["ratio"].place(1) < places[YES] < 98
+    ElementTree.fromstring(f"<div>{page}</div>")
+    assert "href" not in figures.case_forest(table[:0], {})

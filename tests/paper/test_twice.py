@@ -347,8 +347,7 @@ def test_it_is_kept_shown_and_flagged() -> None:
     assert [row.case for row in made.other_side] == ["b"]
     own = kept(numbered(REV, "a"), numbered(REV, "b"))["C1", "published"]
     assert wording.flags(own) == [f"{twice.OTHER_SIDE}: b"]
-    robust = scorecard.kept_cases("quick").set_index("case")["robust"]
-    assert robust.to_dict() == {"a": True, "b": False}
+    assert scorecard.cases_of({("C1", "published"): own})["flags"].tolist() == [[], [twice.OTHER_SIDE]]
     assert wording.flags(kept(numbered(YES, "b"))["C1", "published"]) == [], "another state than then"
     assert "2 of 4 cases" in twice.in_words(made)
     assert "1 of 2" in twice.in_words(made)

@@ -58,9 +58,10 @@ def papermill(name: str, folder: Path, *arguments: str) -> tuple[int, str, Any]:
 
 
 def texts(notebook: Any) -> str:
-    """All Markdown that the cells showed."""
+    """All Markdown and HTML that the cells showed."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+    kinds = ("text/markdown", "text/html")
+    return "\n".join(output["data"].get(kind, "") for output in outputs if "data" in output for kind in kinds)
 
 
 def shown(name: str, folder: Path, *arguments: str) -> str:
@@ -134,9 +135,10 @@ def test_gradient_noise_chapter(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("shared")
 def test_adam_vs_sgd_chapter(tmp_path: Path) -> None:
     text = shown("adam_vs_sgd", tmp_path)
-    assert "C1, published reading, scale *quick*:" in text
-    assert "C1, tuned reading, scale *quick*:" in text
-    assert "C1, cooled reading, scale *quick*:" in text
+    for reading in ("published", "tuned", "cooled"):
+        assert f"C1</a>, {reading}:</b>" in text, "the verdict above its cases"
+    assert text.count("::::{dropdown} The answer") == 2
+    assert 'class="lamps"' in text
     for case in ("Setting 1", "Setting 2", "Setting 3"):
         assert case in text
     changed = shown("adam_vs_sgd", tmp_path, "-p", "steps", "20", "-p", "seeds", "2")

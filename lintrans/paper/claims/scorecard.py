@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Any
 
 import pandas as pd
 
 from ...errors import choice
 from .. import claims
 from . import stability, twice
-from .records import DERIVED, earlier_verdicts, verdict_records
-from .rules import State
-from .wording import cases, flags, in_words, numbers, sentence
-
-NOT_YET = "not judged yet"
+from .records import DERIVED, earlier_verdicts
+from .wording import Record, cases
 
 
 def find_claims() -> MappingProxyType[str, ModuleType]:
@@ -44,110 +39,32 @@ def figure_of(claim: ModuleType, reading: str) -> str:
     return figure if isinstance(figure, str) else figure.get(reading, "")
 
 
-def _before(scale: str) -> dict[tuple[str, str], str]:
+def before(scale: str) -> dict[tuple[str, str], str]:
     """Verdicts under the rules before the present ones, where they are kept."""
     frame = earlier_verdicts(scale)
     final = frame[frame["case"] == "all"]
     return {(row["claim"], row["reading"]): str(row["verdict"]) for row in final.to_dict("records")}
 
 
-def overview(scale: str, group: str = "") -> pd.DataFrame:
-    """The verdicts of a scale in short, a row a claim: claim in a sentence, verdict of each reading, chapter."""
-    now, before = verdict_records(scale), _before(scale)
-    rows = []
-    for name, claim in members(group).items():
-        texts = []
-        for reading in claim.READINGS:
-            found = now.get((name, reading))
-            text = f"*{reading}*: {NOT_YET if found is None else sentence(found)}"
-            earlier = before.get((name, reading))
-            if found is not None and earlier not in (None, found["rows"][-1]["verdict"]):
-                text += f" (under earlier rules: {earlier})"
-            texts.append(text)
-        chapter = f"[{claim.CHAPTER.replace('_', ' ')}]({claim.CHAPTER})"
-        rows.append({"claim": name, "in a sentence": claim.SENTENCE, "verdict": "<br>".join(texts), "chapter": chapter})
-    return pd.DataFrame(rows, columns=["claim", "in a sentence", "verdict", "chapter"])
-
-
-@dataclass(frozen=True)
-class Card:
-    """One claim and reading: text in Markdown, and the cases that decide as a table; None where it was not judged."""
-
-    text: str
-    table: pd.DataFrame | None
-
-
-def cards(scale: str, group: str = "") -> list[Card]:
-    """Every claim and reading of a group with its cases; a claim's first card is a target, ``c7`` of C7."""
-    kept = verdict_records(scale)
-    told: dict[tuple[str, ...], str] = {}
-    made = []
-    for name, claim in members(group).items():
-        for number, reading in enumerate(claim.READINGS):
-            target = "" if number else f"({name.lower()})=\n"
-            head = f"{target}**{name}, {reading} reading.** {claim.SENTENCE}"
-            record = kept.get((name, reading))
-            if record is None:
-                made.append(Card(f"{head} Not judged yet: execute {{doc}}`{claim.CHAPTER}`.", None))
-                continue
-            figure = figure_of(claim, reading)
-            shown = f"Shown in {{numref}}`{figure}` of {{doc}}`{claim.CHAPTER}`; judged" if figure else "Judged"
-            text = (
-                f"{head} Verdict: **{record['rows'][-1]['verdict']}**. {_capital(in_words(record))}. "
-                + "".join(f"*{_capital(flag)}.* " for flag in flags(record))
-                + f"{shown} {record['created'][:10]} by rules {record['rules']}."
-            )
-            if short := tuple(record["deviations"]):
-                first = told.setdefault(short, f"{name}, {reading}")
-                same = f"in the same ways as for {first}" if first != f"{name}, {reading}" else "; ".join(short)
-                text += f" This scale falls short of the rules{':' * (same == '; '.join(short))} {same}."
-            if beside := len(cases(record, decides=False)):
-                text += f" {beside} further case{'s stand' if beside > 1 else ' stands'} beside these in the chapter."
-            made.append(Card(text, _table(cases(record))))
-    return made
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "case": [row["case"] for row in rows],
-            "statistic": [row["statistic"] for row in rows],
-            "estimate [95% interval]": [numbers(row) for row in rows],
-            "seeds": [str(row.get("n") or "") for row in rows],
-            "state": [row["state"] for row in rows],
-        }
-    )
-    measured = any(row["estimate"] is not None or row["state"] == State.MISSING for row in rows)
-    if not any(table["seeds"]):
-        table = table.drop(columns="seeds")
-    return table if measured else table.drop(columns="estimate [95% interval]")  # from other verdicts
-
-
-def kept_cases(scale: str) -> pd.DataFrame:
-    """Every deciding case with a number of a scale's verdicts, for a figure; not those judged from other verdicts.
+def cases_of(records: Mapping[tuple[str, str], Record]) -> pd.DataFrame:
+    """Every deciding case with a number of some verdicts, for a figure; not those judged from other verdicts.
 
     Returns:
-        Columns claim, reading, case, kind ("ratio", "share", "correlation" or nothing), estimate, low, high, bound,
-        state, robust (False where a check of the verdict fails, or the case changed with other seeds, or the
-        second implementation lies on the other side).
+        Columns claim, reading, case, statistic, kind ("ratio", "share", "correlation" or nothing), estimate, low, high,
+        bound, n, state, flags (what a reader has to know beside it).
     """
     rows = []
-    for (claim, reading), record in sorted(verdict_records(scale).items(), key=lambda item: _place(*item[0])):
-        whole = record["rows"][-1]
-        own = scale, claim, reading, cases(record)
-        doubtful = {*stability.moved(*own), *twice.doubted(*own)}
+    names = ("case", "statistic", "kind", "estimate", "low", "high", "bound", "n", "state")
+    for (claim, reading), record in sorted(records.items(), key=lambda item: _place(*item[0])):
+        own = str(record["rows"][-1]["scale"]), claim, reading, cases(record)
+        doubts = {stability.MOVED: stability.moved(*own), twice.OTHER_SIDE: twice.doubted(*own)}
         for row in cases(record):
             if row["estimate"] is not None and claim not in DERIVED:
-                names = ("case", "kind", "estimate", "low", "high", "bound", "state")
-                robust = whole.get("robust") is not False and row["case"] not in doubtful
+                flags_of = [*(row.get("flags") or ()), *(words for words, of in doubts.items() if row["case"] in of)]
                 numbers_of = {name: row.get(name) for name in names}
-                rows.append({"claim": claim, "reading": reading, **numbers_of, "robust": robust})
-    columns = ["claim", "reading", "case", "kind", "estimate", "low", "high", "bound", "state", "robust"]
-    return pd.DataFrame(rows, columns=columns)
+                rows.append({"claim": claim, "reading": reading, **numbers_of, "flags": flags_of})
+    frame = pd.DataFrame(rows, columns=["claim", "reading", *names, "flags"]).astype(object)
+    return frame.where(frame.notna(), None)
 
 
 def _place(claim: str, reading: str) -> tuple[int, int]:

@@ -1,15 +1,21 @@
-"""A kept verdict in words: how many cases say what, how large the effects are, and what qualifies it."""
+"""A verdict in words: how many cases say what, how large the effects are, and what qualifies it.
+
+The rules' states and verdicts are turned into people's words here and nowhere else; the files keep the states.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from ...statistics import Interval
 from . import stability, twice
-from .records import interval_text
+from .records import Verdict, interval_text
 from .rules import LEVEL, Ruling, State, Word, word_of
 
 Record = Mapping[str, Any]
@@ -23,8 +29,20 @@ NAMES = {
     State.MISSING: "not measured",
 }
 """States in words."""
+AGREEING, DECIDED = (State.YES, State.WEAK), (State.YES, State.WEAK, State.NULL, State.REV)
+"""States that agree with the paper, and those that decide anything."""
 _MOST_SIZES = 8
 _SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "about "}
+
+
+def record_of(verdict: Verdict) -> dict[str, Any]:
+    """A verdict that was just judged, as the others are kept."""
+    return {"decides": [unit.decides for unit in verdict.units], "rows": verdict.rows()}
+
+
+def plain(text: str) -> str:
+    """A text with the rules' states in people's words: "YES or WEAK" becomes "holds or holds (small)"."""
+    return re.sub(rf"\b({'|'.join(State)})\b", lambda found: NAMES[State(found[0])], text)
 
 
 def cases(record: Record, decides: bool = True) -> list[Mapping[str, Any]]:
@@ -35,7 +53,7 @@ def cases(record: Record, decides: bool = True) -> list[Mapping[str, Any]]:
 
 
 def word(record: Record) -> str:
-    """The verdict's word; "open" where cases were measured and do not decide."""
+    """The rules' word for the verdict; "open" where cases were measured and do not decide."""
     text = str(record["rows"][-1]["verdict"])
     return "open" if text == str(Ruling(Word.UNMEASURABLE, undecided=True)) else str(word_of(text))
 
@@ -48,7 +66,16 @@ def flags(record: Record) -> list[str]:
         stability.MOVED: stability.moved(*place, cases(record)),
         twice.OTHER_SIDE: twice.doubted(*place, cases(record)),
     }
-    return [*(whole.get("flags") or ()), *(f"{words}: {'; '.join(own)}" for words, own in found.items() if own)]
+    return [
+        *map(plain, whole.get("flags") or ()),
+        *(f"{words}: {'; '.join(own)}" for words, own in found.items() if own),
+    ]
+
+
+def flags_of_all(record: Record) -> list[str]:
+    """Those flags of a verdict that are about it as a whole, and not about one of its cases."""
+    own = {plain(text) for row in cases(record) for text in row.get("flags") or ()}
+    return [text for text in map(plain, record["rows"][-1].get("flags") or ()) if text.rpartition(": ")[0] not in own]
 
 
 def interval_of(row: Mapping[str, Any]) -> Interval | None:
@@ -66,7 +93,8 @@ def numbers(row: Mapping[str, Any]) -> str:
     return "no number" if found is None else interval_text(found)
 
 
-def _size(row: Mapping[str, Any]) -> str:
+def size(row: Mapping[str, Any]) -> str:
+    """The estimate of a kept case in short, a ratio as "7.0x"."""
     value = float(row["estimate"])
     digits = 3 if abs(value - 1) < 0.1 else 2
     text = f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:#.{digits}g}".rstrip(".")
@@ -81,44 +109,78 @@ def sizes(rows: Sequence[Mapping[str, Any]]) -> str:
     own = [row for row in rows if row["estimate"] is not None]
     if any(row["estimate"] is None and row["state"] != State.MISSING for row in rows):
         return ""
-    if len(own) > _MOST_SIZES:
-        own = [select(own, key=lambda row: float(row["estimate"])) for select in (min, max)]
-        return " to ".join(map(_size, own))
-    return ", ".join(map(_size, own))
+    return span(own) if len(own) > _MOST_SIZES else ", ".join(map(size, own))
+
+
+def span(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The least and the greatest estimate of some cases: "1.2x to 7.0x"; one, where they read the same."""
+    ends = [size(select(rows, key=lambda row: float(row["estimate"]))) for select in (min, max)] if rows else []
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _plural(words: str, count: int) -> str:
     return words.replace("holds", "hold") if count > 1 else words
 
 
-def in_words(record: Record) -> str:
-    """A kept verdict as counts and sizes: "holds in 3 of 3, large in 2: 7.0x, 1.2x, 1.5x"."""
-    rows = cases(record)
+def counts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many of some kept cases say what: "holds in 3 of 3, large in 2", "1 holds, 1 open"."""
     found = Counter(State(row["state"]) for row in rows)
     total, large, small = len(rows), found[State.YES], found[State.WEAK]
     if not rows:
         return "nothing was judged"
     if large + small == total:
         text = "holds" if total == 1 else f"holds in {total} of {total}"
-        if small:
-            text += f", large in {large or 'none'}" if total > 1 else " (small)"
-    elif len(found) == 1:
+        return text + (f", large in {large or 'none'}" if total > 1 else " (small)") * bool(small)
+    if len(found) == 1:
         [state] = found
-        text = NAMES[state] if total == 1 else f"{NAMES[state]} in {total} of {total}"
-    else:
-        text = ", ".join(
-            f"{found[state]} {_plural(words, found[state])}" for state, words in NAMES.items() if found[state]
-        )
-        if found[State.REV] > total / 2:
-            text = f"mostly reversed: {text}"
-    own = sizes(rows)
-    return f"{text}: {own}" if own else text
+        return NAMES[state] if total == 1 else f"{NAMES[state]} in {total} of {total}"
+    text = ", ".join(f"{found[state]} {_plural(words, found[state])}" for state, words in NAMES.items() if found[state])
+    decided = sum(found[state] for state in DECIDED)
+    mostly = 2 * found[State.REV] >= total and 2 * found[State.REV] > decided
+    return f"mostly reversed: {text}" if mostly else text
+
+
+def in_words(record: Record) -> str:
+    """A kept verdict as counts and sizes: "holds in 3 of 3, large in 2: 7.0x, 1.2x, 1.5x"."""
+    rows = cases(record)
+    return ": ".join(filter(None, (counts(rows), sizes(rows))))
 
 
 def sentence(record: Record) -> str:
-    """The verdict's word, its counts and sizes, and its flags, in Markdown: no verdict goes without them."""
-    own = flags(record)
-    return f"**{word(record)}**; {in_words(record)}" + (f" (*{'; '.join(own)}*)" if own else "")
+    """Counts and sizes with what qualifies them, in Markdown: no verdict goes without its flags."""
+    rows, own = cases(record), flags(record)
+    text = ": ".join(filter(None, (f"**{counts(rows)}**", sizes(rows))))
+    return text + (f" (*{'; '.join(own)}*)" if own else "")
+
+
+def box(verdict: Verdict, deviations: bool = True) -> str:
+    """The verdict and what qualifies it, as a quotation in Markdown; a page with several leaves out the deviations."""
+    record = record_of(verdict)
+    lines = [f"**{verdict.claim}, {verdict.reading} reading, scale *{verdict.scale}*: {in_words(record)}.**"]
+    if verdict.robust:
+        lines[0] += f" Robust: the same under {', '.join(verdict.checks)}."
+    lines += [text for flag in flags(record) for text in ("", f"*{flag[:1].upper()}{flag[1:]}.*")]
+    if deviations and verdict.deviations:
+        lines += ["", "Less than this book's own rules ask for:", "", *(f"- {text}" for text in verdict.deviations)]
+    return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def table(record: Record, decides: bool = False) -> pd.DataFrame:
+    """The cases of a verdict for a page, states first; with `decides`, only those that decide."""
+    rows = [(row, counts) for counts in ((True,) if decides else (True, False)) for row in cases(record, counts)]
+    return pd.DataFrame(
+        [
+            {
+                "state": NAMES[State(row["state"])] if counts else f"({NAMES[State(row['state'])]})",
+                "case": row["case"],
+                "statistic": row["statistic"],
+                "estimate [95% interval]": numbers(row) if row["estimate"] is not None else "",
+                "seeds": str(row.get("n") or ""),
+            }
+            for row, counts in rows
+        ],
+        columns=["state", "case", "statistic", "estimate [95% interval]", "seeds"],
+    )
 
 
 def chance(records: Sequence[Record], level: float = LEVEL) -> dict[str, float]:

@@ -17,8 +17,8 @@ from ...statistics import band
 from ...training.history import History
 from ..claims.common import on_batches
 from ..claims.rules import State
+from ..claims.wording import NAMES
 from ..judged import LOSS
-from .cases import LOOKS
 from .noise import GAUSSIAN, MARGIN, ratio_axis
 from .parts import by_seed, dot_key, key, legend_below, log_axis, nothing, optimizer_keys, panels, signed_axis, subplots
 from .style import COLOURS, DOTTED, GREY, LABELS, OTHERS, line_of
@@ -28,6 +28,15 @@ ACROSS = 3
 NONE = "not measured: no best rate inside the grid"
 LOOK_OF = {True: (OTHERS[0], "o"), False: (OTHERS[2], "s")}
 """Colour and marker of the whole gradient, and of one layer."""
+
+LOOKS = {
+    State.YES: (OTHERS[0], "o"),
+    State.WEAK: (OTHERS[2], "s"),
+    State.NULL: (GREY, "D"),
+    State.REV: (COLOURS["sgd"], "v"),
+    State.UNDECIDED: (OTHERS[1], "P"),
+}
+"""Colour and marker of a state."""
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -172,7 +181,7 @@ def effect_matrix(cells: pd.DataFrame, columns: Mapping[str, str], networks: int
         axes.axhline(1.0, color=GREY, linewidth=1.0, linestyle=DOTTED)
         own = cells[cells["behaviour"] == behaviour]
         for row in own.to_dict("records"):
-            _, colour, marker = LOOKS[State(row["state"])]
+            colour, marker = LOOKS[State(row["state"])]
             x = places[row["column"]]
             axes.plot([x, x], [row["low"], row["high"]], color=colour, linewidth=1.5)
             axes.plot(x, row["effect"], marker, color=colour, markersize=6)
@@ -187,8 +196,8 @@ def effect_matrix(cells: pd.DataFrame, columns: Mapping[str, str], networks: int
         axes.grid(axis="x", visible=False)
     shown[-1, 0].set_xticks(range(len(columns)), list(columns.values()), rotation=30, ha="right")
     shown[-1, 0].set_xlim(-0.5, len(columns) - 0.5)
-    met = [LOOKS[state] for state in LOOKS if state in set(cells["state"])]
-    handles: list[Any] = [dot_key(words, marker, 6, colour) for words, colour, marker in met]
+    met = [state for state in LOOKS if state in set(cells["state"])]
+    handles: list[Any] = [dot_key(NAMES[state], LOOKS[state][1], 6, LOOKS[state][0]) for state in met]
     handles += [key("least clear effect", linestyle=DOTTED, linewidth=1.0)]
     return legend_below(figure, [*handles, Patch(color=GREY, alpha=0.1, linewidth=0, label="networks of practice")])
 

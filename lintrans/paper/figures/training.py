@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -25,44 +26,71 @@ READINGS: dict[str, dict[str, Any]] = {"published": {"color": GREY, "linestyle":
 """Readings whose gap is drawn along the training."""
 
 
-def loss_curves(histories: Mapping[str, History], metric: str = "test_loss", batch: str = "") -> Figure:
+def loss_curves(
+    histories: Mapping[str, History], metric: str = "test_loss", batch: str = "", title: str = ""
+) -> Figure:
     """Loss against step, a panel a setting: mean and median over seeds, 95% band, the paper's seeds as thin lines.
 
     The band is Student's t interval of the mean logarithm over seeds, that is of the geometric mean. `batch` is the
     metric of one batch to be drawn beside, a median over seeds; the panel is that of the other curves, and a batch that
-    leaves it is cut off.
+    leaves it is cut off. `title` stands above all panels.
     """
     figure, shown = panels(len(histories), 3.4, sharey=False)
-    handles: list[Any] = []
     for axes, (name, history) in zip(shown, histories.items(), strict=True):
-        rows, problem = history.metric(metric), PROBLEMS[name]
-        for optimizer in history.frame["optimizer"].unique():
-            table = by_seed(rows[rows["step"] <= history.steps], optimizer)
-            colour, steps, values = COLOURS[optimizer], table.index.to_numpy(), table.to_numpy(np.float64)
-            axes.plot(steps, values[:, table.columns.to_numpy() < PAPER_SEEDS], color=colour, linewidth=0.5, alpha=0.45)
-            with np.errstate(divide="ignore", over="ignore"):
-                low, high = (np.exp(edge) for edge in band(np.log(values)))
-            axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
-            axes.plot(steps, values.mean(-1), linewidth=1.8, **line_of(optimizer))
-            axes.plot(steps, np.median(values, -1), color=colour, **MEDIAN)
-            if batch:
-                table = by_seed(history.metric(batch).query("step <= @history.steps"), optimizer)
-                axes.plot(table.index, table.median(axis=1), color=colour, **BATCH)
-            if axes is shown[0]:
-                handles.append(key(LABELS[optimizer], linewidth=1.8, **line_of(optimizer)))
-        if batch:
-            log_limits(axes, rows["value"].to_numpy(np.float64))
-        axes.set(title=f"{problem.title}\nn = {problem.task.n}, {problem.law}", xlabel="step", yscale="log")
-        axes.set_xlim(0, history.steps)
+        _losses(axes, history, metric, batch)
+        problem = PROBLEMS[name]
+        axes.set(title=f"{problem.title}\nn = {problem.task.n}, {problem.law}", yscale="log")
     shown[0].set_ylabel("typical loss" if metric in (LOSS, COARSE_LOSS) else "test loss (mean squared error)")
+    figure.suptitle(title)
+    beside = [key("one fixed batch, median", **BATCH)] if batch else []
+    first, *_ = histories.values()
+    return legend_below(figure, [*_optimizers(first), *beside, *_curve_keys()])
+
+
+def side_by_side(histories: Mapping[str, History]) -> Figure:
+    """Typical loss against step, a panel a training, under its title and on one axis that ends where they start."""
+    figure, shown = panels(len(histories), 3.2)
+    for axes, (title, history) in zip(shown, histories.items(), strict=True):
+        _losses(axes, history, COARSE_LOSS)
+        axes.set(title=title, yscale="log")
+    rows = pd.concat([history.metric(COARSE_LOSS) for history in histories.values()])
+    start = rows.loc[rows["step"] == rows["step"].min(), "value"].max()
+    log_limits(shown[0], rows.loc[rows["value"] <= start, "value"].to_numpy(np.float64))
+    shown[0].set_ylabel("typical loss")
+    first, *_ = histories.values()
+    return legend_below(figure, [*_optimizers(first), *_curve_keys()])
+
+
+def _losses(axes: Axes, history: History, metric: str, batch: str = "") -> None:
+    """Both optimizers' curves of one training."""
+    rows = history.metric(metric)
+    for optimizer in history.frame["optimizer"].unique():
+        table = by_seed(rows[rows["step"] <= history.steps], optimizer)
+        colour, steps, values = COLOURS[optimizer], table.index.to_numpy(), table.to_numpy(np.float64)
+        axes.plot(steps, values[:, table.columns.to_numpy() < PAPER_SEEDS], color=colour, linewidth=0.5, alpha=0.45)
+        with np.errstate(divide="ignore", over="ignore"):
+            low, high = (np.exp(edge) for edge in band(np.log(values)))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
+        axes.plot(steps, values.mean(-1), linewidth=1.8, **line_of(optimizer))
+        axes.plot(steps, np.median(values, -1), color=colour, **MEDIAN)
+        if batch:
+            table = by_seed(history.metric(batch).query("step <= @history.steps"), optimizer)
+            axes.plot(table.index, table.median(axis=1), color=colour, **BATCH)
     if batch:
-        handles.append(key("one fixed batch, median", **BATCH))
-    handles += [
+        log_limits(axes, rows["value"].to_numpy(np.float64))
+    axes.set(xlabel="step", xlim=(0, history.steps))
+
+
+def _optimizers(history: History) -> list[Any]:
+    return [key(LABELS[name], linewidth=1.8, **line_of(name)) for name in history.frame["optimizer"].unique()]
+
+
+def _curve_keys() -> list[Any]:
+    return [
         key("median", **MEDIAN),
         Patch(color=GREY, alpha=0.22, linewidth=0, label="95% interval of the geometric mean"),
         key(f"single seeds, the first {PAPER_SEEDS} at most", linewidth=0.5, alpha=0.6),
     ]
-    return legend_below(figure, handles)
 
 
 def one_layer_loss(scales: np.ndarray, exact: np.ndarray, measured: np.ndarray, least: float) -> Figure:
@@ -113,7 +141,7 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             # the two published rates may coincide: the dashes alternate
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
         steps = sorted(set(tuning.losses["steps"]))
-        title = f"{setting.title}: {steps[-1]:,} steps" + (f" (pale: {steps[0]:,})" if len(steps) > 1 else "")
+        title = f"{setting.title}\n{steps[-1]:,} steps" + (f" (pale: {steps[0]:,})" if len(steps) > 1 else "")
         axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
     for axes in shown[:: columns or len(shown)]:
         axes.set_ylabel("typical loss at the end")

@@ -113,6 +113,41 @@ def moved(units: list[Unit]) -> list[str]:
     return [case for case, own in states.items() if len(own) > 1]
 
 
+def title(verdict: Verdict) -> str:
+    """What a reading's curves show, in a line for a figure: who ends lower in how many settings."""
+    states = [unit.state for unit in verdict.units if unit.decides]
+    ahead = {name: sum(FAVOURS.get(state) == name for state in states) for name in ("Adam", "SGD")}
+    parts = [f"{name} ends lower in {count}" for name, count in ahead.items() if count]
+    return f"{' and '.join(parts) or 'Neither is seen to end lower'} of {len(states)} settings" if states else ""
+
+
+def without_clip(ratios: pd.DataFrame) -> str:
+    """What leaving out the clip does to each optimizer in each setting, a line a setting, in Markdown.
+
+    Args:
+        ratios: from :func:`lintrans.paper.measure.ablations.ratios`.
+    """
+    lines = []
+    for name, own in ratios[ratios["arm"].isin(["sgd, no clip", "adam, no clip"])].groupby("setting", sort=False):
+        parts = []
+        for row in own.to_dict("records"):
+            optimizer = str(row["label"]).partition(",")[0]
+            lost = f"; {row['lost']} of {row['seeds']} runs diverge" if row["lost"] else ""
+            if not np.isfinite(row["low"]):
+                parts.append(f"{optimizer} has no interval{lost}")
+                continue
+            words = (
+                "needs it"
+                if row["low"] > 1
+                else "is better off without"
+                if row["high"] < 1
+                else "is not seen to need it"
+            )
+            parts.append(f"{optimizer} {words} ({row['estimate']:.2g}x the loss without a clip{lost})")
+        lines.append(f"- {PROBLEMS[str(name)].title}: {'; '.join(parts)}.")
+    return "\n".join(lines) or "Not measured at this scale."
+
+
 def ruled(worst: pd.DataFrame) -> pd.DataFrame:
     """Medians over runs of the fixed batch's loss and its worst prompt's share, by setting; greatest shares first."""
     middle = worst.groupby("setting", sort=False)[["loss", "share"]].median()

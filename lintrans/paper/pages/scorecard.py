@@ -8,15 +8,51 @@ import pandas as pd
 
 from ..claims import editions, stability
 from ..claims.contradictions import Contradiction
-from ..claims.rules import LEVEL
-from ..claims.wording import Record, chance, numbers
+from ..claims.rules import LEVEL, State
+from ..claims.scorecard import CLAIMS, before, figure_of, members
+from ..claims.wording import NAMES, Record, cases, chance, numbers, plain, sentence, table
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
 from .common import agrees
 from .common import how_far as how_far
+from .template import all_numbers
 
 Records = Mapping[tuple[str, str], Record]
+NOT_YET = "not judged yet"
+
+
+def cards(records: Records, scale: str, group: str = "") -> dict[str, str]:
+    """By claim, in Markdown: what it says, its verdicts, its cases folded; each is a target, ``c7`` of C7."""
+    earlier, found, told = before(scale), {}, dict[tuple[str, ...], str]()
+    for name, claim in members(group).items():
+        lines, tables = [f"({name.lower()})=\n**{name}.** {claim.SENTENCE} ({{doc}}`{claim.CHAPTER}`)", ""], {}
+        for reading in claim.READINGS:
+            record = records.get((name, reading))
+            if record is None:
+                lines.append(f"- *{reading}*: {NOT_YET}")
+                continue
+            old = earlier.get((name, reading))
+            changed = f" (under earlier rules: {old})" if old not in (None, record["rows"][-1]["verdict"]) else ""
+            lines.append(f"- *{reading}*: {sentence(record)}{changed}")
+            tables[f"{reading.capitalize()}. {_made(name, reading, record, told)}"] = table(record, decides=True)
+        found[name] = "\n".join(lines) + (f"\n\n{all_numbers(tables, f'Numbers of {name}')}" if tables else "")
+    return found
+
+
+def _made(name: str, reading: str, record: Record, told: dict[tuple[str, ...], str]) -> str:
+    """Where a verdict is shown, when and how it was judged, and what it is short of; `told` says it of earlier ones."""
+    claim = CLAIMS[name]
+    figure = figure_of(claim, reading)
+    text = f"Shown in {{numref}}`{figure}`; judged" if figure else "Judged"
+    text += f" {record['created'][:10]} by rules {record['rules']}."
+    if short := tuple(record["deviations"]):
+        first = told.setdefault(short, f"{name}, {reading}")
+        same = f"as for {first}" if first != f"{name}, {reading}" else "; ".join(short)
+        text += f" Less than the rules ask for: {same}."
+    if beside := len(cases(record, decides=False)):
+        text += f" {beside} further case{'s stand' if beside > 1 else ' stands'} beside these in the chapter."
+    return text
 
 
 def against(found: Sequence[Contradiction]) -> pd.DataFrame:
@@ -57,7 +93,7 @@ def by_chance(judged: Sequence[Record]) -> str:
         return "No case has been judged yet."
     cases, agree, verdicts = (f"{found[name]:.0f}" for name in ("cases", "agree", "verdicts"))
     return (
-        f"How much of this is chance? Of {cases} deciding cases with a number, {agree} say YES or WEAK. "
+        f"How much of this is chance? Of {cases} deciding cases with a number, {agree} agree with the paper. "
         f"If no claim held in any case, at most {found['by_chance']:.1f} of them would, half of {LEVEL:.0%} of each; "
         "fewer, since two tests have to agree. Holm's correction holds over the cases of one verdict: "
         f"by chance it is *partly reproduced* with at most {LEVEL:.0%}. Nothing corrects over the {verdicts} verdicts "
@@ -79,12 +115,18 @@ def repeats_in_words(made: stability.Comparison | None) -> str:
     )
 
 
+def by_state(made: stability.Comparison) -> pd.DataFrame:
+    """How many cases of each state kept it, and what the others became, in words."""
+    return made.table().astype(str).map(plain)
+
+
 def changed(made: stability.Comparison) -> pd.DataFrame:
     """The cases that did not keep their state, with both intervals."""
 
     def text(state: str | None, estimate: float | None, low: float | None, high: float | None) -> str:
         shown = numbers({"estimate": estimate, "low": low, "high": high})
-        return str(state or "not judged") if estimate is None else f"{shown} {state}"
+        words = NAMES[State(state)] if state else "not judged"
+        return words if estimate is None else f"{shown} {words}"
 
     rows = [
         {

@@ -7,9 +7,19 @@ from typing import Any
 
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import State, Unit
+from ..claims.wording import size
 
 NOT_MEASURED = "not measured at this scale"
 UNDECIDED = "the seeds do not decide"
+GAP = {
+    "yes": "Adam ends {sizes} lower than SGD",
+    "weak": "Adam ends a little lower ({sizes})",
+    "null": "the two end alike ({sizes})",
+    "rev": "SGD ends {inverse} lower than Adam",
+    "undecided": "it is open who ends lower ({sizes})",
+    "missing": "nothing was measured",
+}
+"""What C1 says, by state."""
 
 
 def phrases(
@@ -48,8 +58,39 @@ def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
     """The same in one sentence without its full stop, cases by what they say: "Adam ends lower in setting 1; ..."."""
     table = phrases(**words)
     units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
-    cases = {state: [unit.case for unit in units if unit.state is state] for state in State}
-    return "; ".join(f"{table[state]} in {listed(own)}" for state, own in cases.items() if own)
+    found = {state: [unit.case for unit in units if unit.state is state] for state in State}
+    return "; ".join(f"{table[state]} in {listed(own)}" for state, own in found.items() if own)
+
+
+def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **words: str) -> str:
+    """What cases say, with their sizes, in one sentence without its full stop.
+
+    Args:
+        rows: of :func:`.wording.cases`.
+        where: follows the words of each state.
+        **words: those of :func:`phrases`, in which ``{sizes}`` becomes "7.0x and 1.5x", ``{inverse}`` the same of the
+            inverse ratios, and ``{cases}`` the cases.
+    """
+    table, kept, parts = phrases(**words), list(rows), []
+    for state in State:
+        own = [row for row in kept if row["state"] == state]
+        if not own:
+            continue
+        numbers = [row for row in own if row["estimate"]]
+        fields = {
+            "sizes": listed([size(row) for row in numbers]),
+            "inverse": listed([size({**row, "estimate": 1 / row["estimate"]}) for row in numbers]),
+            "cases": _together([row["case"] for row in own]),
+        }
+        parts.append((table[state] + where).format(**fields))
+    return "; ".join(parts) or "nothing was judged"
+
+
+def _together(texts: Sequence[str]) -> str:
+    """Cases in a sentence: "setting 1", "settings 1 and 3"; as they are where they do not begin with one word."""
+    first, rest = {text.split(" ")[0] for text in texts}, [text.partition(" ")[2] for text in texts]
+    [kind] = first if len(first) == 1 else [""]
+    return f"{kind}s {listed(rest)}" if len(texts) > 1 and kind.isalpha() and len(kind) > 1 else listed(texts)
 
 
 def listed(texts: Sequence[str]) -> str:
