@@ -23,7 +23,7 @@ from .rules import agree
 
 CLAIM = "P3"
 SENTENCE = "In practice R_med is lower for Adam than for SGD on language models, and not on image networks."
-FIGURE = "fig-practice-condition"
+FIGURE = {"tuned": "fig-practice-condition"}
 PER_LAYER = "r_blocks"
 TOGETHER = "r_used"
 WORDS = {PER_LAYER: "per layer", TOGETHER: "all layers together"}

@@ -20,7 +20,7 @@ from .records import Verdict
 
 CLAIM = "P4"
 SENTENCE = "In practice directional smoothness is lower for Adam on language models, and not on image networks."
-FIGURE = "fig-practice-smoothness"
+FIGURE = {"tuned": "fig-practice-smoothness"}
 
 
 def shown(name: str, frame: pd.DataFrame, settled: int) -> Shown:

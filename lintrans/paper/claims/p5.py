@@ -18,7 +18,7 @@ from .records import Verdict
 
 CLAIM = "P5"
 SENTENCE = "In practice curvature grows with the gradient's norm on language models, and not on image networks."
-FIGURE = "fig-practice-norms"
+FIGURE = {"tuned": "fig-practice-norms"}
 
 
 def shown(name: str, frame: pd.DataFrame) -> Shown:
