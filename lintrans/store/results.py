@@ -10,6 +10,7 @@ A measurement is a table computed from trainings or from the library alone; it i
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -37,7 +38,11 @@ _STORED_ONLY: ContextVar[bool] = ContextVar("stored_only", default=False)
 
 
 class NotStoredError(LookupError):
-    """A result is not in the store, and was not to be computed."""
+    """A result is not in the store, and was not to be computed; `key` is its hash."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @contextlib.contextmanager
@@ -48,6 +53,31 @@ def stored_only() -> Iterator[None]:
         yield
     finally:
         _STORED_ONLY.reset(token)
+
+
+_TRAINED_BY: ContextVar[Callable[..., History] | None] = ContextVar("trained_by", default=None)
+
+
+@contextlib.contextmanager
+def trained_by(trainer: Callable[..., History]) -> Iterator[None]:
+    """Within it, what :func:`experiment` does not find comes from `trainer`, called as :func:`train` and with a store.
+
+    Whoever computes, the result is stored under its own key (:mod:`.distributed`, :mod:`.planning`).
+    """
+    token = _TRAINED_BY.set(trainer)
+    try:
+        yield
+    finally:
+        _TRAINED_BY.reset(token)
+
+
+def _trainer() -> Callable[..., History] | None:
+    """What trains instead of this process, if anything does."""
+    if (trainer := _TRAINED_BY.get()) is None and (address := os.environ.get("LINTRANS_DASK")):
+        from .distributed import asked_for
+
+        return asked_for(address)
+    return trainer
 
 
 @dataclass(frozen=True)
@@ -63,6 +93,16 @@ class Use:
 
 
 _USED: list[Use] = []
+
+
+@contextlib.contextmanager
+def unlisted() -> Iterator[None]:
+    """Within it, what is asked for is no part of :func:`used`."""
+    count = len(_USED)
+    try:
+        yield
+    finally:
+        del _USED[count:]
 
 
 def used() -> list[Use]:
@@ -104,7 +144,7 @@ def _obtain(
     if (payload := _find(title, key, form, store)) is not None:
         return payload
     if _STORED_ONLY.get():
-        raise NotStoredError(f"{title}: not in the store ({key[:8]})")
+        raise NotStoredError(f"{title}: not in the store ({key[:8]})", key)
     waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
         try:
@@ -175,11 +215,16 @@ def experiment(
         "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
     }  # fmt: skip
 
+    where = store or Store()
+
     def compute() -> tuple[History, dict[str, Any]]:
-        history = train(model, task, runs, title=title, **options)
+        if (trainer := _trainer()) is None:
+            history = train(model, task, runs, title=title, **options)
+        else:
+            history = trainer(model, task, runs, title=title, store=where, **options)
         return history, history.info
 
-    return replace(_obtain(title, spec, _Histories(), compute, store or Store()), key=key_of(spec))
+    return replace(_obtain(title, spec, _Histories(), compute, where), key=key_of(spec))
 
 
 class _Histories:

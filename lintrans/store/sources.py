@@ -31,7 +31,10 @@ from typing import Any, NamedTuple, TypeGuard
 from torch import Tensor
 
 PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
-NEUTRAL = frozenset({"errors", "progress", "files", "store.store", "store.sources", "store.results"})
+NEUTRAL = frozenset({
+    "errors", "progress", "files", "store.store", "store.sources", "store.results", "store.shards", "store.distributed",
+    "store.planning",
+})  # fmt: skip
 """Modules of the package whose own code decides no number, but how it is said, shown and kept."""
 
 

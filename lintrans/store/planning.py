@@ -1,0 +1,196 @@
+"""What experiments would take, before any of them starts: runs, steps, memory, shards, and seconds measured here.
+
+Of each shape a few steps and one measurement of each probe are timed, on this machine, with one run and with a few. A
+search for rates asks for trainings that depend on the results of others; within :func:`planned` these are answered as
+if the middle rate of each grid were the best, which decides names of rates and not how much is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import heapq
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..engines import Engine, Plan, choose
+from ..models.transformer import TensorModel
+from ..progress import say
+from ..tasks.regression import Task
+from ..training.history import COLUMNS, History
+from ..training.probes import Probe, StepProbe
+from ..training.runs import Runs
+from ..training.train import PLANNED, plan_training
+from . import results
+from .shards import memory, split
+from .store import Store
+
+FEW = 4
+"""Runs of a seed that are timed beside one alone; what further ones take follows from both."""
+SECONDS = 0.1
+"""Time that steps are repeated for."""
+BLOCKS = 4
+"""Blocks of evaluation prompts that are timed where a probe takes more: each takes as long."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training would take.
+
+    Attributes:
+        title: its own.
+        runs, steps: how many.
+        seconds: of each shard on one process of this machine; none where it is stored.
+        bytes: what the largest shard may hold beside its process.
+        engine: what was timed.
+    """
+
+    title: str
+    runs: int
+    steps: int
+    seconds: tuple[float, ...]
+    bytes: int
+    engine: str
+
+
+def cost(model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", **options: Any) -> Cost:
+    """Time the shapes of a training's shards here; arguments as for :func:`lintrans.experiment`."""
+    plan = plan_training(model, task, runs, **{name: value for name, value in options.items() if name in PLANNED})
+    probes = tuple(options.get("probes", results.PROBES))
+    kept = len({*options.get("snapshots", ()), plan.steps, plan.total})
+    shards = split(plan, probes, kept)
+    held, each = memory(plan, probes, kept)
+    say(f"{title}: timing its steps")
+    engine, alone, more = _seconds(plan, shards[0].runs, probes, options.get("engine", "auto"))
+    seconds = tuple(alone + more * (len(shard.runs) - 1) for shard in shards)
+    return Cost(
+        title, len(runs), plan.total, seconds, held + each * max(len(shard.runs) for shard in shards), engine.name
+    )
+
+
+def _seconds(
+    plan: Plan, runs: Runs, probes: Sequence[Probe | StepProbe], engine: str
+) -> tuple[Engine, float, float]:
+    """The engine, seconds of a training with one run, and how many each further run adds."""
+    few = Runs(list(runs)[:FEW])
+    found = []
+    for chosen in (Runs(list(runs)[:1]), few)[: len(few)]:
+        own = replace(plan, runs=chosen)
+        worker = choose(engine, own)
+        found.append(plan.total * _step(worker) + sum(_probe(worker, own, probe) for probe in probes))
+    alone = found[0]
+    return worker, alone, max(0.0, (found[-1] - alone) / max(1, len(few) - 1))
+
+
+def _step(engine: Engine) -> float:
+    """Seconds of a step, the first one alone where it is long."""
+    state, count = engine.start(), 1
+    spent = _timed(lambda: engine.advance(state, 1))
+    while spent < SECONDS:
+        count = max(count + 1, min(2 * count, int(count * SECONDS / max(spent, 1e-6)) + 1))
+        spent = _timed(lambda: engine.advance(state, count))  # noqa: B023 - called before the loop goes on
+    return spent / count
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _probe(engine: Engine, plan: Plan, probe: Probe | StepProbe) -> float:
+    """Seconds of all measurements of a probe."""
+    times = len(probe.times(plan.steps, plan.total))
+    share, parameters = 1.0, engine.start().parameters
+    if isinstance(blocks := getattr(probe, "blocks", None), int) and dataclasses.is_dataclass(probe):
+        share = max(1.0, blocks / BLOCKS)
+        probe = replace(probe, blocks=min(blocks, BLOCKS))  # type: ignore[call-arg]  # a field of it
+    spent = [_timed(lambda: _measured(engine, plan, probe, parameters)) for _ in range(2)]
+    return share * min(spent) * times
+
+
+def _measured(engine: Engine, plan: Plan, probe: Probe | StepProbe, parameters: torch.Tensor) -> list[str]:
+    """The metrics of a probe."""
+    if isinstance(probe, StepProbe):
+        return list(probe.measure_step(plan, parameters, parameters * 1.01, 0))
+    return list(probe.measure(engine, plan, parameters, 0))
+
+
+@dataclass
+class Planned:
+    """What was asked for within :func:`planned`.
+
+    Attributes:
+        costs: of trainings that would be computed, each once.
+        stored: titles of trainings that are there.
+        untimed: titles of measurements that would be computed; what depends on them is not known.
+    """
+
+    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
+    stored: list[str] = dataclasses.field(default_factory=list)
+    untimed: list[str] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def planned() -> Iterator[Planned]:
+    """Within it :func:`lintrans.experiment` computes nothing but timings; what is not stored is noted and made up.
+
+    A measurement that is not stored raises a NotStoredError, since nobody knows what its table would look like.
+    """
+    plans = Planned()
+    shapes: dict[Any, Cost] = {}
+
+    def note(
+        model: TensorModel, task: Task, runs: Runs, *, title: str, store: Store, key: str = "", **options: Any
+    ) -> History:
+        plan = plan_training(model, task, runs, **{name: value for name, value in options.items() if name in PLANNED})
+        key = repr((model, task, plan.runs.frame.to_csv(), options))
+        if key not in plans.costs:
+            plans.costs[key] = shapes.setdefault(key, cost(model, task, runs, title=title, **options))
+        return made_up(plan, options["probes"], options["snapshots"])
+
+    with results.planning(note, plans.stored.append, plans.untimed.append):
+        yield plans
+
+
+def made_up(plan: Plan, probes: Sequence[Probe | StepProbe], snapshots: Sequence[int]) -> History:
+    """A history that nobody trained: the middle rate ends lowest, parameters are those of the beginning."""
+    frame = plan.runs.frame
+    rates = sorted(set(frame["lr"]))
+    worse = frame["lr"].map(lambda lr: 1.0 + abs(rates.index(lr) - (len(rates) - 1) // 2))
+    engine = choose("reference", replace(plan, runs=Runs(list(plan.runs)[:1])))
+    parameters = plan.model.init([run.seed for run in plan.runs], dtype=plan.dtype)
+    rows = []
+    for probe in probes:
+        few = replace(probe, blocks=1) if hasattr(probe, "blocks") else probe  # type: ignore[type-var]  # a dataclass
+        metrics = _measured(engine, engine.plan, few, parameters[:1])  # type: ignore[attr-defined]  # the reference's
+        rows += [
+            frame.assign(step=step, metric=metric, value=worse)
+            for step in sorted(probe.times(plan.steps, plan.total)) for metric in metrics
+        ]  # fmt: skip
+    rows += [frame.assign(step=plan.total, metric=f"{name}_steps", value=0.0) for name in ("skipped", "clipped")]
+    table = frame.assign(skipped=0, clipped=0, diverged=-1)
+    kept = sorted({*snapshots, plan.steps, plan.total})
+    info = {"device": str(plan.device), "dtype": str(plan.dtype), "engine": "none", "seconds": 0.0}
+    whole = pd.concat(rows, ignore_index=True)[list(COLUMNS)].sort_values(["step", "run"], kind="stable")
+    return History(whole.reset_index(drop=True), table, dict.fromkeys(kept, parameters), plan.steps, info)
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """Seconds that so many workers take for shards of so many seconds, the longest first and each as a worker is free."""
+    free = [0.0] * min(workers, max(1, len(seconds)))
+    for length in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)
+
+
+def process_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
