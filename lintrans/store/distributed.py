@@ -10,10 +10,8 @@ import contextlib
 import functools
 import io
 import logging
-import os
 import platform
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +124,7 @@ def _started(count: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    threads = {name: "1" for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
         _quiet(),
@@ -174,17 +172,19 @@ def _target() -> str:
 
 def differences(other: dict[str, str]) -> list[str]:
     """What another process has otherwise than this one, in words."""
-    own = here()
-    return [f"{name} is {other.get(name, 'unknown')} there and {value} here" for name, value in own.items()
-            if other.get(name) != value]  # fmt: skip
+    return [
+        f"{name} is {other.get(name, 'unknown')} there and {value} here"
+        for name, value in here().items()
+        if other.get(name) != value
+    ]
 
 
 def check_workers(client: Client) -> None:
     """Refuse workers that would compute other bits; a DistributedError names the first one and what differs."""
     with _quiet():
-        found: dict[str, Any] = client.run(here, on_error="return")
+        found: dict[str, Any] = client.run(_there, on_error="return")
     if not found:
-        say(f"{client.scheduler.address} has no workers yet: shards wait for the first one")
+        say(f"{_address(client)} has no workers yet: shards wait for the first one")
     for address, made in sorted(found.items()):
         if isinstance(made, BaseException):
             raise DistributedError(
@@ -196,6 +196,15 @@ def check_workers(client: Client) -> None:
                 f"worker {address} would compute other bits: {'; '.join(differs)}. Start workers and this process in "
                 "one environment, on processors of one kind"
             )
+
+
+def _there() -> dict[str, str]:
+    """What :func:`here` is on a worker."""
+    return here()
+
+
+def _address(client: Client) -> str:
+    return str(getattr(client.scheduler, "address", "the scheduler"))
 
 
 def _exception(error: BaseException) -> Exception:
@@ -295,7 +304,7 @@ class Cluster:
             except results.NotStoredError as error:
                 keys[number] = error.key
         stored = f", {len(found)} of them stored" if found else ""
-        say(f"{title}: {len(shards)} shards{stored}, on {self.client.scheduler.address}")
+        say(f"{title}: {len(shards)} shards{stored}, on {_address(self.client)}")
         works = {
             number: Work(
                 model, task, shards[number].runs, options, f"{title}, {shards[number].name}", key,
@@ -329,7 +338,7 @@ class Cluster:
         client, numbers = self.client, {work.key: number for number, work in works.items()}
         done = dict.fromkeys(works, 0)
         client.subscribe_topic(TOPIC, lambda event: events.put(event[1]))
-        futures: dict[int, Future] = {}
+        futures: dict[int, Future[History]] = {}
         try:
             for number, work in works.items():
                 futures[number] = client.submit(compute, work, key=f"{work.title}-{work.key}", pure=False)
@@ -359,7 +368,7 @@ class Cluster:
                 client.unsubscribe_topic(TOPIC)
                 client.cancel([futures[number] for number in done if number in futures])
 
-    def _result(self, work: Work, future: Future) -> History:
+    def _result(self, work: Work, future: Future[History]) -> History:
         from distributed import KilledWorker
 
         try:

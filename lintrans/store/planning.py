@@ -25,17 +25,18 @@ from ..models.transformer import TensorModel
 from ..progress import say
 from ..tasks.regression import Task
 from ..training.history import COLUMNS, History
-from ..training.probes import Probe, StepProbe
+from ..training.probes import Probe, StepProbe, TestLoss
 from ..training.runs import Runs
 from ..training.train import PLANNED, plan_training
 from . import results
 from .shards import memory, split
-from .store import Store
 
 FEW = 4
 """Runs of a seed that are timed beside one alone; what further ones take follows from both."""
 SECONDS = 0.1
 """Time that steps are repeated for."""
+LONG = 10**9
+"""Steps of the trainings that are timed, whose ends nobody reaches."""
 BLOCKS = 4
 """Blocks of evaluation prompts that are timed where a probe takes more: each takes as long."""
 
@@ -63,7 +64,7 @@ class Cost:
 def cost(model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", **options: Any) -> Cost:
     """Time the shapes of a training's shards here; arguments as for :func:`lintrans.experiment`."""
     plan = plan_training(model, task, runs, **{name: value for name, value in options.items() if name in PLANNED})
-    probes = tuple(options.get("probes", results.PROBES))
+    probes = tuple(options.get("probes", (TestLoss(),)))
     kept = len({*options.get("snapshots", ()), plan.steps, plan.total})
     shards = split(plan, probes, kept)
     held, each = memory(plan, probes, kept)
@@ -83,7 +84,7 @@ def _seconds(
     found = []
     for chosen in (Runs(list(runs)[:1]), few)[: len(few)]:
         own = replace(plan, runs=chosen)
-        worker = choose(engine, own)
+        worker = choose(engine, replace(own, steps=LONG))
         found.append(plan.total * _step(worker) + sum(_probe(worker, own, probe) for probe in probes))
     alone = found[0]
     return worker, alone, max(0.0, (found[-1] - alone) / max(1, len(few) - 1))
@@ -111,7 +112,7 @@ def _probe(engine: Engine, plan: Plan, probe: Probe | StepProbe) -> float:
     share, parameters = 1.0, engine.start().parameters
     if isinstance(blocks := getattr(probe, "blocks", None), int) and dataclasses.is_dataclass(probe):
         share = max(1.0, blocks / BLOCKS)
-        probe = replace(probe, blocks=min(blocks, BLOCKS))  # type: ignore[call-arg]  # a field of it
+        probe = replace(probe, blocks=min(blocks, BLOCKS))
     spent = [_timed(lambda: _measured(engine, plan, probe, parameters)) for _ in range(2)]
     return share * min(spent) * times
 
@@ -123,41 +124,29 @@ def _measured(engine: Engine, plan: Plan, probe: Probe | StepProbe, parameters: 
     return list(probe.measure(engine, plan, parameters, 0))
 
 
-@dataclass
-class Planned:
-    """What was asked for within :func:`planned`.
-
-    Attributes:
-        costs: of trainings that would be computed, each once.
-        stored: titles of trainings that are there.
-        untimed: titles of measurements that would be computed; what depends on them is not known.
-    """
-
-    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
-    stored: list[str] = dataclasses.field(default_factory=list)
-    untimed: list[str] = dataclasses.field(default_factory=list)
-
-
 @contextlib.contextmanager
-def planned() -> Iterator[Planned]:
-    """Within it :func:`lintrans.experiment` computes nothing but timings; what is not stored is noted and made up.
+def planned() -> Iterator[list[Cost]]:
+    """Within it :func:`lintrans.experiment` computes nothing but timings of what is not stored, and makes up the rest.
+
+    Yields:
+        The costs of all trainings that were asked for and are not stored, each once.
 
     A measurement that is not stored raises a NotStoredError, since nobody knows what its table would look like.
     """
-    plans = Planned()
-    shapes: dict[Any, Cost] = {}
+    costs: dict[str, Cost] = {}
 
-    def note(
-        model: TensorModel, task: Task, runs: Runs, *, title: str, store: Store, key: str = "", **options: Any
-    ) -> History:
+    def note(model: TensorModel, task: Task, runs: Runs, *, title: str, **options: Any) -> History:
         plan = plan_training(model, task, runs, **{name: value for name, value in options.items() if name in PLANNED})
-        key = repr((model, task, plan.runs.frame.to_csv(), options))
-        if key not in plans.costs:
-            plans.costs[key] = shapes.setdefault(key, cost(model, task, runs, title=title, **options))
-        return made_up(plan, options["probes"], options["snapshots"])
+        probes, snapshots = options["probes"], options["snapshots"]
+        key = repr((plan.model, plan.task, list(plan.runs), plan.total, plan.batch, probes, snapshots))
+        if key not in costs:
+            costs[key] = cost(model, task, runs, title=title, **options)
+            made.append(costs[key])
+        return made_up(plan, probes, snapshots)
 
-    with results.planning(note, plans.stored.append, plans.untimed.append):
-        yield plans
+    made: list[Cost] = []
+    with results.stand_in(note):
+        yield made
 
 
 def made_up(plan: Plan, probes: Sequence[Probe | StepProbe], snapshots: Sequence[int]) -> History:
@@ -184,7 +173,7 @@ def made_up(plan: Plan, probes: Sequence[Probe | StepProbe], snapshots: Sequence
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
-    """Seconds that so many workers take for shards of so many seconds, the longest first and each as a worker is free."""
+    """Seconds that so many workers take for shards of so many seconds, the longest first, each as one is free."""
     free = [0.0] * min(workers, max(1, len(seconds)))
     for length in sorted(seconds, reverse=True):
         heapq.heapreplace(free, free[0] + length)
