@@ -129,8 +129,9 @@ def _started(count: int) -> Iterator[Client]:
         dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
         _quiet(),
         LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, env=threads
-        ) as cluster,
+            n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+            env=threads, silence_logs=logging.CRITICAL,
+        ) as cluster,  # fmt: skip
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

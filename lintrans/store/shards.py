@@ -26,7 +26,7 @@ MOST_BYTES = 2**30
 ROW_BYTES = 200
 """Of one measured number, as a row and while rows are put together."""
 PARTIAL = 2**8
-"""Partial sums in the compiled loops, of one parameter and 1000 prompts, by the numbers of bytes."""
+"""Partial sums of compiled loops for each parameter and 1000 prompts, generously: one a chunk and lane."""
 
 
 @dataclass(frozen=True)
