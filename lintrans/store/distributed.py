@@ -92,7 +92,7 @@ def distributed(client: Client | str | int, *, timeout: float = PATIENCE) -> Ite
         elif isinstance(client, str):
             connected = stack.enter_context(_connected(client, timeout))
         else:
-            connected = stack.enter_context(_started(whole("client", client, 1)))
+            connected = stack.enter_context(local_workers(whole("client", client, 1)))
         check_workers(connected)
         stack.enter_context(results.trained_by(Cluster(connected)))
         yield connected
@@ -119,18 +119,19 @@ def _connected(address: str, timeout: float) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _started(count: int) -> Iterator[Client]:
+def local_workers(count: int) -> Iterator[Client]:
     """Worker processes on this machine, of one thread each."""
     import dask
     from distributed import Client, LocalCluster
 
     threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
         _quiet(),
         LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
-            env=threads, silence_logs=logging.CRITICAL,
+            env={**threads, **quiet}, silence_logs=logging.CRITICAL,
         ) as cluster,  # fmt: skip
         Client(cluster, set_as_default=False) as client,
     ):

@@ -120,7 +120,7 @@ def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 def cluster() -> Iterator[Any]:
     """Two worker processes on the loopback device."""
     pytest.importorskip("distributed")
-    with distributed._started(2) as client:
+    with distributed.local_workers(2) as client:
         yield client
 
 
