@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import linecache
 import os
 import sys
 import tempfile
@@ -70,10 +71,12 @@ def _planned(chapter: Chapter, parameters: dict[str, Any]) -> ChapterPlan:
     page = ModuleType("__main__")  # dataclasses and pickles look their module up
     with planned() as costs, _aside(page), contextlib.chdir(chapter.notebook.parent):
         for cell in cells:
-            source = "".join(cell["source"])
-            lines = ["pass" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+            lines = "".join(cell["source"]).splitlines(keepends=True)
+            lines = ["pass\n" if line.lstrip().startswith(("%", "!")) else line for line in lines]
+            name = f"<{chapter.name}, {cell.get('id', '')}>"
+            linecache.cache[name] = len(lines), None, lines, name  # where the source of its classes is looked for
             try:
-                exec(compile("\n".join(lines), f"<{chapter.name}>", "exec"), page.__dict__)
+                exec(compile("".join(lines), name, "exec"), page.__dict__)
             except NotStoredError as error:
                 unseen.append(error.title or str(error))
             except NameError:  # of what a cell before was to make

@@ -130,8 +130,13 @@ def local_workers(count: int) -> Iterator[Client]:
         dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
         _quiet(),
         LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
-            env={**threads, **quiet}, silence_logs=logging.CRITICAL,
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            env={**threads, **quiet},
+            silence_logs=logging.CRITICAL,
         ) as cluster,  # fmt: skip
         Client(cluster, set_as_default=False) as client,
     ):

@@ -35,6 +35,8 @@ FEW = 4
 """Runs of a seed that are timed beside one alone; what further ones take follows from both."""
 SECONDS = 0.1
 """Time that steps are repeated for."""
+SLOW = 1.0
+"""Seconds of a run's step from which on one run is timed alone, and further ones are taken to cost as much each."""
 LONG = 10**9
 """Steps of the trainings that are timed, whose ends nobody reaches."""
 BLOCKS = 4
@@ -76,18 +78,20 @@ def cost(model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment
     )
 
 
-def _seconds(
-    plan: Plan, runs: Runs, probes: Sequence[Probe | StepProbe], engine: str
-) -> tuple[Engine, float, float]:
+def _seconds(plan: Plan, runs: Runs, probes: Sequence[Probe | StepProbe], engine: str) -> tuple[Engine, float, float]:
     """The engine, seconds of a training with one run, and how many each further run adds."""
-    few = Runs(list(runs)[:FEW])
-    found = []
-    for chosen in (Runs(list(runs)[:1]), few)[: len(few)]:
-        own = replace(plan, runs=chosen)
+
+    def timed(count: int) -> tuple[Engine, float, float]:
+        own = replace(plan, runs=Runs(list(runs)[:count]))
         worker = choose(engine, replace(own, steps=LONG))
-        found.append(plan.total * _step(worker) + sum(_probe(worker, own, probe) for probe in probes))
-    alone = found[0]
-    return worker, alone, max(0.0, (found[-1] - alone) / max(1, len(few) - 1))
+        step = _step(worker)
+        return worker, step, plan.total * step + sum(_probe(worker, own, probe) for probe in probes)
+
+    worker, step, alone = timed(1)
+    few = min(FEW, len(runs))
+    if few == 1 or step > SLOW:
+        return worker, alone, alone
+    return worker, alone, max(0.0, (timed(few)[2] - alone) / (few - 1))
 
 
 def _step(engine: Engine) -> float:

@@ -96,9 +96,9 @@ def test_a_run_of_much_memory_gets_a_smaller_shard() -> None:
 def test_nobody_answers() -> None:
     pytest.importorskip("distributed")
     began = time.monotonic()
-    with pytest.raises(distributed.DistributedError, match=r"tcp://127\.0\.0\.1:9") as caught:
-        with lt.distributed("tcp://127.0.0.1:9", timeout=0.5):
-            pass
+    address = "tcp://127.0.0.1:9"
+    with pytest.raises(distributed.DistributedError, match=address) as caught, lt.distributed(address, timeout=0.5):
+        pass
     assert time.monotonic() - began < 20
     assert "\n" not in str(caught.value)
 
@@ -165,9 +165,9 @@ def test_a_single_run_is_a_shard_too(cluster: Any, tmp_path: Path) -> None:
 def test_workers_of_another_kind_are_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = {**distributed.here(), "torch": "9.9"}
     monkeypatch.setattr(distributed, "here", lambda: made)
-    with pytest.raises(distributed.DistributedError, match=rf"torch is {torch.__version__.split('+')[0]}.* and 9\.9"):
-        with lt.distributed(cluster):
-            pass
+    what = rf"torch is {torch.__version__.split('+')[0]}.* and 9\.9"
+    with pytest.raises(distributed.DistributedError, match=what), lt.distributed(cluster):
+        pass
 
 
 def test_a_worker_that_comes_later_is_looked_at_too(cluster: Any, tmp_path: Path) -> None:
@@ -188,7 +188,10 @@ def test_too_little_memory_is_said_before_anything_starts(
 
 
 def test_an_error_on_a_worker_is_one_line(cluster: Any, tmp_path: Path) -> None:
-    with lt.distributed(cluster), pytest.raises(distributed.DistributedError, match=r"seed \d: ValueError: engine = .cuda. cannot") as caught:
+    with (
+        lt.distributed(cluster),
+        pytest.raises(distributed.DistributedError, match=r"seed \d: ValueError: engine = .cuda. cannot") as caught,
+    ):
         experiment(Store(tmp_path), engine="cuda")
     assert "\n" not in str(caught.value)
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ...models.transformer import LinearTransformer
 from ...store.distributed import distributed, local_workers
 from ...store.planning import Cost, cost, makespan
-from ...store.results import experiment
+from ...store.results import experiment, unlisted
 from ...store.store import Store
 from ...tasks.regression import LinearRegression
 from ...training.history import History
@@ -139,10 +139,11 @@ def timed(budget: ScalingBudget, layers: int = 3, d: int = 5, n: int = 20) -> pd
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
             began = time.perf_counter()
-            experiment(
-                model, task, arms(budget.shards), steps=steps, title=f"{steps} steps", store=store, device="cpu",
-                probes=[TestLoss(every=steps)], progress=False,
-            )  # fmt: skip
+            with unlisted():
+                experiment(
+                    model, task, arms(budget.shards), steps=steps, title=f"{steps} steps", store=store, device="cpu",
+                    probes=[TestLoss(every=steps)], progress=False,
+                )  # fmt: skip
             spent = time.perf_counter() - began
             own = [entry.seconds for entry in store.entries() if ", seed" in entry.title] or [spent / budget.shards]
             rows.append((steps, workers, spent, float(np.median(own)), budget.shards))
@@ -167,7 +168,7 @@ def overhead(timings: pd.DataFrame) -> float:
 
 
 def overhead_table(timings: pd.DataFrame) -> pd.DataFrame:
-    """Length of a shard, what one adds to it on one worker, its share of both, and the speed-up of the second worker."""
+    """Length of a shard, what cutting adds to it on one worker, its share, and the speed-up of the second worker."""
     rows = []
     for steps, own in timings.groupby("steps"):
         seconds, shard = own.set_index("workers")["seconds"], own.set_index("workers")["shard"]
@@ -207,7 +208,9 @@ class Trouble:
     back: float = 30.0
 
 
-def simulated(seconds: npt.NDArray[np.float64], workers: int, trouble: Trouble, overhead: float, seed: int = 0) -> float:
+def simulated(
+    seconds: npt.NDArray[np.float64], workers: int, trouble: Trouble, overhead: float, seed: int = 0
+) -> float:
     """Seconds until all shards are done: each goes to the worker that is free first, in the order given.
 
     Deaths of a worker are a Poisson process of its working time; one costs what was computed since the last checkpoint
@@ -236,6 +239,7 @@ def replayed(
         shards: how many.
         length: what their mean is made, in seconds.
         overhead: seconds added to each.
+        troubles: one line of the figure each.
     """
     own = np.random.default_rng(1).choice(np.asarray(measured, np.float64), shards)
     own *= length / own.mean()
@@ -246,6 +250,12 @@ def replayed(
             for trouble in troubles for workers in WORKERS
         ], columns=["trouble", "workers", "speed-up"],
     )  # fmt: skip
+
+
+def replay_table(replays: pd.DataFrame) -> pd.DataFrame:
+    """Simulated speed-ups, a row a number of workers and a column a trouble."""
+    wide = replays.pivot(index="workers", columns="trouble", values="speed-up")[list(replays["trouble"].unique())]
+    return wide.map("{:.3g}".format).reset_index()
 
 
 def speed_ups(replays: pd.DataFrame) -> Figure:
