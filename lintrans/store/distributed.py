@@ -193,6 +193,8 @@ def check_workers(client: Client) -> None:
     if not found:
         say(f"{_address(client)} has no workers yet: shards wait for the first one")
     for address, made in sorted(found.items()):
+        if isinstance(made, OSError):  # it died meanwhile; who takes its place is looked at with its first shard
+            continue
         if isinstance(made, BaseException):
             raise DistributedError(
                 f"worker {address} cannot import lintrans ({compiling.brief(_exception(made))}): "

@@ -68,7 +68,7 @@ def test_shards_are_the_whole(engine: str, model: Any, task: Any, dtype: str) ->
 
 @pytest.mark.parametrize("engine", ["cpu", "reference"])
 def test_curvature_in_shards_is_that_of_the_whole(engine: str) -> None:
-    probes = [lt.Conditions(every=3, batch=100), lt.StepCurvature(every=2, spectral=True, batch=100)]
+    probes: list[Any] = [lt.Conditions(every=3, batch=100), lt.StepCurvature(every=2, spectral=True, batch=100)]
     runs = lt.grid(optimizer=["sgd", "adam"], lr=[0.003, 0.02, 1e9], seed=range(3))
     options = {**OPTIONS, "steps": 8, "engine": engine, "snapshots": []}
     cut, joined = in_shards(MODEL, TASK, runs, probes, **options)
@@ -197,7 +197,7 @@ def test_an_error_on_a_worker_is_one_line(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_is_done(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
+    done = list[str]()
 
     def interrupted(self: Any, work: Any, future: Any) -> lt.History:
         if done:
