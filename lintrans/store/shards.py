@@ -76,12 +76,17 @@ def memory(plan: Plan, probes: Sequence[Probe | StepProbe], snapshots: int) -> t
     numbers = torch.Size(plan.model.parameter_shape).numel() * plan.dtype.itemsize
     rows = sum(len(probe.times(plan.steps, plan.total)) for probe in probes) + 2
     each = numbers * (16 + snapshots) + rows * ROW_BYTES
-    prompts = plan.model.draw(plan.task, 1, [0], 0, dtype=plan.dtype)
-    drawn = sum(part.numel() * 8 for part in vars(prompts).values() if isinstance(part, torch.Tensor)) * plan.batch
+    prompts, two = (plan.model.draw(plan.task, batch, [0], 0, dtype=plan.dtype) for batch in (1, 2))
+    drawn = _bytes(prompts) + (plan.batch - 1) * (_bytes(two) - _bytes(prompts))  # a batch may hold all data as well
     if unsupported_plan("cpu", plan) is None:
-        return 2**27 + 8 * drawn, each + numbers * PARTIAL * -(-plan.batch // 1000)
+        return 2**27 + 4 * drawn, each + numbers * PARTIAL * -(-plan.batch // 1000)
     kept = plan.model.numbers(prompts) * plan.dtype.itemsize * plan.batch
-    return 4 * max(GROUP_BYTES, kept) + 8 * drawn, each
+    return 4 * max(GROUP_BYTES, kept) + 4 * drawn, each
+
+
+def _bytes(prompts: Any) -> int:
+    """What the tensors of a batch hold, in float64."""
+    return sum(8 * part.numel() for part in vars(prompts).values() if isinstance(part, torch.Tensor))
 
 
 def join(shards: Sequence[Shard], parts: Sequence[History]) -> History:
