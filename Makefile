@@ -7,6 +7,7 @@ SHELL := bash
 SCALE ?= paper
 SLOW ?=
 RESULTS ?=
+OPTIONS ?=
 # processes of pytest
 TESTERS ?= 2
 PIP_FLAGS ?=
@@ -36,6 +37,10 @@ book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick take
 	@# the variable, so that chapters can run in copies of this process: see lintrans/publish/forking.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --pairs --scale $(SCALE)
 
+pdf: .venv/ready  ## print the built book and its summary as PDF, where Chromium is installed
+	@$(BIN)/lintrans pdf --scale $(SCALE)
+	@$(BIN)/lintrans pdf --scale $(SCALE) --page summary
+
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(if $(SLOW),--slow)
 
@@ -49,6 +54,9 @@ check: .venv/ready  ## style, types, pairs in sync, lock in step
 bench: .venv/ready  ## time the engines side by side, ten to twenty minutes, and the import; the book shows what it stores
 	@$(BIN)/python -m benchmarks.bench
 	@$(BIN)/python -m benchmarks.import_time
+
+torture: .venv/ready  ## kill and damage on purpose, for hours, and show what was lost; OPTIONS='--trainings 10 --books 0'
+	@$(BIN)/python -m benchmarks.torture $(OPTIONS)
 
 lab: .venv/ready  ## edit chapters in JupyterLab, on this machine only
 	@$(BIN)/lintrans pairs
@@ -65,4 +73,4 @@ clean:  ## remove build/; RESULTS=1 removes stored results as well
 	@if [ -n "$(RESULTS)" ]; then $(BIN)/lintrans results remove --all; fi
 	rm -rf build
 
-.PHONY: help setup book test check bench lab pairs lock clean
+.PHONY: help setup book pdf test check bench torture lab pairs lock clean

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan
-from ..errors import whole
+from ..errors import each, settle, whole, yes_or_no
 from ..models.embedded import EmbeddedTransformer
-from ..models.transformer import LinearTransformer, TensorModel
+from ..models.fitting import check_task
+from ..models.transformer import LinearTransformer, TensorModel, has_tensor
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
 from ..training.history import COLUMNS, History
 from ..training.probes import Scheduled
+from ..unfinished import Kept, part
 from .curvature import conditions, step_measures, worst_shares
 
 TEST_BATCH = 1000
@@ -59,7 +61,11 @@ class Conditions(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("r_lower",)  # of many: two such probes would share them all
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
@@ -78,7 +84,11 @@ class StepCurvature(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1), spectral=yes_or_no("spectral", self.spectral))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("directional_smoothness",)  # of several: two such probes would share them all
 
     def times(self, steps: int, total: int) -> set[int]:
         return {step for step in super().times(steps, total) if step < total}
@@ -143,7 +153,12 @@ def worst_along(
 
 def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
     """Batches by their numbers, each drawn once."""
-    return {number: evaluation_batch(model, task, number, batch or TEST_BATCH) for number in sorted(set(batches))}
+    if not has_tensor(model):
+        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
+    check_task(model, task)
+    size = whole("batch", batch) or TEST_BATCH
+    numbers = each("batches", batches, lambda number: whole("a number of batches", number, FIXED))
+    return {number: evaluation_batch(model, task, number, size) for number in sorted(set(numbers))}
 
 
 def collect(
@@ -151,21 +166,43 @@ def collect(
     measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
-    wanted = sorted(set(steps))
-    found: list[tuple[int, str, int, Tensor]] = []
-    with bar(len(wanted) * len(batches), title) as shown:
-        for start in range(0, len(wanted), size):
-            group = wanted[start : start + size]
-            for number in batches:
-                for metric, values in measure(group, number).items():
-                    found += [(step, metric, number, own) for step, own in zip(group, values, strict=True)]
-                shown.update(len(group))
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}: give what lintrans.train returned")
+    wanted = sorted(set(each("steps", steps, lambda step: whole("a step of steps", step))))
+    numbers = [int(number) for number in batches]
+    pieces = [(wanted[at : at + size], number) for at in range(0, len(wanted), size) for number in numbers]
+    found: list[tuple[int, str, int]] = []
+    measured: list[Tensor] = []
+    done, own = 0, part("along")
+
+    def kept() -> Kept:
+        about = {"where": f"piece {done} of {len(pieces)}", "done": done, "pieces": pieces, "found": found}
+        return Kept({"values": torch.stack(measured)}, about)
+
+    def use(old: Kept) -> None:
+        nonlocal done
+        if old.about["pieces"] != [list(piece) for piece in pieces]:
+            raise ValueError("it is of other steps")
+        found[:] = [(step, metric, number) for step, metric, number in old.about["found"]]
+        measured[:], done = old.tensors["values"], old.about["done"]
+
+    own.load(use)
+    with bar(len(wanted) * len(numbers), title) as shown:
+        shown.update(sum(len(group) for group, _ in pieces[:done]))
+        for group, number in pieces[done:]:
+            for metric, values in measure(group, number).items():
+                for step, row in zip(group, values.detach().cpu(), strict=True):
+                    found.append((step, metric, number))
+                    measured.append(row)
+            done += 1
+            shown.update(len(group))
+            own.keep(kept)
     if not found:
         return pd.DataFrame(columns=[*COLUMNS, "batch"])
-    at, metrics, numbers, measured = zip(*found, strict=True)
+    at, metrics, at_batches = zip(*found, strict=True)
     runs = len(history.runs)
     frame = history.runs.iloc[list(range(runs)) * len(found)].assign(
         step=np.repeat(at, runs), metric=[metric for metric in metrics for _ in range(runs)],
-        value=torch.cat(measured).numpy(), batch=np.repeat(numbers, runs),
+        value=torch.cat(measured).numpy(), batch=np.repeat(at_batches, runs),
     )  # fmt: skip
     return frame[frame["value"].notna()][[*COLUMNS, "batch"]].reset_index(drop=True)

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import choice
+from ..errors import choice, real, yes_or_no
 from ..models.embedded import EmbeddedTransformer
 from ..models.flatten import Layout, Model, P, pack
 from ..models.transformer import LinearTransformer, TensorModel, has_tensor
@@ -188,6 +188,7 @@ def robust_condition_number(
         ValueError: `unused` is False, and no entry affects the loss.
     """
     choice("median", median, MEDIANS)
+    yes_or_no("unused", unused)
     flat, layout = _vectors(model, parameters)
     if unused or has_tensor(model):
         diagonal = _diagonal(model, flat, layout, prompts)
@@ -288,6 +289,8 @@ def step_measures(
     ``gradient_norm`` (||g||, g the gradient on the prompts), ``slope`` (g.v), ``step_length``; with `spectral` also
     ``spectral_norm``, the largest magnitude of an eigenvalue, to a relative `residual`, whose square is its error.
     """
+    residual = real("residual", residual, above=0)
+    yes_or_no("spectral", spectral)
     flat, layout = _vectors(model, before)
     step = _vectors(model, after)[0] - flat
     unit, gradient, product = _along(model, flat, layout, step, prompts)

@@ -20,11 +20,12 @@ import scipy
 import torch
 from torch import Tensor
 
-from ..errors import whole
+from ..errors import UINT32, each, real, room, whole
 from ..models.flatten import Model, P, pack
 from ..progress import bar
 from ..random import Stream
 from ..training.optimizers import gradient_norm
+from ..unfinished import Kept, part
 from .derivatives import PromptSource, batch_gradients
 from .tails import excess_kurtosis, quantile_ratio
 
@@ -118,6 +119,7 @@ def gradient_noise(
         torch.Size([2, 5])
     """
     flat, layout = pack(model, parameters)
+    check_amounts(batch, samples, reference)
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, _ = source.mean(reference)
     norms = [_norms(noise) for noise in source.noise(centre, batch, samples)]
@@ -134,15 +136,29 @@ def measure_noise(
     """
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
+    check_amounts(batch, samples, reference)
+    room(f"the second moments of {runs} runs of {size:,} parameters", 8 * runs * size * min(size, max(samples, DUAL)))
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, error = source.mean(reference)
     second: _Gram | _Covariance = (
         _Gram(runs, samples, size) if samples < size and size > DUAL else _Covariance(runs, size)
     )
-    norms = []
-    for noise in source.noise(centre, batch, samples):
+    norms: list[Tensor] = []
+
+    def kept() -> Kept:
+        found = torch.cat(norms, dim=-1)
+        return Kept({"norms": found, "second": second.kept}, {"where": f"minibatch {found.shape[-1]:,} of {samples:,}"})
+
+    def use(old: Kept) -> None:
+        second.use(old.tensors["second"])
+        norms[:] = [old.tensors["norms"]]
+
+    own = part("noise")
+    own.load(use)
+    for noise in source.noise(centre, batch, samples, begun=sum(found.shape[-1] for found in norms)):
         norms.append(_norms(noise))
         second.add(noise)
+        own.keep(kept)
     moments = second.mean(samples)
     return Noise(
         torch.cat(norms, dim=-1).reshape(*layout.lead, samples),
@@ -150,6 +166,13 @@ def measure_noise(
         moments.reshape(*layout.lead, *moments.shape[1:]),
         error.reshape(layout.lead),
     )
+
+
+def check_amounts(batch: int, samples: int, reference: int) -> None:
+    """Refuse amounts that the generator's counters cannot tell apart, before anything is computed."""
+    whole("batch", batch, 1, UINT32)
+    whole("samples", samples, 1, UINT32 - 1)
+    whole("reference", reference, 1, UINT32 * REFERENCE_BATCH)
 
 
 class _Covariance:
@@ -161,6 +184,13 @@ class _Covariance:
     def add(self, noise: Tensor) -> None:
         for total, own in zip(self.total, noise, strict=True):
             total.addmm_(own.T, own)
+
+    @property
+    def kept(self) -> Tensor:
+        return self.total
+
+    def use(self, kept: Tensor) -> None:
+        self.total.copy_(kept)
 
     def mean(self, samples: int) -> Tensor:
         return self.total / samples
@@ -179,6 +209,14 @@ class _Gram:
     def add(self, noise: Tensor) -> None:
         self.rows[:, self.filled : self.filled + noise.shape[1]] = noise
         self.filled += noise.shape[1]
+
+    @property
+    def kept(self) -> Tensor:
+        return self.rows[:, : self.filled]
+
+    def use(self, kept: Tensor) -> None:
+        self.filled = kept.shape[1]
+        self.rows[:, : self.filled] = kept
 
     def mean(self, samples: int) -> Tensor:
         return torch.stack([self._products(own.double().numpy()) for own in self.rows]) / samples
@@ -210,23 +248,37 @@ class _Source:
         rows = pack(self.model, slopes)[0].to("cpu", torch.float64)
         return rows.reshape(self.shape[0], count, self.shape[1])
 
-    def groups(self, batch: int, count: int) -> Iterator[tuple[int, int]]:
-        """(first, size) of groups of minibatches that keep the bounds on memory and time."""
+    def groups(self, batch: int, count: int, begun: int = 0) -> Iterator[tuple[int, int]]:
+        """(first, size) of groups of minibatches that keep the bounds on memory and time, from the one at `begun`."""
         runs, parameters = self.shape
         size = max(1, min(GROUP_BYTES // (8 * runs * parameters), GROUP_PROMPTS // (batch * runs)))
-        for first in range(0, count, size):
+        for first in range(begun, count, size):
             yield first, min(size, count - first)
 
     def mean(self, prompts: int) -> tuple[Tensor, Tensor]:
         """The gradient of the loss on so many reference prompts, ``[runs, G]``, and its standard error ``[runs]``."""
-        whole("reference", prompts, 1)
         total, squares = (torch.zeros(self.shape, dtype=torch.float64) for _ in range(2))
         full, rest = divmod(prompts, REFERENCE_BATCH)
-        for first, size in self.groups(REFERENCE_BATCH, full):
+        done, own = 0, part("reference")
+
+        def kept() -> Kept:
+            where = f"reference batch {done:,} of {full:,}"
+            return Kept({"total": total, "squares": squares}, {"where": where, "done": done})
+
+        def use(old: Kept) -> None:
+            nonlocal done
+            total.copy_(old.tensors["total"])
+            squares.copy_(old.tensors["squares"])
+            done = old.about["done"]
+
+        own.load(use)
+        for first, size in self.groups(REFERENCE_BATCH, full, done):
             found = self.gradients(Stream.REFERENCE, REFERENCE_BATCH, size, first)
             for index in range(size):  # one after the other, so that the bits do not depend on the groups
                 total += found[:, index]
                 squares += found[:, index] ** 2
+            done = first + size
+            own.keep(kept)
         variances = (squares - total**2 / max(1, full)).clamp_min(0.0).sum(-1) / max(1, full - 1)
         error = torch.sqrt(variances / full) if full > 1 else torch.full(self.shape[:1], math.nan, dtype=torch.float64)
         total *= REFERENCE_BATCH
@@ -234,12 +286,11 @@ class _Source:
             total += self.gradients(Stream.REFERENCE, rest, 1, full)[:, 0] * rest
         return total / prompts, error
 
-    def noise(self, centre: Tensor, batch: int, samples: int) -> Iterator[Tensor]:
-        """The noise of the minibatches, group by group, ``[runs, group, G]``."""
-        whole("batch", batch, 1)
-        whole("samples", samples, 1)
+    def noise(self, centre: Tensor, batch: int, samples: int, begun: int = 0) -> Iterator[Tensor]:
+        """The noise of the minibatches, group by group from the one at `begun`, ``[runs, group, G]``."""
         with bar(samples, "gradient noise") as shown:
-            for first, size in self.groups(batch, samples):
+            shown.update(begun)
+            for first, size in self.groups(batch, samples, begun):
                 yield self.gradients(Stream.NOISE, batch, size, first).sub_(centre[:, None])
                 shown.update(size)
 
@@ -258,7 +309,9 @@ def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SHARE * NULL_SAM
     many of them as keep the standard deviation of what is left out below MERGED of the whole. A quantile of the norm
     then moves by about MERGED^2, relatively.
     """
-    values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
+    values = np.sort([real("an eigenvalue", value, least=0) for value in each("spectrum", spectrum, lambda one: one)])[
+        ::-1
+    ]
     left = np.sqrt(2.0 * np.cumsum(values[::-1] ** 2))[::-1]  # [G]: standard deviation of the sum from i on
     kept = int((left > MERGED * values.sum()).sum())
     generator = np.random.Generator(np.random.Philox(key=whole("seed", seed)))

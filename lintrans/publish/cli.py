@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import math
 import os
@@ -18,15 +19,19 @@ from typing import Any
 
 import click
 
-from ..errors import nearest
+from ..errors import brief, nearest
 from ..paper.scale_names import OFFSETS, OTHERS, SCALE_NAMES, based_on
 from ..progress import wiped
 from .chapter_parameters import ParameterError, check
 from .chapters import BookError
 from .listing import case_lines, chosen, plain, repeat_lines, size, twice_lines, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
+from .processes import ignore_endings, stop_as_by_ctrl_c
 
 INTERRUPTED = 130
+MOST_DAYS = 36_500
+FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+STOPPED = "lintrans: stopped; what was finished stays, the rest runs next time"
 EXPECTED = (BookError, PairError, ParameterError)
 
 
@@ -40,6 +45,13 @@ class Suggesting(click.Group):
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **more)
+        except KeyboardInterrupt:  # click would say "Aborted!", and exit with 1
+            click.echo(f"\n{STOPPED}", err=True)
+            sys.exit(INTERRUPTED)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -51,8 +63,12 @@ class Suggesting(click.Group):
                 click.echo(f"lintrans: {error.name} is not installed: pip install 'lintrans[book]'", err=True)
                 ctx.exit(2)
             raise
+        except OSError as error:  # a disk that is full, a folder that may not be written or read
+            where = f": {error.filename}" if error.filename else ""
+            click.echo(f"lintrans: {error.strerror or error}{where}", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("\nlintrans: stopped; what was finished stays, the rest runs next time", err=True)
+            click.echo(f"\n{STOPPED}", err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -118,6 +134,32 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this; kernels and bars want to have one
             _stand_in_for(name)
+
+
+def start() -> None:
+    """Run the command line as a program: any signal to end is taken as Ctrl-C, which is one line."""
+    stop_as_by_ctrl_c()
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as ending:
+        status = ending.code
+    except KeyboardInterrupt:  # before a command was begun
+        click.echo(f"\n{STOPPED}", err=True)
+        status = INTERRUPTED
+    ignore_endings()
+    sys.exit(status)
+
+
+def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """A file to write when all is computed, refused before anything is where it could not be written then."""
+    if path is None:
+        return None
+    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
+    target = path if path.exists() else nearest_folder
+    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
+    return path
 
 
 @main.command("chapters")
@@ -233,6 +275,44 @@ def build_command(scale: str, no_execute: bool, settle: bool, address: str | Non
     _exit_if_failed(built.report)
 
 
+@main.command("pdf")
+@scale_option
+@click.option(
+    "--to", "target", type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    help="The file. [default: build/SCALE/book.pdf]",
+)  # fmt: skip
+@click.option("--page", "name", metavar="PAGE", help="Only this page, on one sheet, such as summary.")
+def pdf_command(scale: str, target: Path | None, name: str | None) -> None:
+    """Print the built site as one PDF with outline and page numbers, by an installed Chromium.
+
+    \b
+    lintrans pdf --scale quick                  after lintrans build --scale quick
+    lintrans pdf --page summary                 the summary, on one sheet
+    """
+    from .book import find_root
+    from .printing import one_page, pdf
+
+    root = find_root()
+    _tell(_relative(one_page(root, scale, name, target) if name else pdf(root, scale, target)))
+
+
+@main.command("new-chapter")
+@click.argument("name")
+@click.option("--title", default="", help="Its title. [default: the name in words]")
+def new_chapter_command(name: str, title: str) -> None:
+    """Start a chapter from a template: both halves, and a line in the table of contents.
+
+    \b
+    lintrans new-chapter two_rates --title "Two learning rates"
+    """
+    from .book import find_root
+    from .starting import start
+
+    text = start(find_root(), name, title)
+    _tell(f"wrote {_relative(text)}, its notebook and a line in _toc.yml; try it:")
+    _tell(f"  lintrans execute {name} --scale quick")
+
+
 @main.command("pairs")
 @click.argument("names", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--check", "only_check", is_flag=True, help="Only report; exit with 1 if something is to be done.")
@@ -299,28 +379,35 @@ def lab_command(more: tuple[str, ...], port: int, browser: bool) -> None:
 
 @main.group(cls=Suggesting)
 def results() -> None:
-    """List, measure and remove stored experiments."""
+    """List, compare, check and remove stored results."""
 
 
 @results.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: what is stored.")
 def results_list(as_json: bool) -> None:
-    """List stored experiments: key, title, age, device, seconds, size."""
-    from ..store.store import store
+    """List what is stored: key, title, age, device, seconds, size; then what was begun and not finished."""
+    from ..store.store import age, store
 
-    entries = sorted(store().entries(), key=lambda entry: entry.created)
+    kept = store()
+    entries = kept.entries()
     if as_json:
         click.echo(json.dumps([_entry(entry) for entry in entries], indent=1))
         return
     for entry in entries:
         made = f"{entry.key[:12]}  {entry.created:%Y-%m-%d %H:%M}  {entry.device:4}"
         click.echo(wrapped(f"{made}  {entry.seconds:6.1f} s  {size(entry.bytes):>8}  {entry.title}", 14))
-    if not entries:
-        click.echo(f"nothing is stored in {store().path}")
+    if forbidden := kept.forbidden():
+        click.echo(f"{len(forbidden)} may not be read by you, {forbidden[0]} for one")
+    elif not entries:
+        click.echo(f"nothing is stored in {kept.path}")
+    for orphan in kept.unfinished():
+        state = "under way" if kept.busy(orphan.key) else "goes on there when it is asked for"
+        line = f"{orphan.key[:12]}  unfinished, at {orphan.where}, {age(orphan.created)} ({state})"
+        click.echo(wrapped(f"{line}  {size(orphan.bytes):>8}  {orphan.title}", 14))
 
 
 @results.command("size")
-def resultssize() -> None:
+def results_size() -> None:
     """Show where the store lies and how large it is."""
     from ..store.store import store
 
@@ -328,13 +415,94 @@ def resultssize() -> None:
     click.echo(f"{kept.path}: {len(kept.entries())} experiments, {size(kept.size())}")
 
 
+@results.command("show")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY [OTHER]")
+def results_show(keys: tuple[str, ...]) -> None:
+    """Show what made a stored result, or what differs between two (the beginning of a key will do).
+
+    \b
+    lintrans results show 3f2a9c                all that its record says
+    lintrans results show 3f2a9c 77b01e         only what differs
+    """
+    from ..store.store import store
+
+    if len(keys) > 2:
+        raise BookError(f"{len(keys)} keys are too many: give one, or two to compare")
+    facts = [entry.facts() for entry in _chosen(store().entries(), keys)]
+    names = list(dict.fromkeys(name for each in facts for name in each))
+    for name in names:
+        values = [each.get(name, "-") for each in facts]
+        if len(facts) == 1:
+            click.echo(wrapped(f"{name}: {values[0]}", 2))
+        elif values[0] != values[1]:
+            click.echo(wrapped(f"{name}: {values[0]}  |  {values[1]}", 2))
+
+
+@results.command("verify")
+def results_verify() -> None:
+    """Read all that is stored and compare it with its checksums; exits with 1 where something is wrong."""
+    from ..store.store import store
+
+    if _problems(store()):
+        click.echo("set these aside with: lintrans results repair", err=True)
+        sys.exit(1)
+    click.echo(f"{len(store().entries())} experiments are what was stored")
+
+
+@results.command("repair")
+def results_repair() -> None:
+    """Set damaged results aside, so that they are computed again when they are asked for."""
+    from ..store.store import store
+
+    kept = store()
+    for key, problem in _problems(kept):
+        try:
+            kept.put_aside(key)
+        except OSError as error:
+            raise BookError(f"{key} cannot be set aside ({brief(error)}; {problem}): {kept.path}") from None
+    click.echo(f"{len(kept.set_aside())} lie aside; delete them with: lintrans results prune --older-than 0")
+
+
+def _problems(kept: Any) -> list[tuple[str, str]]:
+    """Keys of what is not what was stored, each said."""
+    found = []
+    for key, problem in kept.problems():
+        found.append((key, problem))
+        click.echo(f"{key}: {problem}")
+    return found
+
+
+def _days(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """An age in days, of which a date can be made."""
+    if value is not None and not (math.isfinite(value) and 0 <= value <= MOST_DAYS):
+        raise BookError(f"--older-than {value} is not allowed: give a number of days from 0 to {MOST_DAYS:,}")
+    return value
+
+
+@results.command("prune")
+@click.option(
+    "--older-than", type=float, metavar="DAYS", default=7.0, show_default=True, callback=_days, help="Only these."
+)
+def results_prune(older_than: float) -> None:
+    """Delete what was begun and not finished, half-written or set aside; results stay."""
+    from ..store.store import store
+
+    try:
+        paths, count = store().prune(older_than)
+    except OSError as error:
+        raise BookError(f"{error.filename} cannot be removed: {brief(error)}") from None
+    click.echo(f"removed {len(paths)} leftovers, {size(count)}")
+
+
 @results.command("remove")
 @click.argument("keys", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Remove every stored experiment.")
-@click.option("--older-than", type=float, metavar="DAYS", help="Remove those made longer ago than this.")
+@click.option("--all", "everything", is_flag=True, help="Empty the store: verdicts and leftovers too.")
+@click.option(
+    "--older-than", type=float, metavar="DAYS", callback=_days, help="Remove those made longer ago than this."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | None, yes: bool) -> None:
-    """Remove stored experiments by key (its beginning will do), by age, or all of them.
+    """Remove stored experiments by key (its beginning will do), by age, or all that the store holds.
 
     \b
     lintrans results remove 3f2a9c
@@ -344,24 +512,30 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
     if sum([bool(keys), everything, older_than is not None]) != 1:
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
-    if older_than is not None and not (math.isfinite(older_than) and older_than >= 0):
-        raise BookError(f"--older-than {older_than} is not allowed: give a number of days >= 0")
+    if older_than is not None and not (math.isfinite(older_than) and 0 <= older_than <= MOST_DAYS):
+        raise BookError(f"--older-than {older_than} is not allowed: give a number of days from 0 to {MOST_DAYS:,}")
     kept = store()
     entries = kept.entries()
     chosen = _chosen(entries, keys) if keys else entries
     if older_than is not None:
         limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=older_than)
         chosen = [entry for entry in entries if entry.created < limit]
-    total = size(sum(entry.bytes for entry in chosen))
-    aside = kept.set_aside() if everything else []
-    if not chosen and not aside:
+    total = size(kept.size() if everything else sum(entry.bytes for entry in chosen))
+    if not chosen and not (everything and kept.folders()):
         click.echo("nothing to remove")
         return
-    if chosen and not yes:
-        click.confirm(f"remove {len(chosen)} of {len(entries)} experiments ({total}) from {kept.path}?", abort=True)
-    for key in (*(entry.key for entry in chosen), *(folder.name for folder in aside)):
-        kept.remove(key)
-    click.echo(f"removed {len(chosen)} experiments, {total}" + (f", and {len(aside)} damaged" if aside else ""))
+    words = "all verdicts and " if everything else ""
+    if not yes:
+        what = f"{words}{len(chosen)} of {len(entries)} experiments ({total})"
+        click.confirm(f"remove {what} from {kept.path}?", abort=True)
+    try:
+        if everything:
+            kept.clear()
+        for entry in () if everything else chosen:
+            kept.remove(entry.key)
+    except OSError as error:
+        raise BookError(f"{error.filename} cannot be removed: {brief(error)}") from None
+    click.echo(f"removed {words}{len(chosen)} experiments, {total}")
 
 
 @main.command("verdicts")
@@ -401,17 +575,6 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         click.echo("no verdicts yet: execute the chapters (lintrans execute)")
     elif not cases:
         click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
-
-
-def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """A file to write when all is computed, refused before anything is where it could not be written then."""
-    if path is None:
-        return None
-    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
-    target = path if path.exists() else nearest_folder
-    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
-        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
-    return path
 
 
 def _finite(_: click.Context, __: click.Parameter, value: float) -> float:

@@ -23,14 +23,20 @@ from typing import Any, Protocol, Unpack
 import pandas as pd
 import safetensors.torch
 
+from ..engines import NAMES
+from ..errors import brief, choice, each, nearest, shown, whole
+from ..interrupts import deferred, terminable
 from ..models.transformer import TensorModel
 from ..tasks.regression import Task
 from ..training.history import History
 from ..training.probes import TestLoss
 from ..training.runs import Runs
-from ..training.train import PLANNED, TrainOptions, plan_training, train
+from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
+from ..unfinished import Nowhere, Part, kept_by
+from .checkpoints import Checkpoints
 from .sources import classes_in, code, digest_outside, is_ours
-from .store import VARIABLE, DamagedError, Entry, Payload, Store, age, canonical, key_of, name_of, store
+from .specs import canonical, key_of, name_of
+from .store import VARIABLE, DamagedError, Entry, Payload, Store, UnreadableError, age, store
 
 __all__ = ["VARIABLE", "NotStoredError", "Store", "experiment", "measurement", "store", "stored_only", "used"]
 
@@ -150,10 +156,13 @@ def _obtain(
     title: str,
     spec: dict[str, Any],
     form: _Form[Payload],
-    compute: Callable[[], tuple[Payload, dict[str, Any]]],
+    compute: Callable[[Callable[[str], Part]], tuple[Payload, dict[str, Any]]],
     store: Store,
 ) -> Payload:
-    """Find the result that `spec` defines, or compute it (and what made it) and keep it; say which, and why."""
+    """Find the result that `spec` defines, or compute it (and what made it) and keep it; say which, and why.
+
+    `compute` is given where to keep what it has on the way: a computation that was stopped goes on there.
+    """
     key, kept = key_of(spec), True
     if (payload := _find(title, key, form, store)) is not None:
         return payload
@@ -161,31 +170,47 @@ def _obtain(
         raise NotStoredError(f"{title}: not in the store ({key[:8]})", title, key)
     waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
+        checkpoints: Checkpoints | None = None
         try:
-            stack.enter_context(store.lock(key, waiting))
+            if stack.enter_context(store.lock(key, waiting)):
+                store.sweep(key)
         except OSError as error:
-            kept, why = False, f"which will not be kept ({error.strerror or error}: {store.path})"
+            kept, why = False, f"which will not be kept ({brief(error)}: {store.path})"
         else:
-            if (payload := _find(title, key, form, store)) is not None:  # the process we waited for has stored it
+            if (
+                payload := _find(title, key, form, store, again=True)
+            ) is not None:  # the process we waited for has stored it
                 return payload
+            checkpoints = store.checkpoints(key, title, partial(_say, title))
             why = f"because {store.why(spec)}"
-        _say(title, f"computing {key[:8]}, {why}")
-        payload, info = compute()
-        _USED.append(Use(title, key, False, info["device"], datetime.now(UTC), info["seconds"]))
-        if kept:
-            try:
-                store.save(key, {"title": title, "info": info, "spec": spec}, partial(form.write, payload))
-            except OSError as error:
-                _say(title, f"not kept ({error.strerror or error}: {store.path})")
+        begun = checkpoints.begun() if checkpoints is not None else None
+        if begun is None:
+            _say(title, f"computing {key[:8]}, {why}")
+        else:
+            _say(title, f"going on with {key[:8]} from {begun.where}, kept {age(begun.created)}")
+        with terminable():
+            payload, info = compute(checkpoints or (lambda _: Nowhere()))
+            _USED.append(Use(title, key, False, info["device"], datetime.now(UTC), info["seconds"]))
+            if kept:
+                with deferred():  # what is finished is kept, whatever the user wants next
+                    try:
+                        store.save(key, {"title": title, "info": info, "spec": spec}, partial(form.write, payload))
+                    except Exception as error:  # a full disk (of many names), a title that no file can hold, ...
+                        _say(title, f"not kept ({brief(error)}: {store.path})")
+                    else:
+                        if checkpoints is not None:
+                            checkpoints.drop()
     return payload
 
 
-def _find(title: str, key: str, form: _Form[Payload], store: Store) -> Payload | None:
-    """A stored result, announced; None where there is none, or a damaged one."""
+def _find(title: str, key: str, form: _Form[Payload], store: Store, again: bool = False) -> Payload | None:
+    """A stored result, announced; None where there is none, or one that cannot be used, which is said at first."""
     try:
         found = store.load(key, form.read)
-    except DamagedError as error:
-        _say(title, f"the stored copy {key[:8]} is damaged ({error}) and was set aside")
+    except (DamagedError, UnreadableError) as error:
+        what = "is damaged ({}) and was set aside" if isinstance(error, DamagedError) else "may not be read ({})"
+        if not again:
+            _say(title, f"the stored copy {key[:8]} {what.format(error)}")
         return None
     if found is None:
         return None
@@ -201,7 +226,7 @@ def _say(title: str, what: str) -> None:
 
 
 def experiment(
-    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | None = None,
+    model: TensorModel, task: Task, runs: Runs, *, title: str = "experiment", store: Store | Path | str | None = None,
     **options: Unpack[TrainOptions],
 ) -> History:  # fmt: skip
     """What :func:`lintrans.train` returns for the same arguments: found in the store, or computed and stored.
@@ -215,11 +240,14 @@ def experiment(
         task: as for :func:`lintrans.train`.
         runs: as for :func:`lintrans.train`.
         title: a name for people; it does not enter the hash.
-        store: where to look; None: :func:`store_path`.
+        store: where to look, or its folder; None: :func:`~lintrans.store.store.store_path`.
         **options: as for :func:`lintrans.train`: steps, batch, clip, probes, ...
     """
-    snapshots = tuple(options.get("snapshots", ()))
-    probes = tuple(options.get("probes", (TestLoss(),)))
+    if unknown := sorted(options.keys() - TrainOptions.__annotations__.keys()):
+        raise TypeError(f"{unknown[0]} is no option{nearest(unknown[0], TrainOptions.__annotations__)}")
+    choice("engine", options.get("engine", "auto"), NAMES)
+    snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
+    probes = check_probes(options.get("probes", (TestLoss(),)))
     options = {**options, "snapshots": snapshots, "probes": probes}
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
@@ -229,13 +257,14 @@ def experiment(
         "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
     }  # fmt: skip
 
-    where = store or Store()
+    where = _store(store)
 
-    def compute() -> tuple[History, dict[str, Any]]:
-        if (trainer := _trainer()) is None:
-            history = train(model, task, runs, title=title, **options)
-        else:
+    def compute(keeper: Callable[[str], Part]) -> tuple[History, dict[str, Any]]:
+        if (trainer := _trainer()) is not None:  # its shards have checkpoints of their own
             history = trainer(model, task, runs, title=title, store=where, **options)
+        else:
+            with kept_by(None):  # a probe's own loops begin anew
+                history = train(model, task, runs, title=title, checkpoint=keeper("training"), **options)
         return history, history.info
 
     try:
@@ -245,6 +274,13 @@ def experiment(
             raise
         history = maker(model, task, runs, title=title, **options)
     return replace(history, key=key_of(spec))
+
+
+def _store(chosen: Store | Path | str | None) -> Store:
+    """The store that was named, itself or by its folder."""
+    if not isinstance(chosen, Store | Path | str | None):
+        raise TypeError(f"store = {shown(chosen)} is no store: give a lintrans.store.store.Store, or its folder")
+    return chosen if isinstance(chosen, Store) else Store(chosen)
 
 
 class _Histories:
@@ -278,7 +314,7 @@ class _Tables:
 
 
 def measurement(
-    title: str, of: Mapping[str, Any], compute: Callable[[], pd.DataFrame], *, store: Store | None = None
+    title: str, of: Mapping[str, Any], compute: Callable[[], pd.DataFrame], *, store: Store | Path | str | None = None
 ) -> pd.DataFrame:
     """A table that `compute` returns: found in the store, or computed and stored. Prints one line that says which.
 
@@ -288,7 +324,7 @@ def measurement(
             its :attr:`~lintrans.training.history.History.key`. Plain values and frozen dataclasses of them.
         compute: called without arguments where the table is not stored. The code of the module that defines it, with
             all that this one imports, is part of the hash; of a :func:`functools.partial`, that of its function.
-        store: where to look; None: :func:`lintrans.store.store.store_path`.
+        store: as for :func:`experiment`.
 
     Example:
         >>> import pandas as pd
@@ -303,9 +339,10 @@ def measurement(
     spec = {name: canonical(value) for name, value in of.items()}
     spec |= _code(function, of, complete=False)
 
-    def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
+    def timed(keeper: Callable[[str], Part]) -> tuple[pd.DataFrame, dict[str, Any]]:
         began = time.perf_counter()
-        frame = compute()
+        with kept_by(keeper):
+            frame = compute()
         return frame, {"device": "cpu", "seconds": time.perf_counter() - began}
 
-    return _obtain(title, spec, _Tables(), timed, store or Store())
+    return _obtain(title, spec, _Tables(), timed, _store(store))

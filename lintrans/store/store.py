@@ -8,7 +8,6 @@ beside its place and renamed into it. What the files hold is the business of :mo
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
@@ -16,20 +15,25 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FunctionType
 from typing import Any, TypeVar
 
+import filelock
 import numpy as np
 import platformdirs
 import torch
 
-from ..files import locked
-from .sources import PACKAGE, is_ours
+from ..errors import brief
+from ..files import folder_bytes, locked, sync
+from .checkpoints import Checkpoints, Orphan, orphans
+from .sources import PACKAGE
+from .specs import change, flatten, key_of
 
 Payload = TypeVar("Payload")
 
@@ -46,47 +50,21 @@ def store_path() -> Path:
     return Path(platformdirs.user_cache_dir("lintrans", appauthor=False)) / "results"
 
 
-def canonical(value: Any) -> Any:
-    """A value as JSON that does not depend on the order of anything.
-
-    Frozen dataclasses by class name and fields, tensors by dtype, shape and a digest of their numbers.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"is": name_of(type(value)), **fields}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [canonical(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, torch.Tensor):
-        digest = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-        return {"is": canonical(value.dtype), "shape": list(value.shape), "sha256": digest}
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise TypeError(
-        f"{value!r} ({type(value).__name__}) cannot be part of a stored experiment: "
-        "give a frozen dataclass of plain values"
-    )
-
-
-def name_of(kind: type | FunctionType) -> str:
-    """What a class or function is called in a record; one from outside with its module."""
-    return kind.__qualname__ if is_ours(kind) else f"{kind.__module__}.{kind.__qualname__}"
-
-
 ASIDE = ".damaged-"
 """Before the name of an entry that was set aside."""
+PART = ".part-"
+"""Before the name of an entry that is being written."""
+UNFINISHED = "unfinished"
+"""The folder of what unfinished results have so far."""
+FOLDERS = ("experiments", UNFINISHED, "locks", "verdicts")
 
 
 class DamagedError(Exception):
     """A stored result is not what was stored."""
 
 
-def key_of(spec: dict[str, Any]) -> str:
-    """The hash of what defines a result."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+class UnreadableError(Exception):
+    """A stored result may not be read by this user."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +96,35 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+        return folder_bytes(self.path)
+
+    def facts(self) -> dict[str, Any]:
+        """All that its record says, by dotted name."""
+        return flatten({**self.record, "key": self.key})
 
     def check(self) -> None:
         """Compare the record with the hash, and the files with the record; a ValueError where they do not fit."""
         if key_of(self.record["spec"]) != self.key:
             raise ValueError("its record is that of another result")
+        if self.record.get("seal") != _seal(self.record):
+            raise ValueError("its record was changed, or is of an older version")
         noted, here = self.record.get("files"), {file.name for file in self.path.iterdir()} - {"record.json"}
         if not isinstance(noted, dict) or not noted or {*noted} != here:
             raise ValueError("its files are not those of its record")
         for name, checksum in noted.items():
             if _checksum(self.path / name) != checksum:
                 raise ValueError(f"{name} was changed")
+
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What records raise that are not ours, deep and huge ones included."""
+NO_RECORD = "its record cannot be read"
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """The checksum of a record, but for this one."""
+    rest = {name: value for name, value in record.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(file: Path) -> str:
@@ -157,17 +152,51 @@ class Store:
     def _entry(folder: Path) -> Entry | None:
         try:
             entry = Entry(folder, json.loads((folder / "record.json").read_text(encoding="utf-8")))
-            _ = entry.created, entry.device, entry.seconds, entry.title, entry.record["spec"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            _ = entry.device, entry.title, entry.record["spec"].items()
+            known = entry.created.tzinfo is not None and math.isfinite(entry.seconds)
+        except UNREADABLE:
             return None
-        return entry
+        return entry if known else None
+
+    def forbidden(self) -> list[Path]:
+        """Entries, or the folder of all of them, that this user may not read."""
+        folders = [self._experiments, *self._experiments.glob("*")]
+        return [folder for folder in folders if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)]
 
     def size(self) -> int:
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return folder_bytes(self.path)
 
     def set_aside(self) -> list[Path]:
         """Damaged entries that were set aside."""
         return [*self._experiments.glob(f"{ASIDE}*")]
+
+    def half_written(self, older: float = 0.0) -> list[Path]:
+        """What killed processes have left of entries that they wrote, at least so many seconds ago."""
+        now = time.time()
+        found = []
+        for folder in self._experiments.glob(f"{PART}*"):
+            with contextlib.suppress(OSError):  # it is whole by now
+                found += [folder] if now - folder.stat().st_mtime >= older else []
+        return found
+
+    def unfinished(self) -> list[Orphan]:
+        """Results that were begun, the oldest first."""
+        return orphans(self.path / UNFINISHED)
+
+    def checkpoints(self, key: str, title: str, say: Callable[[str], None]) -> Checkpoints:
+        """Where the unfinished work on a result is kept."""
+        return Checkpoints(self.path / UNFINISHED / key, title, {**versions(), "target": target()}, say)
+
+    def busy(self, key: str) -> bool:
+        """Whether a process works on a result just now."""
+        lock = filelock.FileLock(self.path / "locks" / f"{key}.lock", timeout=0, fallback_to_soft=False)
+        try:
+            with lock:
+                return False
+        except filelock.Timeout:
+            return True
+        except OSError:  # no locks here: nobody knows
+            return False
 
     def remove(self, key: str) -> None:
         """Delete one experiment; a KeyError where there is none of that hash."""
@@ -176,46 +205,113 @@ class Store:
             raise KeyError(f"no experiment {key!r} in {self.path}")
         shutil.rmtree(names[key])
 
+    def prune(self, days: float) -> tuple[list[Path], int]:
+        """Delete what is neither a result nor in use: folders of unfinished, half-written and damaged ones.
+
+        Returns:
+            What was deleted, of at least so many days ago, and its bytes.
+        """
+        before = time.time() - 86400 * days
+        chosen = [orphan.path for orphan in self.unfinished() if not self.busy(orphan.key)]
+        chosen += [*self.set_aside(), *(path for path in self.half_written() if not self.busy(path.name.split("-")[1]))]
+        chosen += [path for path in self.path.rglob(".*.part") if path.is_file() and path.parent not in chosen]
+        found = [path for path in chosen if path.exists() and path.stat().st_mtime <= before]
+        size = sum(folder_bytes(path) if path.is_dir() else path.stat().st_size for path in found)
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return found, size
+
+    def folders(self) -> list[Path]:
+        """Its folders: results with what is damaged or half-written, what is unfinished, locks and verdicts."""
+        return [path for name in FOLDERS if (path := self.path / name).is_dir()]
+
+    def clear(self) -> None:
+        """Delete all of it, and nothing else that lies there."""
+        for path in self.folders():
+            shutil.rmtree(path)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Key and problem of each entry that is not what was stored, one after the other."""
+        for folder in sorted(self._experiments.glob("*")):
+            if not folder.name.startswith("."):
+                entry = self._entry(folder)
+                try:
+                    entry.check() if entry is not None else self._permitted(folder)
+                except UNREADABLE as error:
+                    yield folder.name, brief(error)
+                else:
+                    if entry is None:
+                        yield folder.name, NO_RECORD
+
+    @staticmethod
+    def _permitted(folder: Path) -> None:
+        """A PermissionError where the record is there and may not be read."""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            (folder / "record.json").open("rb").close()
+
+    def put_aside(self, key: str) -> None:
+        """Rename an entry, so that it is computed again, and looked at by whoever wants to."""
+        aside = self._experiments / f"{ASIDE}{key}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (self._experiments / key).rename(aside)
+
     def load(self, key: str, read: Callable[[Entry], Payload]) -> tuple[Entry, Payload] | None:
         """A result, or None where there is none.
 
         Raises:
+            UnreadableError: it may not be read.
             DamagedError: what is there is not what was stored under this hash; it has been set aside.
         """
         folder = self._experiments / key
-        if not folder.exists():
-            return None
-        entry = self._entry(folder)
         try:
+            if not folder.exists():
+                return None
+            entry = self._entry(folder)
             if entry is None:
-                raise ValueError("its record cannot be read")
+                self._permitted(folder)
+                raise ValueError(NO_RECORD)
             entry.check()
             return entry, read(entry)
+        except PermissionError as error:
+            raise UnreadableError(f"{error.strerror}: {error.filename or folder}") from error
         except Exception as error:  # whatever a damaged file makes its reader raise
-            aside = self._experiments / f"{ASIDE}{key}"
             with contextlib.suppress(OSError):  # a store that cannot be written
-                shutil.rmtree(aside, ignore_errors=True)
-                folder.rename(aside)
-            raise DamagedError((str(error) or type(error).__name__).splitlines()[0]) from error
+                self.put_aside(key)
+            raise DamagedError(brief(error)) from error
 
     def save(self, key: str, record: dict[str, Any], write: Callable[[Path], None]) -> None:
-        """Write a result beside its place, then rename it into it; what lies there, damaged, makes room.
+        """Write a result beside its place, sync it, then rename it into it; what lies there, damaged, makes room.
 
-        The record has title, info and spec, as :class:`Entry` reads them; when and by which versions is added.
+        The record has title, info and spec, as :class:`Entry` reads them; when, by which versions and on which machine
+        is added. Modes are those that the user's umask leaves.
         """
         self._experiments.mkdir(parents=True, exist_ok=True)
-        made: dict[str, Any] = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-        target = self._experiments / key
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._experiments))
+        made: dict[str, Any] = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
+        }  # fmt: skip
+        place = self._experiments / key
+        part = self._experiments / f"{PART}{key}-{uuid.uuid4().hex[:8]}"
+        part.mkdir()
         try:
             write(part)
             made["files"] = {file.name: _checksum(file) for file in sorted(part.iterdir())}
-            (part / "record.json").write_text(json.dumps({**record, **made}, indent=1), encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            part.rename(target)
+            sealed = {**record, **made, "seal": _seal({**record, **made})}
+            (part / "record.json").write_text(json.dumps(sealed, indent=1), encoding="utf-8")
+            for path in part.iterdir():
+                path.chmod(part.stat().st_mode & 0o666)  # safetensors lets nobody else read
+                sync(path)
+            sync(part)
+            if place.exists():
+                shutil.rmtree(place)
+            part.rename(place)
+            sync(self._experiments)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def sweep(self, key: str) -> None:
+        """Delete what killed processes have left of writing a result; its lock has to be held."""
+        for folder in self._experiments.glob(f"{PART}{key}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
@@ -229,14 +325,14 @@ class Store:
         """Why an experiment is not here: what differs from the stored one most like it."""
         entries = self.entries()
         if not entries:
-            return "the store is empty"
-        flat = _flatten(spec)
+            return "nothing in the store may be read" if self.forbidden() else "the store is empty"
+        flat = flatten(spec)
         best: tuple[int, list[str]] | None = None
         for entry in entries:
-            other = _flatten(entry.record["spec"])
+            other = flatten(entry.record["spec"])
             changed = sorted(name for name in flat.keys() | other.keys() if flat.get(name) != other.get(name))
             if best is None or len(changed) <= best[0]:
-                best = len(changed), [_change(name, other.get(name), flat.get(name)) for name in changed]
+                best = len(changed), [change(name, other.get(name), flat.get(name)) for name in changed]
         assert best is not None  # there are entries
         if not best[1]:  # it was stored between two looks
             return "it was not stored a moment ago"
@@ -250,32 +346,27 @@ def store() -> Store:
 
 def versions() -> dict[str, str]:
     """Versions that may matter to a number."""
+    try:
+        numba = version("numba")
+    except PackageNotFoundError:
+        numba = "none"
     return {
         "lintrans": sys.modules[PACKAGE.name].__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "numba": numba,
     }
 
 
-def _flatten(spec: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted names for the leaves of a spec; a list is one leaf."""
-    if isinstance(spec, dict):
-        flat: dict[str, Any] = {}
-        for name, value in spec.items():
-            flat |= _flatten(value, f"{prefix}.{name}" if prefix else name)
-        return flat
-    return {prefix: spec}
+def target() -> str:
+    """The kind of processor that torch computes for; results are the same bits on machines of one kind."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _change(name: str, old: Any, new: Any) -> str:
-    if name == "numerics":
-        return "the numerical code changed"
-    if name.startswith("code."):
-        return f"the code of {name.removeprefix('code.')} changed"
-    if isinstance(old, list) or isinstance(new, list):
-        return f"{name} changed"
-    return f"{name} is {new}, not {old}"
+def machine() -> dict[str, str]:
+    """What a record says of where it was made."""
+    return {"host": platform.node(), "system": platform.system(), "target": target()}
 
 
 def age(then: datetime) -> str:

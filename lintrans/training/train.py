@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Required, TypedDict, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ..devices import resolve_device, resolve_dtype
 from ..engines import Engine, Plan, State, choose, device_for
-from ..errors import real, whole
+from ..errors import UINT32, each, memory, room, shown, text, whole
 from ..models.fitting import check_task
 from ..models.module_model import GivenModule, ModuleModel
 from ..models.torch_module import TorchModel
@@ -27,16 +27,22 @@ from ..models.transformer import TensorModel, has_tensor
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
+from ..unfinished import Nowhere, Part
 from .history import COLUMNS, History
-from .probes import Probe, StepProbe, TestLoss
-from .runs import Runs
+from .probes import ROW_BYTES, Probe, StepProbe, TestLoss
+from .resuming import Progress
+from .runs import Runs, clip_number
 
 __all__ = ["PLANNED", "TrainOptions", "plan_training", "resolve_device", "train"]
 
+COUNTS = ("skipped_steps", "clipped_steps")
+"""Metrics that no probe measures."""
 GRAIN_SECONDS = 0.3
 """Time an engine works before Ctrl-C and the progress bar get their turn."""
 
 
+LAST_STEP = UINT32 - 1
+"""The generator's counter has no more steps."""
 PLANNED = ("steps", "cooldown", "batch", "clip", "device", "dtype")
 """Options that a :class:`~lintrans.engines.Plan` is made of."""
 
@@ -71,16 +77,18 @@ def plan_training(
     if not isinstance(task, Task) or isinstance(task, type):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
     if not isinstance(runs, Runs) or not len(runs):
-        raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
+        raise TypeError(f"runs = {shown(runs)} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
     check_task(model, task)
-    if clip is not None:
-        real("clip", clip, above=0)
+    clip = clip_number(clip)
     kind = resolve_dtype(dtype, model.default_dtype)
     plan = Plan(
-        model=model, task=task, runs=runs.with_clip(clip), steps=whole("steps", steps, 0),
-        cooldown=whole("cooldown", cooldown, 0), batch=whole("batch", batch, 1), dtype=kind,
+        model=model, task=task, runs=runs.with_clip(clip), steps=whole("steps", steps, 0, LAST_STEP),
+        cooldown=whole("cooldown", cooldown, 0, LAST_STEP), batch=whole("batch", batch, 1, UINT32), dtype=kind,
         device=resolve_device(device, kind),
     )  # fmt: skip
+    whole("steps + cooldown", plan.total, 0, LAST_STEP)
+    size = math.prod(model.parameter_shape)
+    room(f"the state of {len(runs):,} runs of {size:,} parameters", 4 * kind.itemsize * size * len(runs))
     return replace(plan, device=device_for(plan)) if device == "auto" else plan
 
 
@@ -89,6 +97,7 @@ def train(
     clip: float | None = None, probes: Sequence[Probe | StepProbe] = (TestLoss(),), snapshots: Iterable[int] = (),
     cooldown: int = 0, device: str | torch.device = "auto", dtype: torch.dtype | str | None = None,
     engine: str = "auto", progress: bool | None = None, title: str = "training",
+    checkpoint: Part | None = None,
 ) -> History:  # fmt: skip
     """Train all runs together; runs of one seed share their initial parameters and every prompt.
 
@@ -108,6 +117,7 @@ def train(
         engine: "auto" (the fastest that can do it), "cpu" or "cuda" (compiled loops) or "reference" (torch).
         progress: show a progress bar; None: in a terminal or notebook.
         title: its label.
+        checkpoint: where an unfinished training is kept, and found; see :mod:`lintrans.unfinished`. None: nowhere.
 
     Returns:
         The :class:`~.history.History`. The same arguments give the same numbers: for a run alone or in an
@@ -127,58 +137,122 @@ def train(
     plan = plan_training(
         model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
     )
-    kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
+    text("title", title)
+    kept = check_snapshots(plan, snapshots)
+    probes = check_probes(probes)
     due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]
     spans = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if isinstance(probe, StepProbe)]
+    measured = sum(len(times) for _, times in (*due, *spans))
+    room(f"rows of {measured:,} measurements of {len(plan.runs):,} runs", ROW_BYTES * measured * len(plan.runs))
     begins = set[int]().union(*(times for _, times in spans))
-    before: Tensor | None = None
     worker = choose(engine, plan)
     started = time.perf_counter()
-    state = worker.start()
-    rows = _Rows()
-    taken: dict[int, Tensor] = {}
-    with bar(plan.total, title, progress) as shown:
-        for event in sorted(kept.union(begins, (step + 1 for step in begins), *(times for _, times in due))):
-            _advance(worker.advance, state, event, shown.update)
-            for step_probe, times in spans:
-                if before is not None and event - 1 in times:
-                    for metric, values in step_probe.measure_step(plan, before, state.parameters, event - 1).items():
-                        rows.add(event - 1, state, metric, values)
-            before = state.parameters.detach().clone() if event in begins else None
-            here = cast(Engine, _Once(worker, state.parameters))
-            for probe, times in due:
-                if event in times:
-                    for metric, values in probe.measure(here, plan, state.parameters, event).items():
-                        median = rows.add(event, state, metric, values)
+    made = Progress(worker.start())
+    state, rows, keeper = made.state, _Rows(made), checkpoint or Nowhere()
+    keeper.load(made.restore, engine=worker.name, device=_device(plan.device))
+
+    def keep(now: bool = False) -> None:
+        if not made.torn:
+            keeper.keep(lambda: made.kept(plan.total, time.perf_counter() - started), now)
+
+    events = sorted(kept.union(begins, (step + 1 for step in begins), *(times for _, times in due)))
+    try:
+        with bar(plan.total, title, progress) as shown:
+            shown.update(state.step)
+            for event in events[bisect_right(events, made.done) :]:
+                _advance(worker.advance, made, event, shown.update, keep)
+                found: list[tuple[int, str, Tensor]] = []
+                for step_probe, times in spans:
+                    if made.before is not None and event - 1 in times:
+                        values = step_probe.measure_step(plan, made.before, state.parameters, event - 1)
+                        found += [(event - 1, metric, value) for metric, value in values.items()]
+                here = cast(Engine, _Once(worker, state.parameters))
+                for probe, times in due:
+                    if event in times:
+                        values = probe.measure(here, plan, state.parameters, event)
+                        found += [(event, metric, value) for metric, value in values.items()]
+                with made.changing():
+                    for step, metric, value in found:
+                        median = rows.add(step, state, metric, value)
                         if metric == "test_loss":
                             shown.set_postfix_str(f"median test loss {median:.2e}", refresh=False)
-            if event in kept:
-                taken[event] = state.parameters.detach().to("cpu", copy=True)
-    for name in ("skipped", "clipped"):
-        rows.add(state.step, state, f"{name}_steps", getattr(state, name))
+                    made.before = state.parameters.detach().clone() if event in begins else None
+                    if event in kept:
+                        made.taken[event] = state.parameters.detach().to("cpu", copy=True)
+                    made.done = event
+                keep()
+    except KeyboardInterrupt:
+        keep(now=True)
+        raise
+    for name in COUNTS:
+        rows.add(state.step, state, name, getattr(state, name.removesuffix("_steps")))
     table = plan.runs.frame.assign(
         skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
     )
     info = {
-        "device": str(plan.device)
-        if plan.device.type == "cpu"
-        else f"{plan.device} ({torch.cuda.get_device_name(plan.device)})",
+        "device": _device(plan.device),
         "dtype": str(plan.dtype).removeprefix("torch."),
         "engine": worker.name,
-        "seconds": time.perf_counter() - started,
+        "seconds": made.seconds + time.perf_counter() - started,
     }
-    return History(rows.frame(plan.runs.frame), table, taken, plan.steps, info)
+    return History(rows.frame(plan.runs.frame), table, made.taken, plan.steps, info)
 
 
-def _advance(advance: Callable[[State, int], None], state: State, until: int, report: Callable[[int], object]) -> None:
-    """Bring the state to step `until` in grains short enough for Ctrl-C and the progress bar."""
-    grain = 1
+def _device(device: torch.device) -> str:
+    """A device in words."""
+    return str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def check_snapshots(plan: Plan, snapshots: Iterable[int]) -> set[int]:
+    """The steps at which parameters are kept, the ends included; a ValueError where memory cannot hold them."""
+    own = plan.dtype.itemsize * math.prod(plan.model.parameter_shape) * len(plan.runs)
+    steps = each(
+        "snapshots", snapshots, lambda step: whole("a step of snapshots", step, 0, plan.total),
+        most=max(1, memory() // (own + ROW_BYTES)),
+    )  # fmt: skip
+    return {*steps, plan.steps, plan.total}
+
+
+def check_probes(probes: Any) -> tuple[Probe | StepProbe, ...]:
+    """Probes as a tuple; a TypeError for what is none, a ValueError for two that would write under one name."""
+    found = each("probes", probes, _probe)
+    named: dict[str, Any] = {}
+    for probe in found:
+        for name in getattr(probe, "metrics", ()):
+            if name in named or name in COUNTS:
+                other = f"by {shown(named[name])}" if name in named else "as a count of steps"
+                raise ValueError(
+                    f"{shown(probe)} measures {name!r}, which is measured {other}: two values would stand under one "
+                    f"name; give one probe for both, or another metric=... where the probe takes one"
+                )
+            named[name] = probe
+    return found
+
+
+def _probe(value: Any) -> Any:
+    if isinstance(value, type) or not (
+        callable(getattr(value, "times", None))
+        and (callable(getattr(value, "measure", None)) or isinstance(value, StepProbe))
+    ):
+        advice = f", with its parentheses: {value.__name__}(...)" if isinstance(value, type) else ""
+        raise TypeError(f"probes hold {shown(value)}, which is no probe: give lintrans.TestLoss() or another{advice}")
+    return value
+
+
+def _advance(
+    advance: Callable[[State, int], None], made: Progress, until: int, report: Callable[[int], object],
+    keep: Callable[[], None],
+) -> None:  # fmt: skip
+    """Bring the state to step `until` in grains short enough for Ctrl-C, checkpoints and the progress bar."""
+    grain, state = 1, made.state
     while state.step < until:
         size = min(grain, until - state.step)
         began = time.perf_counter()
-        advance(state, size)
-        report(size)
+        with made.changing():
+            advance(state, size)
         spent = time.perf_counter() - began
+        report(size)
+        keep()
         grain = max(1, min(2 * grain, int(size * GRAIN_SECONDS / max(spent, 1e-9))))
 
 
@@ -204,8 +278,8 @@ class _Once:
 class _Rows:
     """Tidy rows, put together once: a frame for every measurement would often cost more than measuring."""
 
-    def __init__(self) -> None:
-        self._parts: list[tuple[int, str, npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
+    def __init__(self, made: Progress) -> None:
+        self._made = made
 
     def add(self, step: int, state: State, metric: str, values: Tensor) -> float:
         """One metric of all runs, whose median is returned.
@@ -218,12 +292,12 @@ class _Rows:
             values = torch.where(lost, torch.inf, values)
         numbers = values.numpy()
         known = np.flatnonzero(~np.isnan(numbers))
-        self._parts.append((step, metric, known, numbers[known]))
+        self._made.rows.append((step, metric, known, numbers[known]))
         return float(np.median(numbers[known])) if len(known) else math.nan
 
     def frame(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The rows, in the order in which they came, beside the columns of their runs."""
-        steps, metrics, chosen, values = zip(*self._parts, strict=True)
+        steps, metrics, chosen, values = zip(*self._made.rows, strict=True)
         counts = [len(each) for each in chosen]
         frame = runs.take(np.concatenate(chosen)).reset_index(drop=True)
         names = np.repeat(np.array(metrics, dtype=object), counts)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import lintrans as lt
 from lintrans.engines import reference
-from lintrans.store.store import Store, canonical
+from lintrans.store.specs import canonical
+from lintrans.store.store import Store
 from lintrans.tasks.examples import ExampleBatch
 from lintrans.training.train import plan_training
 

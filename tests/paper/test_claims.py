@@ -448,6 +448,29 @@ def test_damaged_verdicts_are_left_out(tmp_path: Path) -> None:
     assert not claims.verdict_frame(store=store).empty
 
 
+def test_files_that_are_no_verdicts_are_left_out_and_written_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    claims.record(verdict(), store)
+    [file] = (tmp_path / "verdicts").rglob("*.json")
+    text = file.read_text()
+    whole = json.loads(text)
+    now, rows = whole["now"], whole["now"]["rows"]
+    others: list[Any] = [
+        [], 3, None, {}, {"now": []}, {"now": {"rows": [], "rules": ""}, "before": None}, {**whole, "before": 3},
+        {"now": now}, {**whole, "now": {**now, "rules": None}},
+    ]  # fmt: skip
+    changed: list[Any] = [3, [3], [{}], rows[:1], [*rows[:-1], {**rows[0], "low": ""}]]
+    others += [{**whole, "now": {**now, "rows": odd}} for odd in changed]
+    damaged = ["", "[" * 100_000, "\0" * 50, text.replace('"estimate": ', '"estimate": NaN, "x": '), text + text]
+    for content in (*damaged, *map(json.dumps, others)):
+        file.write_text(content)
+        assert claims.verdict_frame("quick", store).empty, content[:200]
+        assert claims.verdict_records("quick", store) == {}
+        claims.verdicts_digest(store)
+        claims.record(verdict(), store)
+        assert json.loads(file.read_text())["now"]["rows"] == rows
+
+
 def test_overview_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
     assert all(set(re.findall(r"\*: (.*)", text)) == {"not judged yet"} for text in cards({}, "quick").values())

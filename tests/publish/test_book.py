@@ -439,6 +439,11 @@ def test_builds_a_site_and_reuses_it(tiny: Path, fixed_library: dict[str, str]) 
     lines.clear()
     build(tiny, "quick", tell=lines.append)
     assert sum("reused" in line for line in lines) == 3
+    (tiny / "book" / "plain.md").write_text("# Plain\n\n{doc}`nowhere`\n")
+    with pytest.raises(BookError, match="nowhere"):
+        build(tiny, "quick", tell=lines.append)
+    assert "Nothing to execute" in (built.index.parent / "book" / "plain.html").read_text()  # the old site stays
+    assert not (tiny / "build" / "quick" / "building").exists()
 
 
 FAULTS = {

@@ -49,8 +49,17 @@ class Store:
     def remove(self, key: str) -> None:
         self.items = [item for item in self.items if item.key != key]
 
-    def set_aside(self) -> list[Path]:
+    def unfinished(self) -> list[Any]:
         return []
+
+    def forbidden(self) -> list[Path]:
+        return []
+
+    def folders(self) -> list[Path]:
+        return [self.path] if self.items else []
+
+    def clear(self) -> None:
+        self.items = []
 
     def size(self) -> int:
         return sum(item.bytes for item in self.items)
@@ -82,7 +91,10 @@ def test_version() -> None:
     ("arguments", "message"),
     [
         (["exectue"], "no command 'exectue': .*did you mean 'execute'"),
-        (["results", "lst"], "no command 'lst': there are list, remove, size.*did you mean 'list'"),
+        (
+            ["results", "lst"],
+            "no command 'lst': there are list, prune, .*, verify.*did you mean 'list'",
+        ),
         (["execute", "frist"], r"no chapter 'frist': there are first, second, intro \(did you mean 'first'\?\)"),
         (["execute", "first", "-p", "lrr", "1"], "lrr = 1 is no parameter of first: there are scale, .*mean 'lr'"),
         (["execute", "first", "-p", "lr", "fast"], r"lr = 'fast' \(str\) is not allowed: give a finite number"),
@@ -252,7 +264,36 @@ def test_all_results_are_those_set_aside_too(monkeypatch: pytest.MonkeyPatch, tm
     assert call("results", "remove", "--older-than", "0").exit_code == 0
     assert [*kept.iterdir()]
     assert "nothing to remove" not in call("results", "remove", "--all", "--yes").output
-    assert not [*kept.iterdir()]
+    assert not kept.exists()
+
+
+def test_results_are_compared_checked_and_pruned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    runs = lt.grid(optimizer="sgd", lr=0.1)
+    model, task = lt.LinearTransformer(1, 2), lt.LinearRegression(2, 3)
+    one, other = (
+        lt.experiment(model, task, runs, steps=steps, batch=5, probes=[], engine="reference", title="t").key
+        for steps in (2, 3)
+    )
+    assert "spec.task.covariates.std: 1.0" in call("results", "show", one).output
+    lines = call("results", "show", one, other).output.splitlines()
+    assert "spec.steps: 2  |  3" in lines
+    assert not [line for line in lines if line.startswith(("versions", "machine", "spec.task"))]
+    assert "are too many" in call("results", "show", one, other, one).output
+    assert "2 experiments are what was stored" in call("results", "verify").output
+    (tmp_path / "experiments" / other / "frame.parquet").write_bytes(b"other")
+    verified = call("results", "verify")
+    assert verified.exit_code == 1
+    assert f"{other}: frame.parquet was changed" in verified.output
+    assert call("results", "repair").exit_code == 0
+    assert call("results", "verify").exit_code == 0
+    (tmp_path / "experiments" / f".part-{one}-0").mkdir()
+    (tmp_path / "unfinished" / one).mkdir(parents=True)
+    assert f"{one[:12]}  unfinished, at its beginning" in call("results", "list").output
+    assert "removed 0 leftovers" in call("results", "prune").output
+    assert "removed 3 leftovers" in call("results", "prune", "--older-than", "0").output
+    assert one in {path.name for path in (tmp_path / "experiments").iterdir()}
+    assert call("results", "remove", "--older-than", "800000").exit_code == 2
 
 
 def test_verdicts_as_json_are_finite_or_null(monkeypatch: pytest.MonkeyPatch) -> None:

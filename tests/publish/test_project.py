@@ -17,7 +17,9 @@ from packaging.utils import canonicalize_name
 
 from lintrans.publish.chapters import pages
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = TOML["project"]
+LOCKED_EXTRAS = TOML["tool"]["pip-tools"]["extra"]
 
 
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -26,7 +28,7 @@ LOCK = (ROOT / "requirements.lock").read_text()
 def out_of_step(lock: str, project: dict[str, Any]) -> set[str]:
     """Requirements that the lock does not meet, pins that nobody asks for, and builds of one machine."""
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["book"], *extras["test"], *extras["lint"]]
+    lines = [*project["dependencies"], *(line for extra in LOCKED_EXTRAS for line in extras[extra])]
     wanted = {canonicalize_name(each.name): each.specifier for each in map(Requirement, lines)}
     pins = {canonicalize_name(name): pin for name, pin in re.findall(r"^([\w.-]+)\S*==(\S+)", lock, re.M)}
     direct = {

@@ -51,7 +51,7 @@ def agreement(compared: pd.DataFrame, words: Mapping[str, str]) -> Figure:
     log_axis(left, "y")
     left.set(xlabel="independent", ylabel="fast", title="Both computations")
     log_axis(right, "x")
-    right.set_yticks(range(len(names)), [])
+    right.set_yticks([])
     right.set_ylim(len(names) - 0.5, -0.5)
     right.set(xlabel="relative difference", title="How far apart")
     handles = [dot_key(words[name], markersize=6, **_style(name, others)) for name in names]
