@@ -56,7 +56,7 @@ PRESETS = {
     "setting3": Preset("Setting 3 at the published rates", "3"),
     "setting3-tuned": Preset("Setting 3 at the best rates", "3", "best", 10_000),
     "tails": Preset("heavy tails at the best rates, to be compared with Setting 1's", "3", "best", 2000),
-    "tails-light": Preset("Setting 3 with lighter tails, k = 2.5, at the same E||x||²", "3", "best", 2000, {"k": 2.5}),
+    "tails-light": Preset("Setting 3 with lighter tails, k = 2.5, at the same scale", "3", "best", 2000, {"k": 2.5}),
     "sphere": Preset("the sphere at the published rates and clip", "sphere"),
     "beta2": Preset("Setting 1 with PyTorch's beta2 = 0.999", changes={"adam.beta2": 0.999}),
     "dampening": Preset("Setting 1, SGD with dampening 0.9", changes={"sgd.dampening": 0.9}),
@@ -74,13 +74,17 @@ PRESETS = {
 
 
 class Step(NamedTuple):
-    """A step of the story: a preset, a question to answer before it runs, what to look at, the chapter that judges."""
+    """A step of the story: a preset, a question to answer before it runs, what to look at, the chapter that judges.
+
+    The question may name the preset's {steps}.
+    """
 
     preset: str
     title: str
     question: str
     watch: str
     chapter: str
+    claim: str
 
 
 STORY = (
@@ -89,40 +93,40 @@ STORY = (
         "Setting 1, both optimizers at the rates of the paper's public code. Which is lower after {steps:,} steps,"
         " and by what factor?",
         "The grey curve is the one this book has stored: yours should lie on it, for it is the same computation.",
-        "adam_vs_sgd",
+        "adam_vs_sgd", "C1, Adam against SGD",
     ),
     Step(
         "c1-sgd", "Turn SGD up",
         "Now SGD has its own best rate, Adam still the paper's. What is left of the gap after"
         " {steps:,} steps?",
         "Watch the gap against the step: a ratio of losses depends on when you look.",
-        "learning_rates",
+        "learning_rates", "C1 at many rates",
     ),
     Step(
         "beta2", "PyTorch's beta2",
         "The paper's Adam forgets squared gradients within ten steps (beta2 = 0.9). PyTorch's default "
         "remembers a thousand (0.999). Does the lead survive?",
         "The first few hundred steps are where the memory is too long.",
-        "adam_vs_sgd",
+        "adam_vs_sgd", "what the gap depends on",
     ),
     Step(
         "tails", "Heavy tails",
         "Setting 3: covariates with heavy tails, each optimizer at its best rate. Is the gap larger or "
         "smaller than in Setting 1?",
         "Move the tail k at fixed E||x||², and measure the noise: does its length leave the Gaussian's?",
-        "heavy_tails",
+        "heavy_tails", "C6 to C8, on tails",
     ),
     Step(
         "setting2-batch", "Another test batch",
         "Setting 2 has only five examples a prompt. How far does the loss on one fixed test batch stand for the rest?",
         "After the run press “New test batch” several times: the same parameters, other prompts.",
-        "adam_vs_sgd",
+        "adam_vs_sgd", "the worst prompt of a batch",
     ),
     Step(
         "no-clip", "Without the clip",
         "SGD at 0.05, gradients as they are. Where does it end, beside Adam?",
         "Set SGD's clip back to 1 and start again: early on, what is called SGD is SGD with gradients of one length.",
-        "adam_vs_sgd",
+        "adam_vs_sgd", "what the gap depends on",
     ),
 )  # fmt: skip
 

@@ -233,7 +233,9 @@ class Page {
   later() {
     if (this.waiting) return;
     this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.frames++; this.draw(); });
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches && this.running;
+    const next = calm ? (draw) => setTimeout(draw, 1000) : requestAnimationFrame;
+    next(() => { this.waiting = false; this.frames++; this.draw(); });
   }
 
   // The stored curve of the book that this experiment repeats, if there is one.

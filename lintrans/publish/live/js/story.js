@@ -16,7 +16,8 @@ class Story {
     });
     page.$(".lab-go").onclick = () => {
       this.guessed = 10 ** guess.value;
-      page.$(".lab-watch").innerHTML = this.step.watch;
+      page.$(".lab-watch").textContent = this.step.watch;
+      page.$(".lab-chapter").hidden = false;
       page.$(".lab-answer").textContent = "";
       page.restart(true);
     };
@@ -30,6 +31,10 @@ class Story {
     page.$(".lab-card").hidden = false;
     page.$(".lab-question").textContent = this.step.question;
     page.$(".lab-watch").textContent = "";
+    page.$(".lab-chapter").hidden = true;
+    const link = page.$(".lab-chapter a");
+    link.textContent = this.step.claim;
+    link.href = `${this.step.chapter}.html`;
     page.$(".lab-answer").textContent = "";
     history.replaceState(null, "", `#preset=${this.step.preset}`);
     page.read();

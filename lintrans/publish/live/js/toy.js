@@ -49,6 +49,8 @@ class Toy {
     this.restart();
   }
 
+  loss(p, q1, q2) { return toyLoss(p, q1, q2); }
+
   outputs() {
     for (const name of ["sgd", "adam"]) this.$(`.toy-${name} + output`).textContent = short(10 ** this.$(`.toy-${name}`).value);
     this.$(".toy-p + output").textContent = short(Number(this.$(".toy-p").value));
