@@ -21,8 +21,8 @@ from ..problems import SETTINGS, Setting
 SEED = 0
 """The seed whose own curve is drawn behind the lab's; behind another seed's, the median over the judging seeds."""
 METRICS = {"typical": COARSE_LOSS, "test": "test_loss"}
-DIGITS = 5
-POINTS = 40
+DIGITS = 4
+POINTS = 28
 """About how many points of a stored curve a page carries, beside as many at its start."""
 
 

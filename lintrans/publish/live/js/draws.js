@@ -51,12 +51,11 @@ function direction(out, source, prompt, word) {
 
 // The logarithm of a Gamma(shape, 1) variate, by the samplers of lintrans/random.py.
 function logGamma(shape, source, prompt, index) {
-  const small = shape <= 0.2;
+  const small = shape <= 0.2, r = 1 / (1 + shape / (Math.E * (1 - shape)));
   for (let attempt = 1; ; attempt++) {
     philox(prompt, small ? index >> 1 : index, source.stream, attempt, source.seed, source.step);
     if (small) { // Liu, Martin and Syring (2017)
       const first = index % 2 ? u[2] : u[0], second = index % 2 ? u[3] : u[1];
-      const r = 1 / (1 + shape / (Math.E * (1 - shape)));
       const logX = first <= r ? Math.log(first / r) / shape : -Math.log((first - r) / (1 - r)) / (1 - shape);
       if (Math.log(second) < (first <= r ? 0 : 1 + logX) - Math.exp(logX)) return logX;
     } else { // Marsaglia and Tsang (2000)

@@ -1,5 +1,5 @@
 // The worker: trains in slices, measures between them, and reports what is new.
-const SLICE = 12, REPORT = 40; // milliseconds
+const SLICE = 12, REPORT = 16; // milliseconds
 const BLOCKS = 10, BLOCK = 1000, CURVED = 400; // prompts behind typical losses and curvature
 const programs = {}; // by kind of number: float32, float64
 const tick = new MessageChannel();
@@ -56,7 +56,7 @@ class Lab {
     };
     this.clipped = runs.map((run) => run.clipped);
     this.last = step;
-    if (step % 250 === 0) point.conditions = runs.map((run) => conditions(diagonal(exact, run.w, this.curved)));
+    if (step % 250 === 0 || step === 50 || step === 100) point.conditions = runs.map((run) => conditions(diagonal(exact, run.w, this.curved)));
     this.points.push(point);
   }
 
