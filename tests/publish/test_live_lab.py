@@ -16,6 +16,8 @@ import torch
 from conftest import ROOT
 
 import lintrans as lt
+from lintrans.diagnostics.curvature import conditions
+from lintrans.diagnostics.noise import measure_noise
 from lintrans.paper import problems
 from lintrans.paper.judged import Judged
 from lintrans.paper.pages import lab
@@ -23,6 +25,7 @@ from lintrans.publish.doctor import browser as find_browser
 from lintrans.publish.live import page, tracing, wasm
 from lintrans.publish.live.tracing import Call, Number, Place
 from lintrans.random import Stream
+from lintrans.training.probes import Probe
 
 LAWS: dict[str, tuple[dict[str, Any], lt.LinearRegression]] = {
     "setting 1": ({"kind": "gaussian"}, lt.LinearRegression(5, 20)),
@@ -122,7 +125,7 @@ def test_stored_curves_name_the_options_that_repeat_them() -> None:
     setting = problems.SETTINGS["1"]
     budget = lt.settings.scale("quick")
     runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, clip=1.0, seed=range(3))
-    probes = [lt.TestLoss(every=10), lt.TypicalLoss(blocks=2, every=10, metric="typical_loss_20")]
+    probes: list[Probe] = [lt.TestLoss(every=10), lt.TypicalLoss(blocks=2, every=10, metric="typical_loss_20")]
     history = lt.train(setting.model, setting.task, runs, steps=20, batch=8, probes=probes, engine="reference")
     found = list(lab.ghosts(Judged({"published": {"1": history}, "tuned": {}}, {}), budget))
     assert [each["optimizer"] for each in found] == ["sgd", "adam"]
@@ -237,10 +240,10 @@ def test_curvature_and_noise_are_those_of_the_instruments(chromium: Any, address
         parameters, found, last = view.evaluate("[lab.matrices, lab.noise.found, lab.points.at(-1)]")
     w = torch.tensor(parameters, dtype=torch.float64).reshape(2, *model.parameter_shape)
     prompts = model.draw(task, 400, 0, 0, stream=Stream.TEST, dtype=torch.float64)
-    known = lt.diagnostics.curvature.conditions(model, w, prompts, eigenvalues=False)
+    known = conditions(model, w, prompts, eigenvalues=False)
     for name in ("lower", "midpoint", "used", "blocks"):
         np.testing.assert_allclose([own[name] for own in last["conditions"]], known[f"r_{name}"], rtol=2e-3)
-    noise = lt.diagnostics.noise.measure_noise(model, task, w, batch=20, samples=1000, reference=20_000, seed=[0, 0])
+    noise = measure_noise(model, task, w, batch=20, samples=1000, reference=20_000, seed=[0, 0])
     for own, norms in zip(found, noise.norms.numpy(), strict=True):
         np.testing.assert_allclose(own["norms"], norms, rtol=1e-3)
         square = np.mean(np.square(norms))

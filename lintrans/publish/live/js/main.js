@@ -61,7 +61,7 @@ class Page {
 
   outputs() {
     for (const field of this.form.querySelectorAll("input[type=range]")) {
-      const text = short(10 ** Number(field.value));
+      const text = short(field.name === "k" ? this.options.law.k ?? 10 ** field.value : at(this.options, field.name));
       field.parentElement.querySelector("output").textContent = text;
       field.setAttribute("aria-valuetext", text);
     }
@@ -96,8 +96,8 @@ class Page {
     const { form } = this;
     form.onsubmit = (event) => event.preventDefault();
     form.oninput = (event) => {
-      this.outputs();
       if (event.target.type === "range") this.take(event.target);
+      this.outputs();
     };
     form.onchange = (event) => { if (event.target.type !== "range") this.take(event.target); };
     this.$(".lab-run").onclick = () => this.run(!this.running);
@@ -117,7 +117,7 @@ class Page {
     document.addEventListener("visibilitychange", () => this.pulse());
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; this.pulse(); }).observe(this.root);
     new MutationObserver(() => this.draw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    window.addEventListener("resize", () => this.draw());
+    new ResizeObserver(() => this.later()).observe(this.root);
   }
 
   // A control was changed: rates, momentum and clips apply at once, the rest starts again.
@@ -224,9 +224,9 @@ class Page {
   gap() { const [sgd, adam] = this.last("typical"); return sgd / adam; }
 
   summary() {
-    const [sgd, adam] = this.last("typical"), gap = sgd / adam;
+    const [sgd, adam] = this.last("typical"), gap = sgd / adam, said = (v) => (Number.isFinite(v) ? short(v) : "lost");
     const who = !Number.isFinite(gap) ? "no ratio: a run was lost" : gap > 1.25 ? `SGD's is ${short(gap)} times Adam's` : gap < 0.8 ? `Adam's is ${short(1 / gap)} times SGD's` : `level, within 25% (${short(gap)})`;
-    return `Step ${this.step}: typical loss ${short(sgd)} with SGD, ${short(adam)} with Adam; ${who}.`;
+    return `Step ${this.step}: typical loss ${said(sgd)} with SGD, ${said(adam)} with Adam; ${who}.`;
   }
 
   // Draw at the next frame, once.

@@ -44,9 +44,9 @@ class Toy {
     this.canvas.onpointerup = this.canvas.onpointercancel = () => { this.grip = null; };
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; this.frame(); }).observe(this.canvas);
     new MutationObserver(() => this.draw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    window.addEventListener("resize", () => this.draw());
     this.outputs();
     this.restart();
+    new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
 
   loss(p, q1, q2) { return toyLoss(p, q1, q2); }
@@ -110,6 +110,12 @@ class Toy {
       const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]].map(([a, b]) => project(q(a), q(b), grid[a][b]));
       faces.push({ corners, depth: corners.reduce((total, corner) => total + corner[2], 0), h: grid[i][j] });
     }
+    const [x0, y0] = project(low, low, floor), ends = [[high, low, "q₁"], [low, high, "q₂"]];
+    context.strokeStyle = ink;
+    for (const [q1, q2] of ends) {
+      const [x, y] = project(q1, q2, floor);
+      context.beginPath(); context.moveTo(x0, y0); context.lineTo(x, y); context.stroke();
+    }
     faces.sort((a, b) => a.depth - b.depth);
     for (const { corners, h } of faces) {
       context.beginPath();
@@ -123,14 +129,9 @@ class Toy {
       context.globalAlpha = 1;
     }
     context.fillStyle = ink;
-    for (const [q1, q2, text] of [[high, low, "q₁"], [low, high, "q₂"]]) {
-      const [x0, y0] = project(low, low, floor), [x, y] = project(q1, q2, floor);
-      context.strokeStyle = ink;
-      context.beginPath(); context.moveTo(x0, y0); context.lineTo(x, y); context.stroke();
-      context.fillText(`${text} = ${high}`, Math.min(width - 50, Math.max(4, x - 10)), y + 14);
-    }
-    const [x0, y0] = project(low, low, floor);
-    context.fillText(`${low}, ${low}`, Math.max(4, x0 - 14), y0 + 14);
+    const write = (text, x, y) => context.fillText(text, Math.min(width - 54, Math.max(4, x - 14)), Math.min(height - 6, y + 14));
+    write(`${low}, ${low}`, x0, y0);
+    for (const [q1, q2, text] of ends) write(`${text} = ${high}`, ...project(q1, q2, floor));
     this.paths.forEach((path, k) => {
       context.strokeStyle = context.fillStyle = colour(k ? "adam" : "sgd");
       context.lineWidth = 3;
