@@ -217,13 +217,17 @@ def test_loss_and_gradient_in_the_page(chromium: Any, address: str, path: str, b
 def test_seed_0_is_the_books_seed_0(chromium: Any, address: str) -> None:
     setting = problems.SETTINGS["1"]
     runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, clip=1.0, seed=[0])
-    history = lt.train(setting.model, setting.task, runs, steps=500, batch=1000, probes=[lt.TestLoss(every=50)])
+    probes: list[Probe] = [lt.TestLoss(every=50), lt.TypicalLoss(blocks=20, at=(0, 100), metric="typical_loss_20")]
+    history = lt.train(setting.model, setting.task, runs, steps=500, batch=1000, probes=probes)
+    typical = history.metric("typical_loss_20").pivot(index="step", columns="optimizer", values="value")
     wide = history.metric("test_loss").pivot(index="step", columns="optimizer", values="value")[["sgd", "adam"]]
     with View(chromium, f"{address}#preset=c1&steps=500") as view:
         view.click(".lab-run")
         view.wait_for_function("lab.step >= 500", timeout=120_000)
-        points = {point["step"]: point["test"] for point in view.evaluate("lab.points")}
-    found = np.array([points[step] for step in wide.index])
+        points = {point["step"]: point for point in view.evaluate("lab.points")}
+    blocks = [points[step]["typical"] for step in typical.index]
+    np.testing.assert_allclose(blocks, typical[["sgd", "adam"]], rtol=1e-4)
+    found = np.array([points[step]["test"] for step in wide.index])
     # rounding of float32, which five hundred steps of Adam at a constant rate amplify
     np.testing.assert_allclose(found, wide.to_numpy(), rtol=1e-3)
     np.testing.assert_allclose(found[:3], wide.to_numpy()[:3], rtol=1e-5)

@@ -17,6 +17,7 @@ from ...training.optimizers import SGD, Adam
 from ..budgets import TuningBudget
 from ..judged import COARSE_LOSS, Judged, Tuning
 from ..problems import SETTINGS, Setting
+from ..protocol import COARSE_BLOCKS
 
 SEED = 0
 """The seed whose own curve is drawn behind the lab's; behind another seed's, the median over the judging seeds."""
@@ -243,6 +244,7 @@ def data(judged: Judged, budget: TuningBudget) -> Embedded:
         "lab-data",
         {
             "seed": SEED,
+            "blocks": COARSE_BLOCKS,
             "first": next(iter(PRESETS)),
             "settings": {
                 name: {

@@ -27,7 +27,7 @@ class Page {
     if ("DecompressionStream" in window && !new URLSearchParams(location.search).has("plain")) {
       modules = Object.fromEntries(await Promise.all(Object.entries(PARTS.modules).map(async ([name, text]) => [name, await inflate(text)])));
     }
-    this.worker.postMessage({ what: "load", modules, layouts: PARTS.layouts });
+    this.worker.postMessage({ what: "load", modules, layouts: PARTS.layouts, blocks: this.data.blocks });
   }
 
   say(text) { this.$(".lab-status").textContent = text; }

@@ -1,6 +1,7 @@
 // The worker: trains in slices, measures between them, and reports what is new.
 const SLICE = 12, REPORT = 16; // milliseconds
-const BLOCKS = 10, BLOCK = 1000, CURVED = 400; // prompts behind typical losses and curvature
+const BLOCK = 1000, CURVED = 400; // prompts of a block, and of what curvature is measured on
+let blocks = 0; // behind a typical loss, as many as behind the stored curves
 const programs = {}; // by kind of number: float32, float64
 const tick = new MessageChannel();
 let lab = null, running = false, ticking = false;
@@ -15,7 +16,7 @@ class Lab {
     this.runs = ["sgd", "adam"].map((kind) => new Run(kind, w, this.single));
     this.batch = this.engine.allocate(options.batch);
     this.test = this.engine.allocate(BLOCK);
-    this.blocks = Array.from({ length: BLOCKS }, () => this.engine.allocate(BLOCK));
+    this.blocks = Array.from({ length: blocks }, () => this.engine.allocate(BLOCK));
     this.curved = this.exact.allocate(CURVED);
     const { law, n } = options;
     this.blocks.forEach((block, step) => this.engine.draw(block, law, n, { seed: 0, step, stream: STREAM.evaluation }));
@@ -93,7 +94,8 @@ function go() {
 tick.port1.onmessage = slice;
 
 const answers = {
-  async load({ modules, layouts }) {
+  async load({ modules, layouts, blocks: count }) {
+    blocks = count;
     const simd = Boolean(modules) && WebAssembly.validate(modules.float32);
     for (const [name, lanes] of [["float32", 4], ["float64", 2]])
       programs[name] = simd ? await instantiate(modules[name], lanes, layouts[name]) : plain(layouts.plain);
