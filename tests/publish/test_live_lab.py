@@ -105,7 +105,7 @@ def test_what_a_page_carries_is_small_and_asks_for_nothing() -> None:
     assert "fetch(" not in text
     packed = json.loads(text.split("const PARTS = ", 1)[1].split(";\n", 1)[0])["modules"]["float32"]
     assert zlib.decompress(base64.b64decode(packed), -15).startswith(b"\0asm\1\0\0\0")
-    assert len(text.encode()) + len((page.SOURCES / "lab.css").read_bytes()) < 170_000  # and up to 30 kB of curves
+    assert len(text.encode()) + len((page.SOURCES / "lab.css").read_bytes()) < 167_000  # and up to 33 kB of curves
 
 
 def test_presets_are_experiments_of_the_settings() -> None:
@@ -200,6 +200,8 @@ def test_loss_and_gradient_in_the_page(chromium: Any, address: str, path: str, b
     plain = path == "plain"
     with View(chromium, address + "?plain" * plain) as view:
         assert view.evaluate("lab.root.dataset.engine") == ("plain" if plain else "simd")
+        view.evaluate("location.hash = '#preset=depth'")
+        view.wait_for_function(f"lab.preset === 'depth' && lab.options.layers === {4 if plain else 8}")
         for name, (law, task) in LAWS.items():
             for layers in (1, 2, 3, 4) if path != "float64" else (1, 2, 3, 4, 6, 8):
                 w, _, loss, slope = gradient(layers, task, 100)

@@ -134,7 +134,6 @@ class Page {
     } else {
       const text = field.type === "range" ? String(Number((10 ** field.value).toPrecision(2))) : field.value;
       put(options, name, allowed(name, text, at(options, name)));
-      if (name === "layers" && options.layers > 4 && !this.simd) { options.layers = 4; this.say("More than 4 layers need a browser with WebAssembly SIMD."); }
     }
     if (field.type === "range" && name !== "k") {
       this.worker.postMessage({ what: "change", options });
@@ -154,6 +153,11 @@ class Page {
   }
 
   restart(run) {
+    if (this.options.layers > 4 && !this.simd) {
+      this.options.layers = 4;
+      this.show();
+      this.say("More than 4 layers need a browser with WebAssembly SIMD: these are 4.");
+    }
     this.points = [];
     this.noise = null;
     this.batchNumber = 0;
