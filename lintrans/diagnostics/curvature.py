@@ -119,9 +119,13 @@ def spectrum(model: Model, parameters: P, prompts: Any) -> Tensor:
 
 
 def _eigenvalues(dense: Tensor) -> Tensor:
-    """Ascending eigenvalues; NaN where the matrix is not finite."""
+    """Ascending eigenvalues; NaN where the matrix is not finite.
+
+    One matrix at a time, in memory of its own: LAPACK's last bits can depend on where a matrix begins.
+    """
     lost = ~dense.isfinite().flatten(-2).all(-1)
-    values: Tensor = torch.linalg.eigvalsh(torch.where(lost[..., None, None], 0.0, dense))
+    finite = torch.where(lost[..., None, None], 0.0, dense).flatten(0, -3)
+    values = torch.stack([torch.linalg.eigvalsh(each.clone()) for each in finite]).reshape(dense.shape[:-1])
     values[lost] = math.nan
     return values
 
@@ -333,7 +337,8 @@ def _largest(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any, resi
         w = torch.where(lost[:, None], 0.0, w)
         diagonal = torch.cat([diagonal, (w * q).sum(-1, keepdim=True)], dim=1)
         for _ in range(2):  # twice is enough for orthogonality to rounding
-            w = w - torch.einsum("rk,rki->ri", torch.einsum("rki,ri->rk", basis, w), basis)
+            along = (basis * w[:, None]).sum(-1)  # no matrix products, whose last bits depend on the other runs
+            w = w - (along[..., None] * basis).sum(1)
         norm = torch.linalg.vector_norm(w, dim=-1)
         value, last = _ritz(diagonal, beside)
         values[left] = torch.where(lost, math.nan, value).to(torch.float64)
@@ -349,7 +354,7 @@ def _ritz(diagonal: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     matrix = torch.diag_embed(diagonal)
     if beside.shape[1]:
         matrix = matrix + torch.diag_embed(beside, offset=1) + torch.diag_embed(beside, offset=-1)
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = map(torch.stack, zip(*[torch.linalg.eigh(each.clone()) for each in matrix], strict=True))
     place = values.abs().argmax(-1)
     rows = torch.arange(len(values), device=values.device)
     return values[rows, place], vectors[rows, -1, place]

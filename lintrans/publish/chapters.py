@@ -18,7 +18,7 @@ from .executing import WAITING, Outcome, execute_one, executed
 from .notebooks import Pair, PairError, Unreadable, drop_marks, is_chapter, read, state
 from .workers import Workers, default_jobs
 
-ALONE = ("performance",)  # it times what it runs
+ALONE = ("performance", "scaling_up")  # they time what they run
 EARLY = (
     "practice", "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
     "heavy_tails",

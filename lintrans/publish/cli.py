@@ -81,6 +81,26 @@ def _scale_name(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def _scheduler(ctx: click.Context, param: click.Parameter, address: str | None) -> str | None:
+    """A scheduler that answers, whose workers fit; kernels find its address in the environment."""
+    if address is not None:
+        from .workers import Workers
+
+        with Workers[str]() as workers:  # in a process of its own: a client has threads, and kernels may be copies
+            workers.start("dask", _reachable, address)
+            why = next((result for _, result in workers.finished()), "")
+        if why is None or why:
+            raise click.BadParameter(why or "the process that asked it died")
+        os.environ["LINTRANS_DASK"] = address
+    return address
+
+
+def _reachable(address: str) -> str:
+    from ..store.distributed import reachable
+
+    return reachable(address)
+
+
 scale_form = f"[{'|'.join(SCALE_NAMES)}][+OFFSET]"
 scale_help = "As in the paper, or the same code in a few minutes."
 scale_option = click.option(
@@ -93,6 +113,10 @@ any_scale_option = click.option(
 one_scale_help = f"Only this scale; both by default. {OTHERS[:1].upper()}{OTHERS[1:]}."
 
 offset_help = "What is added to judging seeds and batches."
+dask_option = click.option(
+    "--dask", "address", metavar="ADDRESS", callback=_scheduler,
+    help="Compute trainings on the workers of this Dask scheduler, as tcp://host:8786.",
+)  # fmt: skip
 jobs_help = "Chapters at a time. [default: two, where there are two processors]"
 jobs_option = click.option("--jobs", "-j", type=click.IntRange(min=1), default=None, help=jobs_help)
 
@@ -159,10 +183,12 @@ def chapters_command(as_json: bool) -> None:
 @any_scale_option
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
 @click.option("--force", is_flag=True, help="Execute even if nothing has changed.")
+@dask_option
 @jobs_option
 def execute_command(
-    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, jobs: int | None
-) -> None:
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, address: str | None,
+    jobs: int | None,
+) -> None:  # fmt: skip
     """Execute chapters (all, if none is named), or use copies again whose inputs have not changed.
 
     Copies go to build/SCALE/src/book. With -p they go to build/SCALE/custom and never into the book.
@@ -171,15 +197,11 @@ def execute_command(
     lintrans execute                            every chapter, at the paper's scale
     lintrans execute adam_vs_sgd --scale quick
     lintrans execute adam_vs_sgd -p seeds 12 -p device cuda
+    lintrans execute --dask tcp://host:8786     trainings on a cluster
     """
     from .book import execute, find_root
 
-    given = dict(values)
-    if "scale" in given:  # as papermill takes it
-        scale = given.pop("scale")
-        check("scale", scale, "str")
-    if given and not names:
-        raise BookError("-p needs a chapter: lintrans execute CHAPTER -p NAME VALUE")
+    scale, given = _given(scale, values, names, "execute")
     report = execute(find_root(), scale, names, given, force, say=_tell, jobs=jobs)
     for outcome in report.outcomes:
         if outcome.path is not None and (given or len(report.outcomes) == 1):
@@ -187,12 +209,56 @@ def execute_command(
     _exit_if_failed(report)
 
 
+def _given(
+    scale: str, values: tuple[tuple[str, str], ...], names: tuple[str, ...], command: str
+) -> tuple[str, dict[str, str]]:
+    """The scale, which papermill takes as a parameter, and the other parameters."""
+    given = dict(values)
+    if "scale" in given:
+        scale = given.pop("scale")
+        check("scale", scale, "str")
+    if given and not names:
+        raise BookError(f"-p needs a chapter: lintrans {command} CHAPTER -p NAME VALUE")
+    return scale, given
+
+
+@main.command("plan")
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@any_scale_option
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
+@click.option("--workers", type=click.IntRange(min=1), multiple=True, help="A number of processes; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def plan_command(
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], workers: tuple[int, ...], as_json: bool
+) -> None:
+    """Say what chapters (all, if none is named) would compute, before anything starts.
+
+    Trainings that are not stored: runs, steps, shards, memory, and seconds by a short timing of each shape on this
+    machine. A search for rates is planned as if the middle rate were best; measurements that are not stored are named
+    and not timed.
+
+    \b
+    lintrans plan larger                        at the paper's scale
+    lintrans plan depth -p seeds 30 --workers 100
+    """
+    from .book import find_root
+    from .planning import WORKERS, plan, plan_json, plan_lines
+
+    scale, given = _given(scale, values, names, "plan")
+    plans = list(plan(find_root(), scale, names, given))
+    if as_json:
+        click.echo(json.dumps(plan_json(plans), indent=1))
+        return
+    click.echo("\n".join(plan_lines(plans, width(), workers or WORKERS)))
+
+
 @main.command("build")
 @scale_option
 @click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
 @click.option("--pairs", "settle", is_flag=True, help="Before that, what `lintrans pairs` does.")
+@dask_option
 @jobs_option
-def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
+def build_command(scale: str, no_execute: bool, settle: bool, address: str | None, jobs: int | None) -> None:
     """Execute what is missing or out of date, then build the pages.
 
     \b

@@ -18,6 +18,7 @@ from ..files import write
 from .chapters import BookError, Chapter, chapters, read_yaml
 from .downloads import make_plain
 from .executing import Outcome, executed
+from .live.page import write_lab
 from .notebooks import SLOW, Unreadable, is_chapter, read
 
 PLAIN = ("*.md", "*.bib")
@@ -51,6 +52,8 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
         if (root / "book" / folder).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(root / "book" / folder, source / "book" / folder, ignore=ignored)
+    if any(chapter.name == "lab" for chapter in known):
+        write_lab(source / "book" / "_static" / "lab")
     reasons = {outcome.chapter.name: f"{outcome.cell}: {outcome.error}" for outcome in failed}
     missing = []
     for chapter in known:

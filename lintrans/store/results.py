@@ -10,6 +10,7 @@ A measurement is a table computed from trainings or from the library alone; it i
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -43,7 +44,11 @@ _STORED_ONLY: ContextVar[bool] = ContextVar("stored_only", default=False)
 
 
 class NotStoredError(LookupError):
-    """A result is not in the store, and was not to be computed."""
+    """A result is not in the store, and was not to be computed; its title and hash, where it is one of these."""
+
+    def __init__(self, message: str, title: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.title, self.key = title, key
 
 
 @contextlib.contextmanager
@@ -54,6 +59,45 @@ def stored_only() -> Iterator[None]:
         yield
     finally:
         _STORED_ONLY.reset(token)
+
+
+_TRAINED_BY: ContextVar[Callable[..., History] | None] = ContextVar("trained_by", default=None)
+
+
+@contextlib.contextmanager
+def trained_by(trainer: Callable[..., History]) -> Iterator[None]:
+    """Within it, what :func:`experiment` does not find comes from `trainer`, called as :func:`train` and with a store.
+
+    Whoever computes, the result is stored under its own key (:mod:`.distributed`, :mod:`.planning`).
+    """
+    token = _TRAINED_BY.set(trainer)
+    try:
+        yield
+    finally:
+        _TRAINED_BY.reset(token)
+
+
+_STAND_IN: ContextVar[Callable[..., History] | None] = ContextVar("stand_in", default=None)
+
+
+@contextlib.contextmanager
+def stand_in(maker: Callable[..., History]) -> Iterator[None]:
+    """Within it nothing is computed nor stored; a training that is not in the store is what `maker` returns for it."""
+    token = _STAND_IN.set(maker)
+    try:
+        with stored_only():
+            yield
+    finally:
+        _STAND_IN.reset(token)
+
+
+def _trainer() -> Callable[..., History] | None:
+    """What trains instead of this process, if anything does."""
+    if (trainer := _TRAINED_BY.get()) is None and (address := os.environ.get("LINTRANS_DASK")):
+        from .distributed import asked_for
+
+        return asked_for(address)
+    return trainer
 
 
 @dataclass(frozen=True)
@@ -69,6 +113,16 @@ class Use:
 
 
 _USED: list[Use] = []
+
+
+@contextlib.contextmanager
+def unlisted() -> Iterator[None]:
+    """Within it, what is asked for is no part of :func:`used`."""
+    count = len(_USED)
+    try:
+        yield
+    finally:
+        del _USED[count:]
 
 
 def used() -> list[Use]:
@@ -113,7 +167,7 @@ def _obtain(
     if (payload := _find(title, key, form, store)) is not None:
         return payload
     if _STORED_ONLY.get():
-        raise NotStoredError(f"{title}: not in the store ({key[:8]})")
+        raise NotStoredError(f"{title}: not in the store ({key[:8]})", title, key)
     waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
         checkpoints: Checkpoints | None = None
@@ -204,12 +258,23 @@ def experiment(
         "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
     }  # fmt: skip
 
+    where = _store(store)
+
     def compute(keeper: Callable[[str], Part]) -> tuple[History, dict[str, Any]]:
-        with kept_by(None):  # a probe's own loops begin anew
-            history = train(model, task, runs, title=title, checkpoint=keeper("training"), **options)
+        if (trainer := _trainer()) is not None:  # its shards have checkpoints of their own
+            history = trainer(model, task, runs, title=title, store=where, **options)
+        else:
+            with kept_by(None):  # a probe's own loops begin anew
+                history = train(model, task, runs, title=title, checkpoint=keeper("training"), **options)
         return history, history.info
 
-    return replace(_obtain(title, spec, _Histories(), compute, _store(store)), key=key_of(spec))
+    try:
+        history = _obtain(title, spec, _Histories(), compute, where)
+    except NotStoredError:
+        if (maker := _STAND_IN.get()) is None:
+            raise
+        history = maker(model, task, runs, title=title, **options)
+    return replace(history, key=key_of(spec))
 
 
 def _store(chosen: Store | Path | str | None) -> Store:

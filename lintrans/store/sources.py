@@ -34,6 +34,7 @@ PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
 NEUTRAL = frozenset(
     {"errors", "progress", "files", "interrupts", "unfinished"}
     | {f"store.{name}" for name in ("store", "specs", "sources", "results", "checkpoints")}
+    | {f"store.{name}" for name in ("shards", "distributed", "planning")}
 )
 """Modules of the package whose own code decides no number, but how it is said, shown and kept."""
 
