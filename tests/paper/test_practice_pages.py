@@ -80,11 +80,11 @@ def test_layers_and_their_split_are_the_judged_numbers() -> None:
     assert layers["layer"].tolist() == ["layer 1", "out"]
     assert layers["estimate"].tolist() == pytest.approx([2.0, 2.0])
     verdict = p3.judge("tuned", "quick", dict.fromkeys(practice.NETWORKS, frame), 5)
-    split = tables.split_table(verdict).set_index("network")
-    assert list(split.index) == list(practice.NETWORKS)
-    assert split.loc["cnn", "within layers"] == split.loc["cnn", "between layers"]
+    split = {str(row["network"]): row for row in tables.split_table(verdict).to_dict("records")}
+    assert list(split) == list(practice.NETWORKS)
+    assert str(split["cnn"]["within layers"]) == str(split["cnn"]["between layers"])
     own = next(unit for unit in verdict.units if unit.case == "cnn, all layers together")
-    assert split.loc["cnn", "all layers together"] == interval_text(own.interval)
+    assert str(split["cnn"]["all layers together"]) == interval_text(own.interval)
     assert made_up.number(own).estimate == pytest.approx(4.0)
     assert isinstance(figures.layer_ratios(layers), Figure)
 
