@@ -93,9 +93,10 @@ def test_models_optimizers_and_clips_that_it_does_not_know() -> None:
         plain.predict(Strange(), torch.zeros(1, 1), lt.LinearRegression(2, 4).sample(1))  # type: ignore[arg-type]
 
     model, task = lt.LinearTransformer(1, 2), lt.LinearRegression(2, 4)
-    rule_of_its_own = dataclasses.make_dataclass("Mine", [("name", str)])("mine")
+    methods = {"init": lambda *_: {}, "update": lambda _, gradient, *__: (gradient, {})}
+    mine: Any = type("Mine", (), {"name": "mine", **methods})
     with pytest.raises(TypeError, match="has no counterpart in torch"):
-        plain.train(model, task, [Run(rule_of_its_own, 0.1, 0, 1.0)], 1, 5)
+        plain.train(model, task, [Run(mine(), 0.1, 0, 1.0)], 1, 5)
     with pytest.raises(TypeError, match="a run has no clip"):
         plain.train(model, task, [Run(lt.SGD(), 0.1, 0)], 1, 5)
 
