@@ -140,7 +140,9 @@ def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str,
     ours = [thing for thing in things if is_ours(thing)]
     used = {thing.__qualname__ for thing in ours} if complete else ()
     outside = {name_of(thing): digest_outside(thing) for thing in things.difference(ours)}
-    numerics = code().digest(*{thing.__module__ for thing in ours}, classes=used)
+    modules = {thing.__module__ for thing in ours}
+    code().check(code().closure(*modules, classes=used))
+    numerics = code().digest(*modules, classes=used)
     return {"numerics": numerics, **({"code": outside} if outside else {})}
 
 
