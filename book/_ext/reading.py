@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 
 from lintrans.paper.claims.scorecard import CLAIMS
 from lintrans.publish.citing import bibtex, paper
@@ -27,6 +28,16 @@ def show_less(app: Any, docname: str, source: list[str]) -> None:
     notebook = json.loads(source[0])
     claims = {claim: str(module.SENTENCE) for claim, module in CLAIMS.items() if name == module.CHAPTER}
     source[0] = json.dumps(shown(notebook, name, claims, bibtex(root, name)))
+
+
+def lead_to_pages(app: Any, doctree: Any) -> None:
+    """Resolve links such as ``X.md#c1`` and ``lab.html#preset=c1`` to chapters; MyST knows those to texts only."""
+    for link in list(doctree.findall(pending_xref)):
+        found = re.fullmatch(r"(\w+)\.(?:md|html)(#.*)?", link["reftarget"] if link["reftype"] == "myst" else "")
+        page = f"{app.env.docname.rpartition('/')[0]}/{found[1]}" if found else ""
+        if found and page in app.env.found_docs:
+            address = f"{app.builder.get_relative_uri(app.env.docname, page) or f'{found[1]}.html'}{found[2] or ''}"
+            link.replace_self(nodes.reference("", "", *link.children, refuri=address, internal=True))
 
 
 def link_out(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -128,6 +139,7 @@ def plain_docstring(app: Any, what: str, name: str, thing: Any, options: Any, li
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("source-read", show_less)
+    app.connect("doctree-read", lead_to_pages)
     if "sphinx.ext.autodoc" in app.extensions:
         app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("doctree-resolved", explain_terms)

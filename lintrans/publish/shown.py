@@ -16,6 +16,7 @@ PROVENANCE = "lt.book.provenance("
 MADE = "**How this page was made**"
 OUTSIDE = 3  # lines of the provenance that are not folded
 HIDING = {"hide-input", "remove-input", "remove-cell", "hide-cell", "parameters", "injected-parameters"}
+DATA = "text/csv"  # what a figure carries for the gallery, and no page shows
 QUIET = {"remove-stdout", "remove-stderr"}  # cells that compute, and show nothing
 Notebook = dict[str, Any]
 
@@ -40,7 +41,7 @@ def shown(notebook: Notebook, name: str, claims: Mapping[str, str], bibtex: str)
         elif _source(cell).startswith(PROVENANCE) and _provenance_of(cell):
             cells.append(_markdown(cell, _provenance(_provenance_of(cell), bibtex)))
         else:
-            cells.append(_less_code(cell, tags))
+            cells.append(_without_data(_less_code(cell, tags)))
     return {**notebook, "cells": cells}
 
 
@@ -61,6 +62,15 @@ def _less_code(cell: dict[str, Any], tags: set[str]) -> dict[str, Any]:
     lines = [line for line in _source(cell).splitlines() if line.strip()]
     new = "remove-input" if len(lines) <= 1 else "hide-input"
     return {**cell, "metadata": {**cell["metadata"], "tags": sorted(tags - {"hide-input"} | {new})}}
+
+
+def _without_data(cell: dict[str, Any]) -> dict[str, Any]:
+    return {**cell, "outputs": [_without(DATA, output) for output in cell.get("outputs", [])]}
+
+
+def _without(kind: str, output: dict[str, Any]) -> dict[str, Any]:
+    data = {name: each for name, each in output.get("data", {}).items() if name != kind}
+    return {**output, "data": data} if "data" in output else output
 
 
 def _provenance_of(cell: Mapping[str, Any]) -> str:

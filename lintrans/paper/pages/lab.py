@@ -268,6 +268,6 @@ def data(judged: Judged, budget: TuningBudget) -> Embedded:
 def presets() -> pd.DataFrame:
     """The experiments that an address can name, for a page."""
     return pd.DataFrame(
-        {"address": f"[`#preset={name}`](#preset={name})", "experiment": preset.text}
+        {"address": f"[`#preset={name}`](lab.html#preset={name})", "experiment": preset.text}
         for name, preset in PRESETS.items()
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 
 import pandas as pd
 
-from ..claims.scorecard import CLAIMS
 from ..claims.wording import Record, flags, in_words
 
 NOT_YET = "not judged yet"
@@ -14,10 +14,10 @@ QUALIFIED = "†"
 """Marks a verdict that has flags."""
 
 
-def claims(records: Mapping[tuple[str, str], Record]) -> pd.DataFrame:
+def claims(known: Mapping[str, ModuleType], records: Mapping[tuple[str, str], Record]) -> pd.DataFrame:
     """A row a claim: what it says, with a link to its card, and the verdict of each reading in counts and sizes."""
     rows = []
-    for name, claim in CLAIMS.items():
+    for name, claim in known.items():
         texts = []
         for reading in claim.READINGS:
             record = records.get((name, reading))
