@@ -69,6 +69,12 @@ def optimizer_keys(form: str = "{}", marked: bool = False, **style: Any) -> list
     ]
 
 
+def titled(figure: Figure, finding: str) -> Figure:
+    """The figure under a line that says what is seen."""
+    figure.suptitle(finding, fontsize="medium")
+    return figure
+
+
 def legend_below(figure: Figure, handles: list[Any]) -> Figure:
     """The figure with one legend for all panels, under them."""
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")

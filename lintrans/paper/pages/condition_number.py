@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +15,106 @@ from ..claims.c3 import CONVENTIONS, FACTORS, MATCHED, PAPER, PUBLIC, Row, block
 from ..claims.common import FIXED_BATCH, on_batches
 from ..claims.records import Verdict
 from ..claims.rules import State, Unit, table_of
+from ..claims.wording import NAMES as STATES
 from ..problems import PROBLEMS
 from ..scales import LABELS
 from .common import sample_words as sample_words  # the chapter takes these from here
 from .common import unit_text
 from .common import worst_prompts as worst_prompts
+from .template import Lamp, confirmed, part
+from .words import tally
 
 TRANSFORMERS = {750: "1.65 (0.65), 1.91 (0.53), 3.54 (1.21)", 1250: "2.01 (1.00), 1.43 (0.63), 2.28 (1.18)"}
 """Ratios of three layers of full Transformers on language (Jiang, Malik & Li 2022), as the paper quotes them."""
 
 PART_NAMES = {"public": "public", "within": "within blocks", "between": "between blocks", "convention": "convention"}
 NAMES = {**CONVENTIONS, "r_eigenvalues": "eigenvalues, no structural zeros"}
+
+
+def title(verdict: Verdict) -> str:
+    """What a reading shows, in a line for a figure."""
+    return "Adam's condition number: " + tally(
+        verdict, "cases", yes="lower", weak="lower", null="no difference", rev="higher", undecided="open",
+        missing="not measured",
+    )  # fmt: skip
+
+
+def split_title(units: Sequence[Unit]) -> str:
+    """Which factor carries the gap, in a line for a figure; from :func:`c3.factors`."""
+    gaps = [parts for parts in _judged(units) if parts["public"].state in (State.YES, State.WEAK)]
+    carriers = Counter(PART_NAMES[carrier(parts)] for parts in gaps)
+    where = " and ".join(f"{name} in {count} of {len(gaps)}" for name, count in carriers.most_common())
+    return f"Where SGD's is the larger, what carries the gap: {where}" if gaps else "There is no gap to split"
+
+
+def _judged(units: Sequence[Unit]) -> list[dict[str, Unit]]:
+    """By case, the public ratio and its factors at the judged steps."""
+    return [parts for parts in by_place(units).values() if parts["public"].keys.step is not None]
+
+
+def conventions_title(verdict: Verdict) -> str:
+    """In how many cases other definitions of the median say the same, in a line for a figure."""
+    lamp = by_convention(verdict)
+    return f"Another median on the same Hessians: {lamp.kept} of {lamp.of} keep the answer"
+
+
+def _otherwise(verdict: Verdict) -> list[Unit]:
+    """The cases under the other conventions, with the keys of the public one."""
+    others = [way for way in CONVENTIONS if way != PUBLIC]
+    units = [unit for unit in verdict.units if unit.keys.convention in others and not unit.keys.part]
+    return [replace(unit, keys=unit.keys._replace(convention=PUBLIC)) for unit in units]
+
+
+def by_convention(*verdicts: Verdict) -> Lamp:
+    """How many decided cases keep their side under the other conventions."""
+    words = f"judgements by {len(CONVENTIONS) - 1} other medians keep the side of a decided case"
+    return confirmed(words, *((verdict, _otherwise(verdict)) for verdict in verdicts))
+
+
+def on_the_fixed_batch(*verdicts: Verdict) -> Lamp:
+    """How many decided cases keep their side on the paper's one batch."""
+    words = "decided cases keep their side on the paper's one batch and seeds"
+    return confirmed(words, *((verdict, part(verdict, FIXED_BATCH)) for verdict in verdicts))
+
+
+def by_horizon(*judged: tuple[Verdict, Sequence[Unit]]) -> Lamp:
+    """How many decided cases keep their side averaged along the run; with units from :func:`c3.along_the_run`."""
+    pairs = []
+    for verdict, along_run in judged:
+        public = {unit.keys.problem: unit for unit in along_run if unit.keys.convention == PUBLIC}
+        steps = [unit.keys for unit in verdict.units if unit.decides and unit.keys.problem in public]
+        pairs.append((verdict, [replace(public[keys.problem], keys=keys) for keys in steps]))
+    return confirmed("decided cases keep their side averaged along the run", *pairs)
+
+
+def window(units: Sequence[Unit], table: pd.DataFrame) -> str:
+    """At which probes the public ratio would have said the opposite of the judged ones, a line a setting, in Markdown.
+
+    Args:
+        units: those of a verdict that decide.
+        table: from :func:`c3.split_along`.
+    """
+    lines = []
+    for name, own in table[(table["part"] == "public") & (table["step"] > 0)].groupby("setting", sort=False):
+        lower, higher = (
+            [f"{step:,}" for step in own.loc[chosen, "step"]] for chosen in (own["low"] > 1, own["high"] < 1)
+        )
+        judged = ", ".join(f"{unit.keys.step:,}" for unit in units if unit.keys.problem == name)
+        lines.append(
+            f"- {PROBLEMS[str(name)].title} (judged at {judged}): Adam's is lower at {', '.join(lower) or 'no probe'}; "
+            f"higher at {', '.join(higher) or 'no probe'}."
+        )
+    return "\n".join(lines)
+
+
+def median_answer(numbers: Mapping[tuple[str, str], float]) -> str:
+    """R_med at initialization by form of the model and median, in one sentence."""
+    parts = [
+        f"the {form} form has {numbers[form, 'lower']:.3g} with the lower and {numbers[form, 'midpoint']:.3g} with the "
+        f"midpoint median, a factor {numbers[form, 'lower'] / numbers[form, 'midpoint']:.3g}"
+        for form in dict.fromkeys(form for form, _ in numbers)
+    ]
+    return f"At the first initialization {'; '.join(parts)}."
 
 
 def convention_table(verdict: Verdict) -> pd.DataFrame:
@@ -108,19 +198,19 @@ def carrier(parts: Mapping[str, Unit]) -> str:
 
 def carried(units: Sequence[Unit], frames: Mapping[str, pd.DataFrame]) -> str:
     """Which factor carries the gap at the judged steps, and which block it is: one sentence or two."""
-    places = {case: parts for case, parts in by_place(units).items() if parts["public"].keys.step is not None}
-    gaps = {case: parts for case, parts in places.items() if parts["public"].state in (State.YES, State.WEAK)}
+    places = _judged(units)
+    gaps = [parts for parts in places if parts["public"].state in (State.YES, State.WEAK)]
     if not gaps:
         return f"SGD's R_med is clearly larger in none of {len(places)} cases, so that there is no gap to split."
-    carriers = Counter(carrier(parts) for parts in gaps.values())
+    carriers = Counter(carrier(parts) for parts in gaps)
     where = ", ".join(f"{PART_NAMES[part]} in {count}" for part, count in carriers.most_common())
-    within = Counter(parts["within"].state for parts in gaps.values())
+    within = Counter(parts["within"].state for parts in gaps)
     text = (
         f"SGD's R_med is clearly larger in {len(gaps)} of {len(places)} cases, and what carries the gap is: {where}. "
         f"Within blocks Adam's is the lower in {within[State.YES] + within[State.WEAK]} of them and the higher in "
         f"{within[State.REV]}."
     )
-    found = [sharpest(frames, parts["public"]) for parts in gaps.values()]
+    found = [sharpest(frames, parts["public"]) for parts in gaps]
     known = [own for own in found if own is not None]
     if not known:
         return text
@@ -179,10 +269,11 @@ def _mean(row: Row | None) -> str:
 
 
 def agreeing(verdict: Verdict) -> str:
-    """Under each convention, how many cases say YES and how many REV."""
+    """Under each convention, in how many cases the claim holds and in how many it is reversed."""
     groups = convention_table(verdict).groupby("order", observed=True)["state"]
     return "; ".join(
-        f"{convention}: {(states == State.YES).sum()} of {len(states)} YES, {(states == State.REV).sum()} REV"
+        f"{convention}: {STATES[State.YES]} in {(states == State.YES).sum()} of {len(states)}, {STATES[State.REV]} "
+        f"in {(states == State.REV).sum()}"
         for convention, states in groups
     )
 

@@ -11,11 +11,12 @@ import pandas as pd
 
 from ...diagnostics.tails import Array, hill, moment_estimator
 from ..claims.c2 import geometric_mean
-from ..claims.records import interval_text
-from ..claims.rules import State, Unit, ratio_state
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import Keys, State, Unit, ratio_state, ratio_unit
 from ..problems import PROBLEMS
 from ..scales import LABELS
-from .words import said
+from .template import Lamp
+from .words import said, tally
 
 WORDS = dict(zip(State, ("heavier", "slightly heavier", "alike", "lighter", "undecided", "not measured"), strict=True))
 FEWEST = 3
@@ -162,6 +163,47 @@ def turned_heavy(found: Mapping[str, Later]) -> str:
     return f"Noise that is near Gaussian at initialization is **heavy later** in {' and '.join(texts)}."
 
 
+def title(verdict: Verdict) -> str:
+    """What the noise at initialization shows, in a line for a figure."""
+    return "Against Gaussian noise of the same covariance: " + tally(
+        verdict, yes="a clearly heavier tail", weak="a slightly heavier one", null="no difference", rev="a lighter one",
+        undecided="open",
+    )  # fmt: skip
+
+
+def batch_title(units: Sequence[Unit]) -> str:
+    """What smaller batches do, in a line for a figure; from :func:`small_over_large`."""
+    return "The smaller the batch, the heavier the tail: " + tally(
+        units, yes="clearly", weak="by a little", null="no difference", rev="the reverse", undecided="open"
+    )
+
+
+def index_title(samples: Mapping[str, Array], control: str) -> str:
+    """What the tail indices say, in a line for a figure."""
+    answers = [variance_infinite(sample) for label, sample in samples.items() if label != control]
+    return (
+        f"The tail index is above 1/2 (infinite variance) in {answers.count(True)}, below in {answers.count(False)} of "
+        f"{len(answers)} settings"
+    )
+
+
+def by_batch(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
+    """E at each batch size, a unit a setting and size; keys are those of the setting's case in C2."""
+    units = []
+    for name, table in tables.items():
+        for size, own in table.groupby("batch"):
+            mean = geometric_mean(own["excess"].to_numpy())
+            units.append(ratio_unit(PROBLEMS[name].title, f"E at B = {size:,}", mean, keys=Keys((name,))))
+    return units
+
+
+def steady(found: Mapping[str, Later]) -> Lamp:
+    """In how many settings every later step that can be read says what initialization says."""
+    read = [own for own in found.values() if own.steps]
+    kept = sum(all(state is own.first.state for at in own.steps.values() for state, _ in at.values()) for own in read)
+    return Lamp(kept, len(read), "settings say the same at every later step that can be read, at the published rates")
+
+
 def headline(found: Mapping[str, Later]) -> str:
     """The finding of the figure along training, as its title."""
     names = " and ".join(PROBLEMS[name].title for name in _turned(found))
@@ -242,3 +284,40 @@ def conclusions(
         names = ", ".join(f"{unit.case} ({interval_text(unit.interval)})" for unit in small)
         lines.append(f"- The batch decides: {small[0].statistic} is clearly above 1 in {names}.")
     return "\n".join(lines)
+
+
+def null_answer(batches: Mapping[str, pd.DataFrame]) -> str:
+    """What the smallest batch does to C and to E, a line a setting, in Markdown."""
+    lines = []
+    for name, table in batches.items():
+        middle = table.groupby("batch")[["excess", "directions", "null_q99"]].median()
+        small, large = middle.iloc[0], middle.iloc[-1]
+        lines.append(
+            f"- {PROBLEMS[name].title}: from batches of {middle.index[-1]:,} to {middle.index[0]:,} the effective "
+            f"number of directions goes from {large['directions']:.0f} to {small['directions']:.0f} and the Gaussian's 99% "
+            f"quantile over its median from {large['null_q99']:.2f} to {small['null_q99']:.2f}; E from "
+            f"{large['excess']:.2f} to {small['excess']:.2f}."
+        )
+    return "\n".join(lines)
+
+
+def views_answer(found: pd.DataFrame, column: str, words: str) -> str:
+    """E of the noise by its norm beside another view of it, a line a setting, in Markdown."""
+    return "\n".join(
+        f"- {PROBLEMS[row['setting']].title}: E = {row['norm']:.2f} by the norm, {row[column]:.2f} {words}."
+        for row in found.to_dict("records")
+    )
+
+
+def depth_answer(found: pd.DataFrame) -> str:
+    """Width and tail at zero parameters by depth, against the law that the exercise derives."""
+    first = found.iloc[0]
+    return (
+        "; ".join(
+            f"L = {row.layers}: median length {row.median / first['median']:.3f} of that at "
+            f"L = {first['layers']:.0f} (the law says {(row.layers / first['layers']) ** 0.5:.3f}), "
+            f"E = {row.excess:.2f}"
+            for row in found.itertuples()
+        )
+        + "."
+    )

@@ -11,8 +11,9 @@ import pandas as pd
 from ..claims import stability
 from ..claims.common import FIXED_BATCH
 from ..claims.records import Verdict
+from ..claims.rules import State, Unit, agree
 from ..claims.scorecard import CLAIMS, cases_of
-from ..claims.wording import Record, cases, counts, flags_of_all, in_words, record_of
+from ..claims.wording import DECIDED, Record, cases, counts, flags_of_all, in_words, record_of
 from ..figures.cases import Html, case_forest
 from .words import sized
 
@@ -121,6 +122,27 @@ def _seeds(verdicts: Sequence[Verdict]) -> Lamp:
         f"of the decided cases keep their state with other seeds and batches; {on}" if rows else f"not repeated; {on}"
     )
     return Lamp(kept, len(rows), text)
+
+
+def confirmed(words: str, *judged: tuple[Verdict, Iterable[Unit]]) -> Lamp:
+    """A lamp for cases judged otherwise: how many of those that are decided say the same.
+
+    Args:
+        words: what was compared.
+        judged: a verdict, and cases whose keys are those of its deciding ones, but for their part. Those that were not
+            measured are left out.
+    """
+    same = []
+    for verdict, others in judged:
+        found = {unit.keys: unit for unit in verdict.units if unit.decides and unit.state in DECIDED}
+        pairs = [(found.get(other.keys._replace(part=None)), other) for other in others]
+        same += [agree([one], [other]) for one, other in pairs if one and other.state is not State.MISSING]
+    return Lamp(sum(same), len(same), words)
+
+
+def part(verdict: Verdict, name: str) -> list[Unit]:
+    """The cases of a verdict of that part, which stand beside those that decide."""
+    return [unit for unit in verdict.units if unit.keys.part == name]
 
 
 def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **wo
         rows: of :func:`.wording.cases`.
         where: follows the words of each state.
         **words: those of :func:`phrases`, in which ``{sizes}`` becomes "7.0x and 1.5x", ``{inverse}`` the same of the
-            inverse ratios, and ``{cases}`` the cases.
+            inverse ratios, ``{cases}`` the cases, ``{count}`` how many those are and ``{total}`` how many there are.
     """
     table, kept, parts = phrases(**words), list(rows), []
     for state in State:
@@ -81,9 +82,25 @@ def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **wo
             "sizes": listed([size(row) for row in numbers]),
             "inverse": listed([size({**row, "estimate": 1 / row["estimate"]}) for row in numbers]),
             "cases": _together([row["case"] for row in own]),
+            "count": len(own),
+            "total": len(kept),
         }
         parts.append((table[state] + where).format(**fields))
     return "; ".join(parts) or "nothing was judged"
+
+
+def tally(of: Verdict | Iterable[Unit], kind: str = "settings", **words: str) -> str:
+    """How many cases say what, the title of a figure: "Adam's is lower in 4, open in 2 of 6 settings".
+
+    Args:
+        of: a verdict, of which those units count that decide; or units, which all do.
+        kind: what the cases are.
+        **words: those of :func:`phrases`; what states share is counted together.
+    """
+    table = phrases(**words)
+    units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
+    found = Counter(table[state] for state in State for unit in units if unit.state is state)
+    return f"{', '.join(f'{text} in {count}' for text, count in found.items())} of {len(units)} {kind}" if units else ""
 
 
 def _together(texts: Sequence[str]) -> str:
