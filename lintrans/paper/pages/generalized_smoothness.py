@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ..claims.c5 import MEASURES, PART
-from ..claims.common import typical
+from ..claims.c5 import MEASURES, NORM, PART, all_correlations, norm_units
+from ..claims.common import FIXED_BATCH, typical
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import Keys, State, Unit
 from ..problems import PROBLEMS
@@ -17,12 +17,64 @@ from ..scales import LABELS
 from .common import sample_words as sample_words  # the chapter takes these from here
 from .common import unit_text
 from .common import worst_prompts as worst_prompts
+from .template import Lamp, confirmed, part
+from .words import tally
 
 
 def with_differences(verdict: Verdict) -> list[Unit]:
     """The units that decide, with the correlation of differences as their statistic."""
     beside = {unit.keys.problem: interval_text(unit.interval) for unit in verdict.units if unit.keys.part == PART}
     return [replace(unit, statistic=beside.get(unit.keys.problem, "")) for unit in verdict.units if unit.decides]
+
+
+def title(verdict: Verdict) -> str:
+    """Whether curvature grows with the gradient, in a line for a figure."""
+    return "Curvature grows with the gradient: " + tally(
+        verdict, yes="yes", weak="in levels only", null="unrelated", rev="it falls", undecided="open",
+        missing="not measured",
+    )  # fmt: skip
+
+
+def other_measures(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
+    """Adam's correlations of levels by the other measures of curvature, with the keys of C5's cases."""
+    return [
+        replace(unit, keys=Keys(unit.keys.problems))
+        for unit in all_correlations(frames)
+        if (unit.keys.optimizer, unit.keys.part) == ("adam", "levels") and unit.keys.convention != NORM
+    ]
+
+
+def by_half_of_the_window(frames: Mapping[str, pd.DataFrame]) -> list[Unit]:
+    """The cases in the first and in the last half of the measured steps."""
+    units = []
+    for name, frame in frames.items():
+        middle = (int(frame["step"].min()) + int(frame["step"].max())) // 2
+        for own in (frame[frame["step"] <= middle], frame[frame["step"] > middle]):
+            units.append(norm_units(f"setting {name}", own, Keys((name,)))[0])
+    return units
+
+
+def lamps(judged: Mapping[str, tuple[Verdict, Mapping[str, pd.DataFrame]]]) -> dict[str, Lamp]:
+    """How many decided cases keep their side measured otherwise, by the name of the lamp."""
+    every = list(judged.values())
+    measures = [(verdict, other_measures(frames)) for verdict, frames in every]
+    halved = [(verdict, by_half_of_the_window(frames)) for verdict, frames in every]
+    fixed = [(verdict, part(verdict, FIXED_BATCH)) for verdict, _ in every]
+    return {
+        "convention": confirmed("cases say the same by the length of Hv and by v'Hv", *measures),
+        "test_batch": confirmed("decided cases keep their side on the paper's one batch and seeds", *fixed),
+        "horizon": confirmed("halves of the window say what the whole says", *halved),
+    }
+
+
+def power_answer(slopes: Mapping[int, float], degrees: Mapping[int, int]) -> str:
+    """Measured powers of ||H|| against ||grad f|| far out, beside the law's, by the number of layers."""
+    parts = [
+        f"L = {layers}: {slope:.4f}, and the law says {(degrees[layers] - 2) / (degrees[layers] - 1):.4f} for degree "
+        f"{degrees[layers]}"
+        for layers, slope in slopes.items()
+    ]
+    return f"The power, measured between 100 and 1000 times a random point: {'; '.join(parts)}."
 
 
 def conclusions(verdict: Verdict) -> str:

@@ -187,11 +187,11 @@ def index_title(samples: Mapping[str, Array], control: str) -> str:
     )
 
 
-def by_batch(tables: Mapping[str, pd.DataFrame]) -> list[Unit]:
-    """E at each batch size, a unit a setting and size; keys are those of the setting's case in C2."""
+def by_batch(tables: Mapping[str, pd.DataFrame], judged: int) -> list[Unit]:
+    """E at each batch size but the judged one, a unit a setting and size, with the keys of the setting's case in C2."""
     units = []
     for name, table in tables.items():
-        for size, own in table.groupby("batch"):
+        for size, own in table[table["batch"] != judged].groupby("batch"):
             mean = geometric_mean(own["excess"].to_numpy())
             units.append(ratio_unit(PROBLEMS[name].title, f"E at B = {size:,}", mean, keys=Keys((name,))))
     return units
@@ -294,8 +294,8 @@ def null_answer(batches: Mapping[str, pd.DataFrame]) -> str:
         small, large = middle.iloc[0], middle.iloc[-1]
         lines.append(
             f"- {PROBLEMS[name].title}: from batches of {middle.index[-1]:,} to {middle.index[0]:,} the effective "
-            f"number of directions goes from {large['directions']:.0f} to {small['directions']:.0f} and the Gaussian's 99% "
-            f"quantile over its median from {large['null_q99']:.2f} to {small['null_q99']:.2f}; E from "
+            f"number of directions goes from {large['directions']:.0f} to {small['directions']:.0f} and the Gaussian's "
+            f"99% quantile over its median from {large['null_q99']:.2f} to {small['null_q99']:.2f}; E from "
             f"{large['excess']:.2f} to {small['excess']:.2f}."
         )
     return "\n".join(lines)
@@ -317,7 +317,7 @@ def depth_answer(found: pd.DataFrame) -> str:
             f"L = {row.layers}: median length {row.median / first['median']:.3f} of that at "
             f"L = {first['layers']:.0f} (the law says {(row.layers / first['layers']) ** 0.5:.3f}), "
             f"E = {row.excess:.2f}"
-            for row in found.itertuples()
+            for row in found.iloc[1:].itertuples()
         )
         + "."
     )
