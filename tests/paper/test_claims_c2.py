@@ -17,8 +17,8 @@ import lintrans as lt
 from lintrans.diagnostics import noise as measured
 from lintrans.diagnostics.noise import STATISTICS
 from lintrans.paper.claims import State, Word, c2
-from lintrans.paper.measure import noise
-from lintrans.paper.pages import common
+from lintrans.paper.measure import noise, projections
+from lintrans.paper.pages import common, template
 from lintrans.paper.pages import gradient_noise as page
 from lintrans.paper.scales import NOISE, NOISE_PROTOCOL
 
@@ -190,3 +190,40 @@ def test_infinite_variance_is_seen_and_not_imagined() -> None:
     text = page.index_text(samples, "between")
     assert len(text.splitlines()) == 3
     assert "is** infinite" in text.splitlines()[-1]
+
+
+def test_the_page_measures_it_otherwise() -> None:
+    start = table_of([1.6, 1.62, 1.59])
+    verdict = c2.judge("paper", dict.fromkeys("123", start), NOISE_PROTOCOL)
+    assert page.title(verdict).endswith("a clearly heavier tail in 3 of 3 settings")
+    batches = {"1": pd.concat([start.assign(batch=1000), start.assign(batch=10, excess=[0.8, 0.82, 0.81])])}
+    [unit] = page.by_batch(batches, 1000)
+    assert (unit.keys.problem, unit.state) == ("1", REV)
+    lamp = template.confirmed("batches", (verdict, [unit]))
+    assert (lamp.kept, lamp.of) == (0, 1)
+    assert page.batch_title(page.small_over_large(batches)).endswith("the reverse in 1 of 1 settings")
+    first = next(unit for unit in verdict.units if unit.decides)
+    steady, turned = ({1: {"SGD": (state, 1.0)}} for state in (YES, NULL))
+    lamp = page.steady({name: page.Later(first, steps) for name, steps in (("1", steady), ("2", turned), ("3", {}))})
+    assert (lamp.kept, lamp.of) == (1, 2)
+    answer = page.null_answer({"1": batches["1"].drop(columns=["norms", "spectrum"])})
+    assert "from batches of 1,000 to 10" in answer
+    assert "E from 1.60 to 0.81" in answer
+
+
+def test_noise_in_other_views() -> None:
+    """Gaussian noise has E = 1 by all of them; a common factor of a vector is a heavy tail to all."""
+    generator = np.random.default_rng(0)
+    normal = generator.normal(size=(20_000, 3)) * [3.0, 1.0, 0.5]
+    assert list(projections.views(normal + 5.0).values()) == pytest.approx([1.0] * 3, rel=0.05)
+    heavy = normal * np.sqrt(generator.gamma(0.3, size=(20_000, 1)))
+    found = projections.views(heavy + 5.0)
+    assert all(value > 1.5 for value in found.values())
+    assert found["pairs"] < found["norm"]
+    text = page.views_answer(pd.DataFrame([{"setting": "1", **found}]), "pairs", "by pairs")
+    assert f"E = {found['norm']:.2f} by the norm, {found['pairs']:.2f} by pairs" in text
+
+
+def test_noise_at_zero_widens_with_the_root_of_depth() -> None:
+    found = pd.DataFrame({"layers": [1, 4], "median": [2.0, 4.0], "excess": [1.3, 1.3]})
+    assert page.depth_answer(found) == ("L = 4: median length 2.000 of that at L = 1 (the law says 2.000), E = 1.30.")

@@ -313,3 +313,28 @@ def test_the_share_of_the_worst_prompt_is_said_for_both_kinds_of_batches() -> No
     text = condition_number.worst_prompts({"2": frame})
     for part in ("Setting 2", "97% of the loss on the fixed batch", "2% to 4% on the 3 evaluation", "100% of all runs"):
         assert part in text
+
+
+def test_the_page_measures_it_otherwise() -> None:
+    """Three other medians, one of which is reversed; the fixed batch; the whole run; the opposite at other steps."""
+    frames = {name: conditions(2.0, r_used=0.5) for name in "123"}
+    verdict = judge(frames)
+    lamp = condition_number.by_convention(verdict)
+    assert (lamp.kept, lamp.of) == (12, 18)
+    assert condition_number.conventions_title(verdict).endswith("12 of 18 keep the answer")
+    assert condition_number.title(verdict).endswith("lower in 6 of 6 cases")
+    assert condition_number.on_the_fixed_batch(verdict).of == 6
+    along = c3.along_the_run(frames, 250)
+    lamp = condition_number.by_horizon((verdict, along))
+    assert (lamp.kept, lamp.of) == (6, 6)
+    factors = c3.factors(frames, CURVATURE_PROTOCOL)
+    assert "convention in 6 of 6" in condition_number.split_title(factors)
+    table = pd.DataFrame(
+        [("1", 250, "public", 0.5, 0.4, 0.6), ("1", 750, "public", 2.0, 1.5, 3.0), ("1", 900, "public", 1.0, 0.5, 2.0)],
+        columns=["setting", "step", "part", "ratio", "low", "high"],
+    )
+    deciding = [unit for unit in verdict.units if unit.decides]
+    text = condition_number.window(deciding, table)
+    assert text == "- Setting 1 (judged at 750, 1,250): Adam's is lower at 750; higher at 250."
+    found = {("sparse", "lower"): 6.0, ("sparse", "midpoint"): 2.0}
+    assert "a factor 3" in condition_number.median_answer(found)

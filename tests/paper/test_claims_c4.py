@@ -13,6 +13,7 @@ import pytest
 from made_up import BATCHES, interval, measured, number
 from scipy import stats
 
+import lintrans as lt
 from lintrans.paper.claims import State, Verdict, Word, c4
 from lintrans.paper.claims.common import CURVATURE_ASKED, FIXED_BATCH, curvature_deviations
 from lintrans.paper.claims.rules import correlation_state, share_state
@@ -195,7 +196,7 @@ def test_cells_hold_log_ratios_and_leave_out_what_is_undefined() -> None:
     lower = made_up.history(lambda *_: 1e-9, 1)  # another reading gets far lower: so does the target
     deeper = c4.cells({"1": (history, pd.concat(parts))}, Judged({"tuned": {"1": lower}}, {}))
     assert deeper["speed"].isna().all()
-    assert "Of 24 cells" in directional_smoothness.counted(table)
+    assert "0 of the 24 combinations" in directional_smoothness.counted(deeper)
 
 
 def test_cells_of_diverged_runs_are_censored() -> None:
@@ -242,10 +243,37 @@ def test_levels_are_typical_and_the_fixed_batch_stands_beside() -> None:
     assert text == "- Setting 1: curvature is negative along SGD 33.3%, Adam 0.0% of the measured steps."
 
 
-def test_conclusions_count_settings() -> None:
-    verdict = judge(dict.fromkeys("123", smoothness(0.7)), cells(RISING, -RISING))
-    text = directional_smoothness.conclusions(verdict)
-    assert text == (
-        "SGD meets the larger curvature in 3 of 3 settings (3 weakly), the reverse in 0; "
-        "it goes with speed in 0 of 3 settings (0 weakly), the reverse in 3."
-    )
+def test_the_page_measures_it_otherwise() -> None:
+    """Halves of the verdict by setting, their titles, and what the lamps count."""
+    frames = dict.fromkeys("123", smoothness(0.7))
+    verdict = judge(frames, cells(RISING, -RISING))
+    curved, fast = (directional_smoothness.only(verdict, half) for half in (0, 1))
+    assert [unit.case for unit in (*curved.units, *fast.units)] == [f"setting {name}" for name in "123"] * 2
+    assert directional_smoothness.title(verdict).endswith("SGD's in 3 of 3 settings")
+    assert directional_smoothness.speed_title(verdict).endswith("the opposite in 3 of 3 settings")
+    both = {
+        name: pd.concat([frame, frame.assign(metric="hessian_step_norm", value=-frame["value"])])
+        for name, frame in frames.items()
+    }
+    lamps = directional_smoothness.lamps({"published": (verdict, both)}, 0)
+    assert (lamps["convention"].kept, lamps["convention"].of) == (0, 3)
+    assert (lamps["test_batch"].kept, lamps["test_batch"].of) == (6, 6)
+    assert lamps["horizon"].of == 6
+
+
+def test_what_speed_goes_with() -> None:
+    rows = [("1", 0.1, seed, 0, curved, fast) for seed, (curved, fast) in enumerate([(1, 1), (1, -1), (-1, 1)])]
+    table = pd.DataFrame(rows, columns=["setting", "lr", "seed", "batch", "curvature", "speed"])
+    text = directional_smoothness.within(table)
+    assert "lower in 67% of the combinations; it is faster in 50% of those and in 100% of the others" in text
+    assert "none of the others" in directional_smoothness.within(table[:2])
+
+
+def test_curvature_by_clip() -> None:
+    rows = [("sgd", clip, 0.1, seed, step, c4.METRIC, 100.0 * (step < 50) + 10 * clip + seed)
+            for clip in (0.1, math.inf) for seed in (0, 1, 2) for step in (0, 50, 100)]  # fmt: skip
+    columns = ["optimizer", "clip", "lr", "seed", "step", "metric", "value"]
+    history = lt.History(pd.DataFrame(rows, columns=columns), pd.DataFrame(), {}, 100)
+    [tight, free] = directional_smoothness.clip_answer(history).splitlines()
+    assert "clip 0.1: 2 in the median seed, 1 to 3 over 3 seeds" in tight
+    assert "no clip: inf" in free

@@ -14,6 +14,7 @@ from scipy import stats
 from lintrans.paper.claims import State, Verdict, Word, c5
 from lintrans.paper.claims.common import CURVATURE_ASKED, FIXED_BATCH
 from lintrans.paper.claims.records import interval_text
+from lintrans.paper.claims.wording import NAMES
 from lintrans.paper.pages import generalized_smoothness
 from lintrans.paper.scales import CURVATURE_PROTOCOL
 from lintrans.statistics import Interval, correlation_interval
@@ -143,7 +144,7 @@ def test_every_measure_of_both_optimizers_and_a_bound() -> None:
     assert shown.interval == verdict.units[0].interval
     table = generalized_smoothness.correlation_table(units)
     assert table["optimizer"].tolist() == (["Adam"] * 3 + ["SGD"] * 3) * 2
-    assert table.loc[0, "levels"] == f"{interval_text(shown.interval)} {shown.state}"
+    assert table.loc[0, "levels"] == f"{interval_text(shown.interval)} {NAMES[shown.state]}"
     bounds = c5.bounds({"1": frame, "2": frame[(frame["step"] < 2) & (frame["seed"] == 0)]})  # two points are too few
     assert bounds["optimizer"].tolist() == ["adam", "sgd"]
     rows = frame[(frame["optimizer"] == "adam") & (frame["batch"] >= 0)]
@@ -162,3 +163,14 @@ def test_words_of_the_page() -> None:
     assert [unit.statistic for unit in units] == [interval_text(unit.interval) for unit in verdict.units[3:5]] + [""]
     assert "in levels or weakly in 2 more" in generalized_smoothness.conclusions(verdict)
     assert generalized_smoothness.unshown({"1": frames["1"]}) == f"Setting 1: {SEEDS * 30} of {SEEDS * POINTS}"
+
+
+def test_the_page_measures_it_otherwise() -> None:
+    frames = {name: norms("together") for name in "123"}
+    verdict = judge(frames)
+    assert generalized_smoothness.title(verdict).endswith("yes in 3 of 3 settings")
+    lamps = generalized_smoothness.lamps({"published": (verdict, frames)})
+    assert (lamps["test_batch"].kept, lamps["test_batch"].of) == (3, 3)
+    assert (lamps["horizon"].kept, lamps["horizon"].of) == (6, 6)
+    assert (lamps["convention"].kept, lamps["convention"].of) == (3, 6)  # the length of Hv is unrelated, v'Hv agrees
+    assert "L = 2: 0.9000, and the law says 0.9091" in generalized_smoothness.power_answer({2: 0.9}, {2: 12})

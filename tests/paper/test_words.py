@@ -6,7 +6,7 @@ import pytest
 from made_up import interval, unit, verdict
 
 from lintrans.paper.claims import State
-from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said
+from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said, sized, tally
 
 WORDS = {"yes": "Y", "weak": "W", "null": "N", "rev": "R"}
 
@@ -31,3 +31,17 @@ def test_units_that_decide_speak_for_a_verdict() -> None:
     judged = verdict(unit(State.YES, "a"), unit(State.NULL, "b", interval=interval(1, 0.9, 1.1)), beside)
     assert said(judged, line="{words} {interval}", **{**WORDS, "yes": "{case}"}) == "a 2 [1, 3]\nN 1 [0.9, 1.1]"
     assert said([beside], line="{words}", **WORDS) == "R"
+
+
+def test_titles_count_cases_by_words() -> None:
+    units = [unit(state) for state in (State.YES, State.REV, State.WEAK, State.UNDECIDED)]
+    text = tally(units, "cases", yes="lower", weak="lower", null="alike", rev="higher", undecided="open")
+    assert text == "lower in 2, higher in 1, open in 1 of 4 cases"
+    assert tally(verdict(*units), **WORDS) == f"Y in 1, W in 1, R in 1, {UNDECIDED} in 1 of 4 settings"
+    assert tally([], **WORDS) == ""
+
+
+def test_a_sentence_may_count() -> None:
+    rows = [{"state": state, "case": "a", "estimate": None} for state in (State.YES, State.YES, State.REV)]
+    words = {**WORDS, "yes": "{count} of {total} hold"}
+    assert sized(rows, where="", **words) == "2 of 3 hold; R"

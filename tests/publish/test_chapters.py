@@ -109,7 +109,7 @@ def test_other_chapters(name: str, tmp_path: Path) -> None:
 def test_curvature_chapters(name: str, tmp_path: Path) -> None:
     text = shown(name, tmp_path, "-p", "seeds", "2")
     for reading in ("published", "tuned"):
-        assert f"{CURVATURE[name]}, {reading} reading, scale *quick*:" in text
+        assert f"{CURVATURE[name]}</a>, {reading}:</b>" in text, "the verdict above its cases"
     assert "2 judging seeds instead of 12" in text
     assert "Setting 3" in text
 
@@ -128,7 +128,8 @@ def test_double_check_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("shared")
 def test_gradient_noise_chapter(tmp_path: Path) -> None:
     text = shown("gradient_noise", tmp_path, "-p", "seeds", "2")
-    assert "C2, init reading, scale *quick*:" in text
+    assert "C2</a>, init:</b>" in text, "the verdict above its cases"
+    assert text.count("::::{dropdown} The answer") == 4
 
 
 @pytest.mark.slow

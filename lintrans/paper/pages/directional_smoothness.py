@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from ...training.history import History
 from ..claims.c4 import METRIC, SPEED, negative_shares, share_unit
 from ..claims.common import FIXED_BATCH, on_batches, typical
 from ..claims.records import Verdict
-from ..claims.rules import Keys, State, Unit
+from ..claims.rules import Keys, Unit
 from ..problems import PROBLEMS
 from ..scales import LABELS
 from .common import sample_words as sample_words  # the chapter takes these from here
@@ -59,7 +58,7 @@ def counted(table: pd.DataFrame) -> str:
     curved, fast = rows["curvature"].notna(), rows["speed"].notna()
     bent = (~curved).sum()
     return (
-        f"{(curved & fast).sum():,} of the {len(rows):,} combinations (setting, rate, seed, evaluation batch) count; in "
+        f"{(curved & fast).sum():,} of the {len(rows):,} combinations (setting, rate, seed, batch) count; in "
         f"{(curved & ~fast).sum():,} neither optimizer reaches the target"
         + (f", and in {bent:,} a median curvature is not positive." if bent else ".")
     )
@@ -121,7 +120,7 @@ def lamps(judged: Mapping[str, tuple[Verdict, Mapping[str, pd.DataFrame]]], sett
     halved = [(verdict, by_half_of_the_run(frames, settled)) for verdict, frames in every]
     fixed = [(verdict, part(verdict, FIXED_BATCH)) for verdict, _ in every]
     return {
-        "convention": confirmed("settings and rates say the same of the length of Hv", *lengths),
+        "convention": confirmed("decided settings say the same by the length of Hv", *lengths),
         "test_batch": confirmed("decided cases keep their side on the paper's one batch and seeds", *fixed),
         "horizon": confirmed("halves of a run say what the whole says", *halved),
     }
@@ -156,15 +155,3 @@ def clip_answer(history: History) -> str:
             f"{len(by_seed)} seeds."
         )
     return "\n".join(lines)
-
-
-def conclusions(verdict: Verdict) -> str:
-    """What both halves come to, in one sentence: in how many settings each of them holds, or is reversed."""
-    texts = []
-    for units, words in zip(halves(verdict), ("SGD meets the larger curvature", "it goes with speed"), strict=True):
-        states = Counter(unit.state for unit in units)
-        holds, against = states[State.YES] + states[State.WEAK], states[State.REV]
-        texts.append(
-            f"{words} in {holds} of {len(units)} settings ({states[State.WEAK]} weakly), the reverse in {against}"
-        )
-    return "; ".join(texts) + "."

@@ -61,7 +61,7 @@ def lamps(judged: Mapping[str, tuple[Verdict, Mapping[str, pd.DataFrame]]]) -> d
     halved = [(verdict, by_half_of_the_window(frames)) for verdict, frames in every]
     fixed = [(verdict, part(verdict, FIXED_BATCH)) for verdict, _ in every]
     return {
-        "convention": confirmed("cases say the same by the length of Hv and by v'Hv", *measures),
+        "convention": confirmed("judgements by the length of Hv and by v'Hv say the same", *measures),
         "test_batch": confirmed("decided cases keep their side on the paper's one batch and seeds", *fixed),
         "horizon": confirmed("halves of the window say what the whole says", *halved),
     }
