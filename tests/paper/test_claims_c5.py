@@ -161,7 +161,7 @@ def test_words_of_the_page() -> None:
     units = generalized_smoothness.with_differences(verdict)
     assert [unit.interval for unit in units] == [unit.interval for unit in verdict.units[:3]]
     assert [unit.statistic for unit in units] == [interval_text(unit.interval) for unit in verdict.units[3:5]] + [""]
-    assert "in levels or weakly in 2 more" in generalized_smoothness.conclusions(verdict)
+    assert generalized_smoothness.title(verdict).endswith("in levels only in 2, not measured in 1 of 3 settings")
     assert generalized_smoothness.unshown({"1": frames["1"]}) == f"Setting 1: {SEEDS * 30} of {SEEDS * POINTS}"
 
 
@@ -173,4 +173,4 @@ def test_the_page_measures_it_otherwise() -> None:
     assert (lamps["test_batch"].kept, lamps["test_batch"].of) == (3, 3)
     assert (lamps["horizon"].kept, lamps["horizon"].of) == (6, 6)
     assert (lamps["convention"].kept, lamps["convention"].of) == (3, 6)  # the length of Hv is unrelated, v'Hv agrees
-    assert "L = 2: 0.9000, and the law says 0.9091" in generalized_smoothness.power_answer({2: 0.9}, {2: 12})
+    assert "L = 2: 0.900, and the law says 0.909" in generalized_smoothness.power_answer({2: 0.9}, {2: 12})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import pandas as pd
 from ..claims.c5 import MEASURES, NORM, PART, all_correlations, norm_units
 from ..claims.common import FIXED_BATCH, typical
 from ..claims.records import Verdict, interval_text
-from ..claims.rules import Keys, State, Unit
+from ..claims.rules import Keys, Unit
 from ..problems import PROBLEMS
 from ..scales import LABELS
 from .common import sample_words as sample_words  # the chapter takes these from here
@@ -70,21 +69,11 @@ def lamps(judged: Mapping[str, tuple[Verdict, Mapping[str, pd.DataFrame]]]) -> d
 def power_answer(slopes: Mapping[int, float], degrees: Mapping[int, int]) -> str:
     """Measured powers of ||H|| against ||grad f|| far out, beside the law's, by the number of layers."""
     parts = [
-        f"L = {layers}: {slope:.4f}, and the law says {(degrees[layers] - 2) / (degrees[layers] - 1):.4f} for degree "
+        f"L = {layers}: {slope:.3f}, and the law says {(degrees[layers] - 2) / (degrees[layers] - 1):.3f} for degree "
         f"{degrees[layers]}"
         for layers, slope in slopes.items()
     ]
-    return f"The power, measured between 100 and 1000 times a random point: {'; '.join(parts)}."
-
-
-def conclusions(verdict: Verdict) -> str:
-    """In how many settings curvature grows with the gradient, in one sentence."""
-    states = Counter(unit.state for unit in verdict.units if unit.decides)
-    return (
-        f"the Hessian's norm grows with the gradient's, in levels and in differences, in {states[State.YES]} "
-        f"of {states.total()} settings, in levels or weakly in {states[State.WEAK]} more, and falls in "
-        f"{states[State.REV]}."
-    )
+    return f"The power, measured between 10 and 100 times a random point: {'; '.join(parts)}."
 
 
 def unshown(frames: Mapping[str, pd.DataFrame]) -> str:
