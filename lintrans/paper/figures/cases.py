@@ -63,6 +63,7 @@ TRACK = 11
 STYLE = """<style>
 html[data-theme=dark] .bd-content .cell_output .text_html:has(.forest){background:none!important;
 color:var(--pst-color-text-base)!important;padding:0}
+.cell_output:has(.forest),.cell_output .text_html:has(.forest){overflow:visible!important}
 .forest{font-size:.84em;line-height:1.35;margin:1em 0;--plot:minmax(9rem,1fr)}
 .forest [role=row]{display:grid;grid-template-columns:11.5rem var(--plot) repeat(3,4.1rem);column-gap:.6rem;
 align-items:center;padding-block:1px}

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from ...diagnostics.tails import hill, moment_estimator, normal_points, thresholds
 from ...statistics import band
 from ..problems import PROBLEMS
-from .parts import by_seed, dot_key, key, legend_below, optimizer_keys, panels, subplots
+from .parts import by_seed, dot_key, key, legend_below, optimizer_keys, panels, subplots, titled
 from .style import COLOURS, DOTTED, GREY, LABELS, LINES, MARKERS, OTHERS, line_of
 
 NOISE_COLOUR = OTHERS[0]
@@ -181,7 +181,7 @@ def excess_along(tables: Mapping[str, pd.DataFrame], finding: str = "") -> Figur
     shown[0].set_ylabel("E")
     ratio_axis(shown[0])
     if finding:
-        figure.suptitle(finding, fontsize="medium")
+        titled(figure, finding)
     handles = optimizer_keys(marked=True, markersize=5)
     return legend_below(figure, [*handles, key("single seeds", linewidth=0.6), key("Gaussian", **GAUSSIAN)])
 

@@ -70,8 +70,8 @@ def optimizer_keys(form: str = "{}", marked: bool = False, **style: Any) -> list
 
 
 def titled(figure: Figure, finding: str) -> Figure:
-    """The figure under a line that says what is seen."""
-    figure.suptitle(finding, fontsize="medium")
+    """The figure under a line that says what is seen, from the left, where a phone shows it."""
+    figure.suptitle(finding, x=0.01, horizontalalignment="left", fontsize="medium")
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def seen_otherwise(names: Sequence[str]) -> pd.DataFrame:
 def _at_zero(setting: Setting, layers: Sequence[int]) -> pd.DataFrame:
     parts = []
     for count in layers:
-        model = LinearTransformer(layers=count, d=setting.model.d)
+        model = LinearTransformer(layers=count, d=cast(LinearTransformer, setting.model).d)
         zeros = torch.zeros(1, *model.parameter_shape)
         table = tabulate_noise(model, setting.task, zeros, [0], batch=BATCH, samples=SAMPLES, reference=REFERENCE)
         parts.append(table[["median", "excess"]].assign(layers=count))
