@@ -62,16 +62,17 @@ def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
     return "; ".join(f"{table[state]} in {listed(own)}" for state, own in found.items() if own)
 
 
-def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **words: str) -> str:
+def sized(rows: Iterable[Mapping[str, Any] | Unit], *, where: str = " in {cases}", **words: str) -> str:
     """What cases say, with their sizes, in one sentence without its full stop.
 
     Args:
-        rows: of :func:`.wording.cases`.
+        rows: of :func:`.wording.cases`, or units.
         where: follows the words of each state.
         **words: those of :func:`phrases`, in which ``{sizes}`` becomes "7.0x and 1.5x", ``{inverse}`` the same of the
             inverse ratios, and ``{cases}`` the cases.
     """
-    table, kept, parts = phrases(**words), list(rows), []
+    table, parts = phrases(**words), []
+    kept = [_row(row) if isinstance(row, Unit) else row for row in rows]
     for state in State:
         own = [row for row in kept if row["state"] == state]
         if not own:
@@ -84,6 +85,13 @@ def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **wo
         }
         parts.append((table[state] + where).format(**fields))
     return "; ".join(parts) or "nothing was judged"
+
+
+def _row(unit: Unit) -> Mapping[str, Any]:
+    """A unit as :func:`.wording.cases` has it."""
+    own = unit.interval
+    number = {"estimate": None} if own is None else {"estimate": own.estimate, "kind": own.kind, "bound": own.bound}
+    return {"case": unit.case, "state": unit.state, **number}
 
 
 def _together(texts: Sequence[str]) -> str:
