@@ -147,7 +147,7 @@ def opposite_keys(histories: Histories) -> str:
     run = int(history.runs[history.runs["optimizer"] == "adam"]["run"].iloc[0])
     matrix = history.parameters()[run, 0, 0, 1].double()
     x = PROBLEMS[name].task.sample(SHOWN_KEYS, dtype=torch.float64).covariates
-    given = weights(PROBLEMS[name].model.attention, (x @ matrix.T) @ x.transpose(-1, -2))[:, -1]
+    given = weights(name, (x @ matrix.T) @ x.transpose(-1, -2))[:, -1]
     alike = (x[:, :-1] @ x[:, -1:].transpose(-1, -2)).squeeze(-1)
     orders = [stats.spearmanr(*pair).statistic for pair in zip(given.numpy(), alike.numpy(), strict=True)]
     middle = float(pd.Series(orders).median())

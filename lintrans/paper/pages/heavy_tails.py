@@ -148,7 +148,8 @@ def result(by_noise: Verdict, found: Sequence[Trend], summary: pd.DataFrame) -> 
     [trend] = [own for own in found if (own.family, own.statistic) == ("moment", "loss")]
     rows = summary[summary["statistic"] == "loss"]
     ends = rows[rows["family"] == "moment"].sort_values("shape", ascending=False)
-    numbers = [f"{row.estimate:.3g}x at {level_name(row.shape)}" for row in ends.iloc[[0, -1]].itertuples()]
+    places = [(row["estimate"], level_name(row["shape"])) for row in ends.iloc[[0, -1]].to_dict("records")]
+    numbers = [f"{value:.3g}x at {level}" for value, level in places]
     span = f", from {' to '.join(numbers)}" if len(ends) > 1 else ""
     return (
         f"> **Heavier tails of the data** {noise}. **The loss gap**, at {FAMILIES['moment']} and best rates, "

@@ -238,9 +238,9 @@ def _finer(tuning: Tuning, optimizer: str) -> Iterator[tuple[float, float, float
     x, y = np.log(rates), np.log(table.loc[rates].median(axis=1).to_numpy(np.float64))
     second, first, _ = np.polyfit(x - x[1], y - y[1], 2)
     if second > 0:
-        place = -first / (2 * second)
-        at = table.loc[best.lr]
-        yield float(best.lr * np.exp(place)), float(np.exp(-(first**2) / (4 * second))), float(at.max() / at.min())
+        at = table.loc[[best.lr]].to_numpy(np.float64)
+        place = best.lr * np.exp(-first / (2 * second))
+        yield float(place), float(np.exp(-(first**2) / (4 * second))), float(at.max() / at.min())
 
 
 def finer(tunings: Mapping[str, Tuning]) -> str:
