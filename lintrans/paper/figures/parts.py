@@ -49,7 +49,7 @@ def nothing(words: str = NO_RATE) -> Figure:
 
 def titled(figure: Figure, words: str) -> Figure:
     """The figure with a line above all panels that says what is seen."""
-    figure.suptitle(textwrap.fill(words, 95), fontsize="medium")
+    figure.suptitle(textwrap.fill(words[:1].upper() + words[1:], 90), fontsize="medium")
     return figure
 
 

@@ -36,13 +36,21 @@ GAP = {
 }
 """Adam against SGD for some kinds of attention, by state."""
 LOSS = {
-    "yes": "linear attention ends {sizes} lower",
-    "weak": "linear attention ends a little lower ({sizes})",
-    "null": "the two end alike ({sizes})",
-    "rev": "**softmax ends {inverse} lower**",
-    "undecided": "it is open which ends lower ({sizes})",
+    "yes": "the loss ends {sizes} above linear attention's",
+    "weak": "it ends a little above linear attention's ({sizes})",
+    "null": "it ends alike ({sizes})",
+    "rev": "it ends {inverse} **below** linear attention's",
+    "undecided": "it is open ({sizes})",
 }
-"""Linear attention against softmax, by state."""
+"""Softmax against linear attention, by state."""
+HEADS_WORDS = {
+    "yes": "Softmax ends {sizes} above linear attention",
+    "weak": "Softmax ends a little above linear attention ({sizes})",
+    "null": "Softmax matches linear attention ({sizes})",
+    "rev": "Softmax ends {inverse} below linear attention",
+    "undecided": "Softmax cannot be told from linear attention ({sizes})",
+}
+"""The same for some number of heads."""
 SHOWN_KEYS = 1000
 """Prompts whose keys are looked at."""
 
@@ -88,9 +96,25 @@ def gaps(table: Behaviours, names: Collection[str]) -> list[Unit]:
     return [replace(unit, case=title) for title in titles for unit in table[title]["C1"].units if unit.decides]
 
 
+def clear(case: str) -> str:
+    """A case of two or three parts so that it stands in a list: "softmax over visible keys (SGD)"."""
+    kind, _, optimizer = case.rpartition(", ")
+    return f"{kind.replace(', visible', ' over visible')} ({optimizer})"
+
+
+def result(of: Verdict | Collection[Unit], words: Mapping[str, str], beside: Collection[Unit] = ()) -> str:
+    """What cases say, with their sizes, less those `beside`."""
+    left = {unit.case for unit in beside}
+    units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else of
+    own = [replace(unit, case=clear(unit.case)) for unit in units if unit.case not in left]
+    return sized(own, where=" with {cases}", **words)
+
+
 def title(table: Behaviours) -> str:
     """Adam against SGD for every kind of attention, as the title of a figure."""
-    return sized(gaps(table, ATTENTION_TITLES), where=" with {cases}", **GAP)
+    units = gaps(table, ATTENTION_TITLES)
+    own = [replace(unit, case=unit.case.replace(", visible", " over visible")) for unit in units]
+    return sized(own, where=" with {cases}", **GAP)
 
 
 def gap_finding(table: Behaviours, histories: Histories) -> str:

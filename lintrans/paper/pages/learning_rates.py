@@ -206,11 +206,12 @@ def lamps(searches: Searches, basins: pd.DataFrame, choices: Sequence[Choice]) -
     both, _ = tested(choices)
     agree, seeds = sum(not choice.ratio.two_kinds for choice in both), both[0].ratio.n if both else 0
     steps = " and ".join(f"{own.steps:,}" for own in pairs[0][2:]) if pairs else "no"
+    flips = f"comparisons say the same by t and by sign flips; {seeds} seeds" if both else "too few seeds for two tests"
     return {
         "convention": Lamp(alike, len(free), f"best losses with and without a clip lie within {CLOSE:g}x"),
         "test_batch": Lamp(0, 0, "no single batch enters: a run is judged by its typical loss"),
         "horizon": Lamp(stays, len(pairs), f"best pairs of rate and clip are the same after {steps} steps"),
-        "seeds": Lamp(agree, len(both), f"comparisons say the same by t and by sign flips; {seeds} seeds"),
+        "seeds": Lamp(agree, len(both), flips),
     }
 
 
