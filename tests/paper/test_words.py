@@ -6,7 +6,7 @@ import pytest
 from made_up import interval, unit, verdict
 
 from lintrans.paper.claims import State
-from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said
+from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said, sized
 
 WORDS = {"yes": "Y", "weak": "W", "null": "N", "rev": "R"}
 
@@ -31,3 +31,10 @@ def test_units_that_decide_speak_for_a_verdict() -> None:
     judged = verdict(unit(State.YES, "a"), unit(State.NULL, "b", interval=interval(1, 0.9, 1.1)), beside)
     assert said(judged, line="{words} {interval}", **{**WORDS, "yes": "{case}"}) == "a 2 [1, 3]\nN 1 [0.9, 1.1]"
     assert said([beside], line="{words}", **WORDS) == "R"
+
+
+def test_units_have_the_sizes_of_the_rows_that_are_kept() -> None:
+    units = [unit(State.YES, "setting 1"), unit(State.YES, "setting 3"), unit(State.MISSING, "setting 2")]
+    words = {**WORDS, "yes": "{sizes}", "missing": "none"}
+    rows = verdict(*units).rows()[:-1]
+    assert sized(units, **words) == sized(rows, **words) == "2.0x and 2.0x in settings 1 and 3; none in setting 2"

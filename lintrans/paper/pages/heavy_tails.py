@@ -149,7 +149,7 @@ def result(by_noise: Verdict, found: Sequence[Trend], summary: pd.DataFrame) -> 
     rows = summary[summary["statistic"] == "loss"]
     ends = rows[rows["family"] == "moment"].sort_values("shape", ascending=False)
     places = [(row["estimate"], level_name(row["shape"])) for row in ends.iloc[[0, -1]].to_dict("records")]
-    numbers = [f"{value:.3g}x at {level}" for value, level in places]
+    numbers = [f"{value:.3g}x at {level.replace('sphere', 'the sphere')}" for value, level in places]
     span = f", from {' to '.join(numbers)}" if len(ends) > 1 else ""
     return (
         f"> **Heavier tails of the data** {noise}. **The loss gap**, at {FAMILIES['moment']} and best rates, "
