@@ -37,4 +37,4 @@ def test_units_have_the_sizes_of_the_rows_that_are_kept() -> None:
     units = [unit(State.YES, "setting 1"), unit(State.YES, "setting 3"), unit(State.MISSING, "setting 2")]
     words = {**WORDS, "yes": "{sizes}", "missing": "none"}
     rows = verdict(*units).rows()[:-1]
-    assert sized(units, **words) == sized(rows, **words) == "2.0x and 2.0x in settings 1 and 3; none in setting 2"
+    assert sized(units, **words) == sized(rows, **words) == "2.0 and 2.0 in settings 1 and 3; none in setting 2"
