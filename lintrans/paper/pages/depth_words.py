@@ -47,15 +47,19 @@ def result(gaps: Sequence[Unit], noise: Verdict, conditions: Verdict) -> str:
         noise: verdict of C11.
         conditions: verdict of C12.
     """
-    tail = sized(cases(record_of(noise)), **HEAVIER)
     ratio = sized(cases(record_of(conditions)), where=" for {cases}", **LARGER)
-    start = f"> **After a cooldown** {title(gaps)}. **Deep models' noise** {tail}."
+    start = f"> **After a cooldown** {title(gaps)}. {title_noise(noise)}."
     return f"{start} **The gap in $R_\\mathrm{{med}}$** {ratio}."
 
 
 def title(gaps: Sequence[Unit]) -> str:
     """Who ends lower after the cooldown at which depth, in a line."""
     return sized(gaps, where=" at {cases}", **ENDS)
+
+
+def title_noise(noise: Verdict) -> str:
+    """What C11 says, in a line."""
+    return f"Deep models' noise {sized(cases(record_of(noise)), **HEAVIER)}"
 
 
 def steepest(curves: Mapping[str, np.ndarray], eigenvalues: np.ndarray, tops: np.ndarray) -> str:
