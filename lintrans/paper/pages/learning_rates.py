@@ -248,7 +248,7 @@ def finer(tunings: Mapping[str, Tuning]) -> str:
     """What a grid without gaps could gain over the best rate tried, by a parabola, a line a case in Markdown."""
     return "\n".join(
         f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: at {rate:.2g} the parabola is {loss:.2g} times the loss at "
-        f"{best.lr:g}; the seeds there are a factor {spread:.2g} apart."
+        f"{best.lr:g}; {f'the seeds there are a factor {spread:.2g} apart' if spread > 1 else 'one seed was run'}."
         for name, tuning in tunings.items()
         for optimizer, best in tuning.best.items()
         for rate, loss, spread in _finer(tuning, optimizer)
