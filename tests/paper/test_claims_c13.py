@@ -176,6 +176,22 @@ def test_units_of_heads() -> None:
     assert {unit.state for unit in tables.loss_units(cases, {})} == {MISSING}
 
 
+def test_sizes_of_cases_in_a_list() -> None:
+    """A title with a comma is told from the optimizer behind it; what stands beside is left out."""
+    units = tables.loss_units({"softmax, visible keys": ("softmax-visible", "linear")}, histories())
+    assert [tables.clear(unit.case) for unit in units] == [f"softmax over visible keys ({o})" for o in ("SGD", "Adam")]
+    words = dict.fromkeys(("yes", "weak", "null", "rev", "undecided"), "{cases}")
+    assert tables.result(units, words, units[:1]).startswith("softmax over visible keys (Adam)")
+
+
+def test_exercises_answer() -> None:
+    found = histories()
+    [first, second] = tables.factor_share(found).splitlines()
+    assert first.startswith("- SGD")
+    assert second.startswith("- Adam")
+    assert tables.factor_share({}) == tables.opposite_keys({}) == "Not measured at this scale."
+
+
 def test_the_reach_of_the_public_codes_softmax() -> None:
     reach = variants.reachable(prompts=2000)
     assert reach.factor == pytest.approx((1 + 1 / 20) ** 3 - 1)

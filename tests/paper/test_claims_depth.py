@@ -23,6 +23,7 @@ from lintrans.paper.claims.rules import Keys
 from lintrans.paper.figures import depth as figures
 from lintrans.paper.measure import depth as measured
 from lintrans.paper.pages import depth as tables
+from lintrans.paper.pages import depth_words
 from lintrans.paper.protocol import Judged, end_steps
 from lintrans.paper.scales import DEPTH_BUDGETS, DEPTH_PROTOCOL
 from lintrans.statistics import Interval
@@ -461,6 +462,22 @@ def test_unfinished_runs_are_in_no_basin() -> None:
     table = tables.basin_table(histories, found)
     assert table["basin"].tolist() == ["A", "B"] * 3 + ["A", "none: unfinished"]
     assert table.iloc[-1][["SGD runs", "Adam runs"]].tolist() == ["4", "0"]
+
+
+def test_where_the_deepest_formula_leaves_float32() -> None:
+    eigenvalues, tops = np.linspace(1, 10, 10), np.array([1.0, 2.0, 8.5, 9.5])
+    curves = {"L = 2": np.zeros(10), "L = 8": np.where(eigenvalues > 7, 50.0, -1.0)}
+    text = depth_words.steepest(curves, eigenvalues, tops)
+    assert "At L = 8" in text
+    assert "an eigenvalue of 8 on. Of 4 prompts 2 have" in text
+    assert "stays inside float32 up to an eigenvalue of 10" in depth_words.steepest(
+        {"L = 2": np.zeros(10)}, eigenvalues, tops
+    )
+
+
+def test_how_many_ways_say_larger() -> None:
+    units = [made_up.unit(state) for state in (YES, REV, REV, NULL, MISSING)]
+    assert depth_words.ways(made_up.verdict(*units)).endswith("larger in 1 and smaller in 2 of 4")
 
 
 def test_what_a_cooldown_gains_and_whether_longer_is_lower() -> None:

@@ -193,6 +193,36 @@ def test_words_about_the_search() -> None:
     assert page.lost(SHORT) == "4 of 12 runs of SGD and 0 of 12 runs of Adam"
 
 
+def test_what_published_rates_cost_by_optimizer() -> None:
+    found = choices(judged())
+    assert page.title(found) == "The published rate costs SGD in 1 of 1 settings and Adam in 0 of 1 settings"
+    assert page.title(choices(judged(0.5))).count("0 of 1") == 2, "reversed is no cost"
+    assert [(unit.case, unit.state) for unit in page.costs(found)] == [("Setting 1 (SGD)", State.YES)]
+    assert page.title([]) == ""
+
+
+def test_lamps_and_moves_of_the_search() -> None:
+    late = {"1": tuning("1", LATER, [1] * 3, [1] * 3)}
+    lamps = page.lamps(Searches(SHORT, replace(judged(), tunings=late)), basins(SHORT), choices(judged()))
+    assert (lamps["convention"].kept, lamps["convention"].of) == (0, 2), "no clip costs a factor of two"
+    assert (lamps["horizon"].kept, lamps["horizon"].of) == (0, 2), "rate or clip moves"
+    assert (lamps["seeds"].kept, lamps["seeds"].of) == (1, 1)
+    moved = page.moved(Searches(SHORT, replace(judged(), tunings=late)))
+    assert moved == "- Setting 1, SGD: from 0.1 to 0.02, to the lower."
+    assert "None" in page.moved(Searches(SHORT, replace(judged(), tunings=SHORT)))
+
+
+def test_a_parabola_through_the_best_rate_and_its_neighbours() -> None:
+    """Both neighbours are half as high again: the best is the lowest point but for the ladder's uneven steps."""
+    [line, _] = page.finer(SHORT).splitlines()
+    x, y = np.log([0.05, 0.1, 0.2]), np.log([0.15, 0.1, 0.15])
+    fit = np.poly1d(np.polyfit(x, y, 2))
+    place = -fit[1] / (2 * fit[2])
+    assert f"at {np.exp(place):.2g} the parabola is {np.exp(fit(place)) / 0.1:.2g} times" in line
+    assert f"a factor {1.1 / 0.9:.2g} apart" in line
+    assert len(page.finer({"1": tuning("1", LATER, [1] * 3, [1] * 3)}).splitlines()) == 0
+
+
 def test_words_about_basins() -> None:
     table = basins(SHORT)
     assert page.widest(table).startswith("- Setting 1: Adam's basin is the wider, at least 2.00 decades")

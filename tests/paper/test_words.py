@@ -45,3 +45,10 @@ def test_a_sentence_may_count() -> None:
     rows = [{"state": state, "case": "a", "estimate": None} for state in (State.YES, State.YES, State.REV)]
     words = {**WORDS, "yes": "{count} of {total} hold"}
     assert sized(rows, where="", **words) == "2 of 3 hold; R"
+
+
+def test_units_have_the_sizes_of_the_rows_that_are_kept() -> None:
+    units = [unit(State.YES, "setting 1"), unit(State.YES, "setting 3"), unit(State.MISSING, "setting 2")]
+    words = {**WORDS, "yes": "{sizes}", "missing": "none"}
+    rows = verdict(*units).rows()[:-1]
+    assert sized(units, **words) == sized(rows, **words) == "2.0 and 2.0 in settings 1 and 3; none in setting 2"

@@ -14,6 +14,7 @@ from .curvature import (
     split_curves,
 )
 from .depth import typical_curves
+from .parts import nothing, titled
 from .practice import (
     distance_bars,
     effect_matrix,
@@ -26,13 +27,14 @@ from .practice import (
 from .rates import basin_bars, target_steps
 from .sizes import size_grid
 from .style import COLOURS, DASHES, WIDTH, use
-from .tails import level_panels, survival_curves
+from .tails import balance, level_panels, survival_curves
 from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss, side_by_side
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "distance_bars",
-    "effect_matrix", "forest", "gain_curves", "gap_curves", "gap_panels", "layer_ratios", "level_panels",
-    "loss_against_rate", "loss_curves", "noise_dots", "norm_panels", "norms_scatter", "one_layer_loss", "side_by_side",
-    "size_grid", "smoothness_curves", "smoothness_panels", "speed_against_smoothness", "split_curves",
-    "survival_curves", "target_steps", "typical_curves", "use",
+    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "balance", "basin_bars", "case_forest", "condition_curves",
+    "distance_bars", "effect_matrix", "forest", "gain_curves", "gap_curves", "gap_panels", "layer_ratios",
+    "level_panels", "loss_against_rate", "loss_curves", "noise_dots", "norm_panels", "norms_scatter", "nothing",
+    "one_layer_loss", "side_by_side", "size_grid", "smoothness_curves", "smoothness_panels",
+    "speed_against_smoothness", "split_curves", "survival_curves", "target_steps", "titled", "typical_curves",
+    "use",
 ]  # fmt: skip

@@ -125,10 +125,12 @@ def split_curves(table: pd.DataFrame, judged: Sequence[int]) -> Figure:
 def forest(table: pd.DataFrame, label: str, reference: float = 1.0, log: bool = True) -> Figure:
     """Estimates with 95% intervals, a row each; those of one case stand together, told apart by colour and marker.
 
-    `table` has columns case, statistic, estimate, low, high; NaN where there is no number or no interval.
+    `table` has columns case, statistic, estimate, low, high; NaN where there is no number or no interval. Optimizers
+    as statistics have their own colours.
     """
     statistics, cases = (list(dict.fromkeys(table[column])) for column in ("statistic", "case"))
     looks = dict(zip(statistics, zip(itertools.cycle(OTHERS), itertools.cycle("osD^vP*X"), strict=False), strict=False))
+    looks |= {label: (COLOURS[name], MARKERS[name]) for name, label in LABELS.items() if label in looks}
     figure, axes = subplots(1, 1, 1.1 + 0.15 * len(table) + 0.1 * len(cases))
     axes.axvline(reference, color=GREY, linewidth=1.0)
     ticks, height = [], 0.0

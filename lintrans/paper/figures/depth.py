@@ -178,7 +178,7 @@ def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> 
     axes[0].axhline(1.0, **lines[0])
     axes[0].axhline(margin, **lines[1])
     axes[0].set_ylabel("tail: E")
-    axes[1].set_ylabel("width: median norm of the noise")
+    axes[1].set_ylabel("width: median norm")
     depths = np.array([int(layers) for layers in widths.columns])
     layers = np.linspace(depths.min(), depths.max(), 50)
     first = float(np.exp(widths.to_numpy(np.float64)[:, 0].mean()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -43,6 +44,12 @@ def nothing(words: str = NO_RATE) -> Figure:
     figure, (axes,) = panels(1, 1.0)
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha="center", va="center")
+    return figure
+
+
+def titled(figure: Figure, words: str) -> Figure:
+    """The figure with a line above all panels that says what is seen."""
+    figure.suptitle(textwrap.fill(words[:1].upper() + words[1:], 90), fontsize="medium")
     return figure
 
 

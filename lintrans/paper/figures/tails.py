@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ...tasks.regression import LinearRegression
 from ..problems import PROBLEMS
 from .parts import key, legend_below, log_axis, nothing, panels
-from .style import GREY, LINES, OTHERS
+from .style import COLOURS, GREY, LABELS, LINES, MARKERS, OTHERS, line_of
 
 Array = npt.NDArray[np.float64]
 
@@ -57,6 +57,26 @@ def survival_curves(families: Mapping[str, Mapping[float, str]], titles: Mapping
         axes.set(title=titles[family], xlabel="t", ylim=(1e-6, 2.0))
     shown[0].set_ylabel("P(||x||² > t)")
     return legend_below(figure, handles)
+
+
+def balance(found: pd.DataFrame) -> Figure:
+    """How the balance of steps on Q and P changes with the scale c^2 of covariates: lines c^4 and c^2, dots measured.
+
+    Args:
+        found: from :func:`lintrans.paper.measure.checks.covariate_scale`.
+    """
+    figure, (axes,) = panels(1, 3.0)
+    square = found["factor"].to_numpy(np.float64) ** 2
+    line = np.geomspace(min(square.min(), 1 / square.max()), max(square.max(), 1 / square.min()), 2)
+    for optimizer, power, words in (("sgd", 2, "c⁴"), ("adam", 1, "c²")):
+        axes.plot(line, line**power, linewidth=1.6, label=f"{LABELS[optimizer]}: {words}", **line_of(optimizer))
+        axes.plot(square, found[optimizer], MARKERS[optimizer], color=COLOURS[optimizer], markersize=6)
+    axes.axhline(1.0, color=GREY, linewidth=0.8)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    axes.set(xlabel="scale c² of the covariates' second moment", ylabel="steps on Q' over those on P'")
+    axes.legend(fontsize="small")
+    return figure
 
 
 def level_panels(

@@ -142,7 +142,9 @@ def loss_against_rate(tunings: Mapping[str, Tuning]) -> Figure:
             axes.axvline(lr, color=COLOURS[optimizer], linewidth=1.2, linestyle=(4 * index, (4, 4)), zorder=0)
         steps = sorted(set(tuning.losses["steps"]))
         title = f"{setting.title}\n{steps[-1]:,} steps" + (f" (pale: {steps[0]:,})" if len(steps) > 1 else "")
-        axes.set(title=title, xlabel="learning rate", xscale="log", yscale="log")
+        axes.set(title=title, xlabel="learning rate")
+        log_axis(axes, "x")
+        log_axis(axes, "y")
     for axes in shown[:: columns or len(shown)]:
         axes.set_ylabel("typical loss at the end")
     beside = [

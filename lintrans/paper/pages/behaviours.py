@@ -9,6 +9,7 @@ import pandas as pd
 from ..claims.c16 import FEATURES, Behaviour
 from ..claims.records import interval_text
 from ..claims.rules import Word
+from ..claims.wording import NAMES as STATES
 
 UNDEFINED, MISSING = "not measurable", "not measured"
 NAMES = dict(zip(Word, ("reproduced", "partly", "not reproduced", "undecided"), strict=True))
@@ -29,6 +30,15 @@ def words(table: Behaviours) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(FEATURES))
 
 
+def tally(table: Behaviours) -> str:
+    """How many behaviours each model has, in full or in part, as the title of a figure."""
+    had = {
+        name: sum(word(own) in (NAMES[Word.REPRODUCED], NAMES[Word.PARTLY]) for own in row.values())
+        for name, row in table.items()
+    }
+    return "; ".join(f"{name} has {count} of {len(table[name])}" for name, count in had.items())
+
+
 def details(table: Behaviours, what: str) -> pd.DataFrame:
     """Every statistic that decides, with its interval, a row a model, behaviour and step; `what` tells models apart."""
     deciding = [
@@ -44,7 +54,7 @@ def details(table: Behaviours, what: str) -> pd.DataFrame:
             "claim": claim,
             "statistic": unit.statistic + ("" if unit.keys.step is None else f", step {unit.keys.step:,}"),
             "estimate [95% interval]": interval_text(unit.interval) if unit.interval else word(behaviour),
-            "state": str(unit.state) if unit.interval else word(behaviour),
+            "state": STATES[unit.state] if unit.interval else word(behaviour),
         }
         for name, claim, behaviour, unit in deciding
     ]

@@ -13,10 +13,12 @@ from ..claims.c8 import all_steps
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import LEVEL, State
 from ..claims.tails import FAMILIES, FEWEST, PAIR, STATISTICS, Trend, level_name, trained_target
+from ..claims.wording import cases, record_of
 from ..judged import Judged, Tuning
 from ..problems import PROBLEMS, TAIL_FAMILIES
 from ..scales import LABELS
-from .words import phrases, said
+from .template import Lamp
+from .words import phrases, said, sized
 
 SHOWN = ("loss", "noise", "r_lower")
 """Statistics of the figure: gap in loss, tail of the noise, gap in R_med."""
@@ -128,6 +130,104 @@ def headline(found: Sequence[Trend], family: str = "moment") -> str:
         for key, what in (("loss", "the loss gap"), ("noise", "the noise's tail"), ("r_lower", "the R_med gap"))
     ]
     return f"Heavier tails, {FAMILIES[family]}:\n{', '.join(texts)}"
+
+
+NOISE = {
+    "yes": "give noise with a heavier tail: {sizes} the $E$ of the sphere",
+    "weak": "give noise with a slightly heavier tail: {sizes} the $E$ of the sphere",
+    "null": "do not change the tail of the noise ({sizes})",
+    "rev": "give noise with a **lighter** tail ({sizes})",
+    "undecided": "may or may not give noise with a heavier tail ({sizes})",
+}
+"""What C6 says, by state."""
+
+
+def result(by_noise: Verdict, found: Sequence[Trend], summary: pd.DataFrame) -> str:
+    """The page's result in a line, as a quotation in Markdown: noise, then the gap at one scale, then scale alone."""
+    noise = sized(cases(record_of(by_noise)), where="", **NOISE)
+    [trend] = [own for own in found if (own.family, own.statistic) == ("moment", "loss")]
+    rows = summary[summary["statistic"] == "loss"]
+    ends = rows[rows["family"] == "moment"].sort_values("shape", ascending=False)
+    places = [(row["estimate"], level_name(row["shape"])) for row in ends.iloc[[0, -1]].to_dict("records")]
+    numbers = [f"{value:.3g}x at {level.replace('sphere', 'the sphere')}" for value, level in places]
+    span = f", from {' to '.join(numbers)}" if len(ends) > 1 else ""
+    return (
+        f"> **Heavier tails of the data** {noise}. **The loss gap**, at {FAMILIES['moment']} and best rates, "
+        f"{ORDER[trend_state(trend)]}{span}. **Scale alone** {_scale_effect(rows)}."
+    )
+
+
+def _scale_effect(rows: pd.DataFrame) -> str:
+    both = rows[rows["shape"] == GAUSSIAN].set_index("family")
+    if len(both) < len(FAMILIES):
+        return "was not measured"
+    one, other = (both.loc[family] for family in FAMILIES)
+    squares = [PROBLEMS[TAIL_FAMILIES[family][GAUSSIAN]].task.zero_loss for family in FAMILIES]
+    verb = "moves it" if max(one["low"], other["low"]) > min(one["high"], other["high"]) else "is not seen to move it"
+    return (
+        f"{verb}: at Gaussian covariates {one['estimate']:.3g}x with $\\E\\norm{{x}}^2 = {squares[0]:g}$ and "
+        f"{other['estimate']:.3g}x with ${squares[1]:g}$"
+    )
+
+
+def title_scale(rescaled: pd.DataFrame) -> str:
+    """What the least scale does to each optimizer's balance, as the title of a figure."""
+    own = rescaled[rescaled["factor"] == rescaled["factor"].min()]
+    folds = {key: float(own[key].mean()) for key in LABELS}
+    texts = [f"{max(fold, 1 / fold):.3g}-fold for {LABELS[key]}" for key, fold in folds.items()]
+    return f"At c² = {float(own['factor'].iloc[0]) ** 2:.3g} the balance of steps changes {' and '.join(texts)}"
+
+
+def title_noise(verdict: Verdict) -> str:
+    """What C6 says, as the title of a figure."""
+    return said(
+        verdict,
+        yes="Heavier-tailed covariates give heavier-tailed noise (E is {interval} times the sphere's)",
+        weak="Heavier-tailed covariates give slightly heavier-tailed noise (E is {interval} times the sphere's)",
+        null="The tail of the noise is the same in both (E is {interval} times the sphere's)",
+        rev="Heavier-tailed covariates give lighter-tailed noise (E is {interval} times the sphere's)",
+        undecided="The seeds do not decide which noise is the heavier-tailed (E is {interval} times the sphere's)",
+        line="{words}",
+        unmeasured="",
+    )
+
+
+def title_r(verdict: Verdict) -> str:
+    """What C7 says, as the title of a figure."""
+    return said(
+        verdict,
+        yes="The gap in R_med is larger with heavy tails ({interval} times)",
+        weak="The gap in R_med is a little larger with heavy tails ({interval} times)",
+        null="The gap in R_med is the same with heavy tails ({interval} times)",
+        rev="The gap in R_med is smaller with heavy tails ({interval} times)",
+        undecided="The gap in R_med: the seeds do not decide ({interval} times)",
+        line="{words}",
+        unmeasured="",
+    )
+
+
+def title_speed(verdict: Verdict) -> str:
+    """What C8 says, as the title of a figure."""
+    units = [unit for unit in verdict.units if unit.decides]
+    faster = sum(unit.state in (State.YES, State.WEAK) for unit in units[:2])
+    gap = said(
+        units[2:],
+        **dict.fromkeys(("yes", "weak", "null"), "the gap in steps stays"),
+        rev="the gap in steps changes",
+        undecided="whether the gap in steps stays is open",
+        line="{words} (D = {interval})",
+        unmeasured="the gap was not measured",
+    )
+    return f"{faster} of 2 optimizers are faster on the sphere; {gap}"
+
+
+def horizon(verdict: Verdict) -> Lamp:
+    """Whether the gap in loss says the same at the end and after the cooldown."""
+    states = {unit.keys.part: unit.state for unit in verdict.units if unit.keys.problems == PAIR}
+    both = [states[part] for part in ("loss", "cooled") if states.get(part, State.MISSING) is not State.MISSING]
+    measured = len(both) > 1
+    words = "gap in end loss at the best rates says the same after a cooldown"
+    return Lamp(int(measured and both[0] is both[1]), int(measured), words if measured else "not measured")
 
 
 def gap_in_r(verdict: Verdict) -> str:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ...statistics import geometric_ratio
 from ..claims.rates import SHARES, Choice, Searches
 from ..claims.records import interval_text
-from ..claims.rules import Unit, ratio_state
+from ..claims.rules import State, Unit, ratio_state
 from ..problems import PROBLEMS
 from ..protocol import Choice as Best
 from ..protocol import Tuning, next_rate
 from ..scales import LABELS
 from .common import clip_words
+from .template import Lamp
 
 ALIKE = 0.05
 """A difference of widths, in decades, that is not worth a word."""
+CLOSE = 1.25
+"""Two best losses within this factor are as good as each other."""
+COST = {
+    "yes": "ends {sizes} higher",
+    "weak": "ends a little higher ({sizes})",
+    "null": "is as good ({sizes})",
+    "rev": "ends {inverse} lower",
+    "undecided": "may be either ({sizes})",
+}
+"""What the published choice costs against the best one, by state."""
 
 
 def _row(setting: Any, optimizer: Any, **cells: str) -> dict[str, str]:
@@ -166,6 +179,80 @@ def choice_units(choices: Sequence[Choice]) -> list[Unit]:
         Unit(PROBLEMS[c.setting].title, LABELS[c.optimizer], c.ratio, ratio_state(c.ratio), decides=False)
         for c in choices
     ]
+
+
+def costs(choices: Sequence[Choice]) -> list[Unit]:
+    """The same with setting and optimizer in the case, less those where the published choice is the best."""
+    units = zip(choices, choice_units(choices), strict=True)
+    return [replace(unit, case=f"{unit.case} ({unit.statistic})") for choice, unit in units if not choice.same]
+
+
+def title(choices: Sequence[Choice]) -> str:
+    """What published rates cost, in a line for a figure."""
+    parts = []
+    for optimizer, label in LABELS.items():
+        own = [ratio_state(choice.ratio) for choice in choices if choice.optimizer == optimizer and not choice.same]
+        of = sum(choice.optimizer == optimizer for choice in choices)
+        parts.append(f"{label} in {sum(state in (State.YES, State.WEAK) for state in own)} of {of} settings")
+    return f"The published rate costs {' and '.join(parts)}" if choices else ""
+
+
+def lamps(searches: Searches, basins: pd.DataFrame, choices: Sequence[Choice]) -> dict[str, Lamp]:
+    """How much the best rates hang on the clip, the horizon and the seeds."""
+    free = free_over_clipped(basins)
+    alike = int(((free < CLOSE) & (free > 1 / CLOSE)).sum())
+    pairs = horizons(searches)
+    stays = sum((early.lr, early.clip) == (late.lr, late.clip) for *_, early, late in pairs)
+    both, _ = tested(choices)
+    agree, seeds = sum(not choice.ratio.two_kinds for choice in both), both[0].ratio.n if both else 0
+    steps = " and ".join(f"{own.steps:,}" for own in pairs[0][2:]) if pairs else "no"
+    flips = f"comparisons say the same by t and by sign flips; {seeds} seeds" if both else "too few seeds for two tests"
+    return {
+        "convention": Lamp(alike, len(free), f"best losses with and without a clip lie within {CLOSE:g}x"),
+        "test_batch": Lamp(0, 0, "no single batch enters: a run is judged by its typical loss"),
+        "horizon": Lamp(stays, len(pairs), f"best pairs of rate and clip are the same after {steps} steps"),
+        "seeds": Lamp(agree, len(both), flips),
+    }
+
+
+def moved(searches: Searches) -> str:
+    """Best rates that another horizon moves, and to which side, a line each in Markdown."""
+    lines = []
+    for name, optimizer, early, late in horizons(searches):
+        if early.lr != late.lr:
+            side = "lower" if late.lr < early.lr else "higher"
+            lines.append(
+                f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: from {early.lr:g} to {late.lr:g}, to the {side}."
+            )
+    return "\n".join(lines) or "None of them moves."
+
+
+def _finer(tuning: Tuning, optimizer: str) -> Iterator[tuple[float, float, float]]:
+    """The lowest point of a parabola through the best rate and its neighbours: rate, loss over the best's, spread."""
+    best, ends = tuning.best[optimizer], tuning.losses[~tuning.losses["screened"]]
+    own = ends[(ends["optimizer"] == optimizer) & (ends["clip"] == best.clip)]
+    table = own.pivot(index="lr", columns="seed", values="loss").dropna()
+    table = table.clip(upper=PROBLEMS[tuning.setting].task.zero_loss)
+    rates = [next_rate(best.lr, False), best.lr, next_rate(best.lr, True)]
+    if not set(rates) <= set(table.index):
+        return
+    x, y = np.log(rates), np.log(table.loc[rates].median(axis=1).to_numpy(np.float64))
+    second, first, _ = np.polyfit(x - x[1], y - y[1], 2)
+    if second > 0:
+        at = table.loc[[best.lr]].to_numpy(np.float64)
+        place = best.lr * np.exp(-first / (2 * second))
+        yield float(place), float(np.exp(-(first**2) / (4 * second))), float(at.max() / at.min())
+
+
+def finer(tunings: Mapping[str, Tuning]) -> str:
+    """What a grid without gaps could gain over the best rate tried, by a parabola, a line a case in Markdown."""
+    return "\n".join(
+        f"- {PROBLEMS[name].title}, {LABELS[optimizer]}: at {rate:.2g} the parabola is {loss:.2g} times the loss at "
+        f"{best.lr:g}; {f'the seeds there are a factor {spread:.2g} apart' if spread > 1 else 'one seed was run'}."
+        for name, tuning in tunings.items()
+        for optimizer, best in tuning.best.items()
+        for rate, loss, spread in _finer(tuning, optimizer)
+    )
 
 
 def tested(choices: Sequence[Choice]) -> tuple[list[Choice], str]:

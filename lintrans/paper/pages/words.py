@@ -63,16 +63,17 @@ def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
     return "; ".join(f"{table[state]} in {listed(own)}" for state, own in found.items() if own)
 
 
-def sized(rows: Iterable[Mapping[str, Any]], *, where: str = " in {cases}", **words: str) -> str:
+def sized(rows: Iterable[Mapping[str, Any] | Unit], *, where: str = " in {cases}", **words: str) -> str:
     """What cases say, with their sizes, in one sentence without its full stop.
 
     Args:
-        rows: of :func:`.wording.cases`.
+        rows: of :func:`.wording.cases`, or units.
         where: follows the words of each state.
         **words: those of :func:`phrases`, in which ``{sizes}`` becomes "7.0x and 1.5x", ``{inverse}`` the same of the
             inverse ratios, ``{cases}`` the cases, ``{count}`` how many those are and ``{total}`` how many there are.
     """
-    table, kept, parts = phrases(**words), list(rows), []
+    table, parts = phrases(**words), []
+    kept = [_row(row) if isinstance(row, Unit) else row for row in rows]
     for state in State:
         own = [row for row in kept if row["state"] == state]
         if not own:
@@ -101,6 +102,13 @@ def tally(of: Verdict | Iterable[Unit], kind: str = "settings", **words: str) ->
     units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
     found = Counter(table[state] for state in State for unit in units if unit.state is state)
     return f"{', '.join(f'{text} in {count}' for text, count in found.items())} of {len(units)} {kind}" if units else ""
+
+
+def _row(unit: Unit) -> Mapping[str, Any]:
+    """A unit as :func:`.wording.cases` has it."""
+    own = unit.interval
+    number = {"estimate": None} if own is None else {"estimate": own.estimate, "kind": own.kind, "bound": own.bound}
+    return {"case": unit.case, "state": unit.state, **number}
 
 
 def _together(texts: Sequence[str]) -> str:
