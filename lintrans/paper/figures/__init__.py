@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .agreement import agreement
+from .agreement import agreement, twice_means
 from .cases import Html, case_forest
 from .curvature import (
     condition_curves,
@@ -24,5 +24,5 @@ __all__ = [
     "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "forest",
     "gain_curves", "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "one_layer_loss",
     "side_by_side", "size_grid", "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves",
-    "target_steps", "typical_curves", "use",
+    "target_steps", "twice_means", "typical_curves", "use",
 ]  # fmt: skip

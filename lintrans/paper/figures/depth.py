@@ -33,10 +33,10 @@ FLAT = 3.0
 """Losses within this factor of each other are drawn on a linear axis, where each panel has its own."""
 
 
-def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> Figure:
+def typical_curves(histories: Mapping[str, History], own_axes: bool = False, title: str = "") -> Figure:
     """Typical loss against step, a panel a problem: single seeds as thin lines, their median as a thick one.
 
-    Panels share a logarithmic axis. With `own_axes` each has its own, a linear one where its losses hardly fall.
+    `title` stands above all panels, which share a logarithmic axis. With `own_axes` each has its own, a linear one where its losses hardly fall.
     """
     if not histories:
         return nothing()
@@ -67,6 +67,7 @@ def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> 
     if not own_axes:
         shown[0].set_ylim(lowest / 2, 10 * highest)
     shown[0].set_ylabel("typical loss, 20 blocks")
+    figure.suptitle(title)
     seeds = key("single seeds", linewidth=0.5, alpha=0.7)
     return legend_below(figure, [*optimizer_keys(), seeds, key("zero predictor", **zero_line)])
 
