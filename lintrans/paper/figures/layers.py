@@ -22,7 +22,8 @@ def diagonal_by_layer(diagonal: Mapping[str, npt.NDArray[np.float64]], title: st
     edge = FLOOR * middle
     figure, axes = subplots(1, 1, 1.0 + 0.3 * len(rows))
     for height, entries in enumerate(rows.values()):
-        axes.plot(np.maximum(entries, edge), np.full(len(entries), height), "o", color=OTHERS[0], markersize=4, alpha=0.5)
+        dots = np.maximum(entries, edge)
+        axes.plot(dots, np.full(len(dots), height), "o", color=OTHERS[0], markersize=4, alpha=0.5)
         axes.plot(max(float(np.median(entries)), edge), height, "|", color="black", markersize=13, markeredgewidth=1.8)
     axes.axvline(middle, color=GREY, linewidth=1.0, linestyle=DASHED)
     axes.set_yticks(range(len(rows)), list(rows), fontsize="small")

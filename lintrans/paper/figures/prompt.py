@@ -17,7 +17,8 @@ def prompt_and_layer(tokens: Array, linear: Array, softmax: Array, title: str = 
 
     Args:
         tokens: [d + 1, n + 1]; the entry to be filled in is NaN.
-        linear, softmax: weights of the n responses in the answer.
+        linear: weights of the n responses in the answer of a linear layer.
+        softmax: the same of a softmax layer.
         title: stands above all.
     """
     rows, columns = tokens.shape

@@ -61,7 +61,7 @@ WORDS = {
 def told(verdict: Verdict, decides: bool = True) -> list[str]:
     """What each case that decides, or each beside them, says of its behaviour, with its size."""
     pairs = zip(verdict.units, record_of(verdict)["rows"], strict=False)
-    return [sized([row], where="", **WORDS[unit.keys.claim]) for unit, row in pairs if unit.decides == decides]
+    return [sized([row], where="", **WORDS[str(unit.keys.claim)]) for unit, row in pairs if unit.decides == decides]
 
 
 def otherwise(verdict: Verdict) -> Lamp:

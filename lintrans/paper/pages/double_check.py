@@ -131,10 +131,12 @@ def lamps(found: pd.DataFrame, made: Twice | None) -> dict[str, Lamp]:
 def conclusion(found: pd.DataFrame, made: Twice | None) -> str:
     """What follows of both parts, as a list in Markdown."""
     short = (
-        "**No mistake shows in a short training**, neither in a kernel, in the moment form, in the drawing of prompts nor "
+        "**No mistake shows in a short training**, neither in a kernel, in the moment form, in the drawing of "
+        "prompts nor "
         "in the clip or the optimizers: another program, in double precision, goes the same way."
         if agrees(found)
-        else "**The two do not agree everywhere**; compare the differences below with the margins of the rules, a quarter "
+        else "**The two do not agree everywhere**; compare the differences below with the margins of the rules, a "
+        "quarter "
         "for a ratio."
     )
     if made is None or not made.rows:
@@ -149,7 +151,8 @@ def amplified(found: pd.DataFrame, made: Twice | None) -> str:
     middle = found.groupby("statistic")["difference"].median().sort_values(ascending=False)
     worst, least = middle.index[0], middle.index[-1]
     text = (
-        f"In the middle the {STATISTICS[worst].words} differs by {middle.iloc[0]:.0e}, the {STATISTICS[least].words} only "
+        f"In the middle the {STATISTICS[worst].words} differs by {middle.iloc[0]:.0e}, the {STATISTICS[least].words} "
+        "only "
         f"by {middle.iloc[-1]:.0e}."
     )
     steps = sorted(row.apart for row in made.rows if row.apart is not None) if made else []
