@@ -36,8 +36,8 @@ FLAT = 3.0
 def typical_curves(histories: Mapping[str, History], own_axes: bool = False, title: str = "") -> Figure:
     """Typical loss against step, a panel a problem: single seeds as thin lines, their median as a thick one.
 
-    `title` stands above all panels, which share a logarithmic axis. With `own_axes` each has its own, a linear one where
-    its losses hardly fall.
+    `title` stands above all panels, which share a logarithmic axis. With `own_axes` each has its own, a linear one
+    where its losses hardly fall.
     """
     if not histories:
         return nothing()
