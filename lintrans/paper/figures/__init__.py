@@ -24,6 +24,6 @@ from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss
 __all__ = [
     "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "forest",
     "gain_curves", "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "nothing",
-    "one_layer_loss", "side_by_side", "size_grid", "smoothness_curves", "speed_against_smoothness", "split_curves", "survival_curves",
-    "target_steps", "twice_means", "typical_curves", "use",
+    "one_layer_loss", "side_by_side", "size_grid", "smoothness_curves", "speed_against_smoothness", "split_curves",
+    "survival_curves", "target_steps", "twice_means", "typical_curves", "use",
 ]  # fmt: skip
