@@ -230,3 +230,18 @@ def test_hessians_of_one_layer_do_not_change() -> None:
     one, more = tables.spreads()
     assert one < 1e-9
     assert more > 1e-3
+
+
+@pytest.mark.parametrize(("smaller", "words"), [(YES, "8 have all of it"), (NULL, "8 lack something"), (WEAK, "lack")])
+def test_sizes_are_counted(smaller: State, words: str) -> None:
+    assert words in tables.counted(judge(table_of(YES, smaller), "paper", SIZE_PROTOCOL))
+
+
+def test_every_deciding_case_is_in_the_plot() -> None:
+    table = {
+        name: {claim: Behaviour(tuple(replace(own, case=name) for own in found.units)) for claim, found in row.items()}
+        for name, row in named(table_of(YES, NULL)).items()
+    }
+    drawn = behaviours.forest({"tuned": table, "cooled": table})
+    measured = [own for row in table.values() for own in row.values() if own.units[0].interval]
+    assert drawn.count('role="rowheader"') == len(measured)

@@ -55,7 +55,4 @@ def one_prompt(task: LinearRegression, seed: int = 0) -> Attended:
 def weights_in_words(found: Attended) -> str:
     """What tells the two kinds of weights apart, in a sentence without its full stop."""
     negative = int((found.linear < 0).sum())
-    return (
-        f"{negative} of {len(found.linear)} linear weights are negative and all sum to {found.linear.sum():.2g}; "
-        f"softmax's are positive and sum to {found.softmax.sum():.3g}"
-    )
+    return f"{negative} of {len(found.linear)} linear weights are negative; softmax's are positive and sum to 1"
