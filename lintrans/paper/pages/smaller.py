@@ -128,7 +128,7 @@ def counted(verdict: Verdict) -> str:
         Word.REPRODUCED: f"{named} is **minimal**",
         Word.PARTLY: f"{named} is **minimal** for the behaviours that it shows",
         Word.NOT: f"{named} shows **nothing**" if whole is State.NULL else f"{named} is **not minimal**",
-    }.get(verdict.ruling.word, f"Whether {named} is minimal is **open**")
+    }.get(verdict.ruling.word, f"whether {named} is minimal is **open**")
     return f"{start}: of {len(states)} smaller sizes {text}"
 
 
