@@ -37,6 +37,10 @@ book: .venv/ready  ## execute the chapters and build the pages; SCALE=quick take
 	@# the variable, so that chapters can run in copies of this process: see lintrans/publish/forking.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/lintrans build --pairs --scale $(SCALE)
 
+pdf: .venv/ready  ## print the built book and its summary as PDF, where Chromium is installed
+	@$(BIN)/lintrans pdf --scale $(SCALE)
+	@$(BIN)/lintrans pdf --scale $(SCALE) --page summary
+
 test: .venv/ready  ## the tests; SLOW=1 adds chapters, the built site and long laws
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(if $(SLOW),--slow)
 
@@ -69,4 +73,4 @@ clean:  ## remove build/; RESULTS=1 removes stored results as well
 	@if [ -n "$(RESULTS)" ]; then $(BIN)/lintrans results remove --all; fi
 	rm -rf build
 
-.PHONY: help setup book test check bench torture lab pairs lock clean
+.PHONY: help setup book pdf test check bench torture lab pairs lock clean

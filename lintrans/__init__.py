@@ -20,6 +20,7 @@ from .models.module_model import ModuleModel
 from .models.torch_module import TorchModel
 from .models.transformer import LinearTransformer
 from .random import Stream
+from .store.distributed import distributed
 from .store.results import experiment
 from .tasks.examples import Examples
 from .tasks.regression import GammaScaled, Gaussian, LinearRegression, Moments, Prompts, Sphere
@@ -35,11 +36,42 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
-    "SGD", "Adam", "Conditions", "EmbeddedTransformer", "Examples", "FeatureRegression", "GammaScaled", "Gaussian",
-    "History", "LinearRegression", "LinearTransformer", "ModuleModel", "Moments", "NormalizedSGD", "Prompts", "Run",
-    "Runs", "Signum", "Sphere", "StepCurvature", "Stream", "TestLoss", "TorchModel", "TypicalLoss", "__version__",
-    "book", "directional_smoothness", "experiment", "gradient_noise", "grid", "hessian_diagonal",
-    "robust_condition_number", "settings", "spectral_norm", "train",
+    "SGD",
+    "Adam",
+    "Conditions",
+    "EmbeddedTransformer",
+    "Examples",
+    "FeatureRegression",
+    "GammaScaled",
+    "Gaussian",
+    "History",
+    "LinearRegression",
+    "LinearTransformer",
+    "ModuleModel",
+    "Moments",
+    "NormalizedSGD",
+    "Prompts",
+    "Run",
+    "Runs",
+    "Signum",
+    "Sphere",
+    "StepCurvature",
+    "Stream",
+    "TestLoss",
+    "TorchModel",
+    "TypicalLoss",
+    "__version__",
+    "book",
+    "directional_smoothness",
+    "distributed",
+    "experiment",
+    "gradient_noise",
+    "grid",
+    "hessian_diagonal",
+    "robust_condition_number",
+    "settings",
+    "spectral_norm",
+    "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

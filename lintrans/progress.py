@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, TextIO
 
@@ -114,12 +115,34 @@ def target(show: bool | None = None) -> Iterator[TextIO | None]:
         yield stream if show is not False and (moving or show) else None
 
 
+_HEARD: ContextVar[Callable[[int], object] | None] = ContextVar("heard", default=None)
+
+
+@contextlib.contextmanager
+def heard(listener: Callable[[int], object]) -> Iterator[None]:
+    """Within it `listener` is told how many steps each bar goes on, shown or not."""
+    token = _HEARD.set(listener)
+    try:
+        yield
+    finally:
+        _HEARD.reset(token)
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]  # no generic when it runs
+    """A bar that somebody may listen to."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if (listener := _HEARD.get()) is not None:
+            listener(int(n or 0))
+        return super().update(n)
+
+
 @contextlib.contextmanager
 def bar(total: int, title: str, show: bool | None = None) -> Iterator[tqdm[Any]]:
     """A bar over `total` steps, shown where :func:`target` says."""
     with target(show) as stream:
         live = stream is not None and stream.isatty()  # a log wants few lines
-        with tqdm(
+        with _Bar(
             total=total,
             desc=title,
             unit="step",

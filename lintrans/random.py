@@ -20,12 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .errors import UINT32, seed_number, whole
+from .devices import resolve_device
+from .errors import UINT32, choice, each, room, seed_number, whole
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -82,6 +83,16 @@ def box_muller(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return radius * torch.sin(angle), radius * torch.cos(angle)
 
 
+def role(stream: Any) -> Stream:
+    """A stream, from itself or its name."""
+    return stream if isinstance(stream, Stream) else Stream[choice("stream", stream, Stream.__members__)]
+
+
+def several(seed: Any) -> bool:
+    """Whether it is a sequence of seeds, or an array of them, and not one."""
+    return (isinstance(seed, Sequence) and not isinstance(seed, str)) or bool(getattr(seed, "ndim", 0))
+
+
 class Source:
     """All numbers that one role may draw at one step, for one seed or for several at once.
 
@@ -94,22 +105,31 @@ class Source:
         device: torch.device | str = "cpu",
     ) -> None:  # fmt: skip
         self.step = whole("step", step, 0, UINT32 - 1)
-        self.stream = Stream(stream)
+        self.stream = role(stream)
         self.batch = whole("batch", batch, 1)
         self.first = whole("first", first, 0)
         whole("first + batch", self.first + self.batch, 1, UINT32)
-        self.device = torch.device(device)
-        if isinstance(seed, Sequence) and not isinstance(seed, str):
-            self.lead: tuple[int, ...] = (len(seed),)
-            keys = torch.tensor([seed_number(s) for s in seed], dtype=torch.int64, device=self.device)
+        self.device = resolve_device(device)
+        if several(seed):
+            seeds = each("seed", seed, seed_number)
+            if not seeds:
+                raise ValueError("seed = [] holds no seed: give at least one")
+            self.lead: tuple[int, ...] = (len(seeds),)
+            keys = torch.tensor(seeds, dtype=torch.int64, device=self.device)
             self.key: Tensor | int = keys.reshape(-1, 1, 1)
         else:
             self.lead = ()
             self.key = seed_number(seed)
+        room(f"batch = {self.batch:,} prompts", 8 * self.batch)
         self.prompts = torch.arange(self.first, self.first + self.batch, dtype=torch.int64, device=self.device)
 
     def _words(self, count: int, attempt: int, start: int = 0) -> Words:
         """`count` calls a prompt: four tensors [*seeds, count, batch]."""
+        seeds = math.prod(self.lead)
+        room(
+            f"{4 * count:,} numbers for each of {self.batch:,} prompts of {seeds} seeds",
+            32 * count * self.batch * seeds,
+        )
         word = torch.arange(start, start + count, dtype=torch.int64, device=self.device).reshape(-1, 1)
         stream = torch.full_like(word, int(self.stream))
         tries = torch.full_like(word, attempt)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan
-from ..errors import whole
+from ..errors import each, settle, whole, yes_or_no
 from ..models.embedded import EmbeddedTransformer
-from ..models.transformer import LinearTransformer, TensorModel
+from ..models.fitting import check_task
+from ..models.transformer import LinearTransformer, TensorModel, has_tensor
 from ..progress import bar
 from ..random import Stream
 from ..tasks.regression import Task
@@ -60,7 +61,11 @@ class Conditions(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("r_lower",)  # of many: two such probes would share them all
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         return conditions(plan.model, parameters.cpu(), fixed_batch(plan.model, plan.task, self.batch))
@@ -79,7 +84,11 @@ class StepCurvature(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1), spectral=yes_or_no("spectral", self.spectral))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("directional_smoothness",)  # of several: two such probes would share them all
 
     def times(self, steps: int, total: int) -> set[int]:
         return {step for step in super().times(steps, total) if step < total}
@@ -144,7 +153,12 @@ def worst_along(
 
 def draw(model: TensorModel, task: Task, batches: Iterable[int], batch: int) -> dict[int, Any]:
     """Batches by their numbers, each drawn once."""
-    return {number: evaluation_batch(model, task, number, batch or TEST_BATCH) for number in sorted(set(batches))}
+    if not has_tensor(model):
+        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
+    check_task(model, task)
+    size = whole("batch", batch) or TEST_BATCH
+    numbers = each("batches", batches, lambda number: whole("a number of batches", number, FIXED))
+    return {number: evaluation_batch(model, task, number, size) for number in sorted(set(numbers))}
 
 
 def collect(
@@ -152,7 +166,10 @@ def collect(
     measure: Callable[[list[int], int], dict[str, Tensor]], title: str, size: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Tidy rows of measures ``[steps, runs]``, a group of steps and a batch at a time; undefined values have no row."""
-    wanted, numbers = sorted({int(step) for step in steps}), [int(number) for number in batches]
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}: give what lintrans.train returned")
+    wanted = sorted(set(each("steps", steps, lambda step: whole("a step of steps", step))))
+    numbers = [int(number) for number in batches]
     pieces = [(wanted[at : at + size], number) for at in range(0, len(wanted), size) for number in numbers]
     found: list[tuple[int, str, int]] = []
     measured: list[Tensor] = []

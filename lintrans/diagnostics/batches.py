@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan, choose
+from ..errors import whole
 from ..models.fitting import check_parameters
 from ..models.flatten import pack
-from ..models.transformer import LinearTransformer
+from ..models.transformer import LinearTransformer, has_tensor
 from ..random import Stream
 from ..tasks.regression import LinearRegression
 from ..training.history import History
@@ -53,6 +54,10 @@ class BatchLoss(Scheduled):
     them. Each batch is drawn and differentiated once more, so with ``every=1`` a training takes twice as long.
     """
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return "batch_loss", "batch_gradient"
+
     def times(self, steps: int, total: int) -> set[int]:
         return {step for step in super().times(steps, total) if step < total}
 
@@ -80,6 +85,9 @@ def block_losses(model: LinearTransformer, task: LinearRegression, parameters: T
 
     They are computed in the dtype of the parameters ``[runs, *model.parameter_shape]``.
     """
+    whole("blocks", blocks, 1)
+    if not has_tensor(model):
+        raise TypeError(f"model is a {type(model).__name__}: give a lintrans.LinearTransformer")
     check_parameters(model, parameters)
     nobody = grid(optimizer="sgd", lr=0.0, seed=range(len(parameters)))
     plan = plan_training(model, task, nobody, steps=0, batch=BLOCK, device="cpu", dtype=parameters.dtype)

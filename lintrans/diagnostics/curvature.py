@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import choice
+from ..errors import choice, real, yes_or_no
 from ..models.embedded import EmbeddedTransformer
 from ..models.flatten import Layout, Model, P, pack
 from ..models.transformer import LinearTransformer, TensorModel, has_tensor
@@ -119,9 +119,13 @@ def spectrum(model: Model, parameters: P, prompts: Any) -> Tensor:
 
 
 def _eigenvalues(dense: Tensor) -> Tensor:
-    """Ascending eigenvalues; NaN where the matrix is not finite."""
+    """Ascending eigenvalues; NaN where the matrix is not finite.
+
+    One matrix at a time, in memory of its own: LAPACK's last bits can depend on where a matrix begins.
+    """
     lost = ~dense.isfinite().flatten(-2).all(-1)
-    values: Tensor = torch.linalg.eigvalsh(torch.where(lost[..., None, None], 0.0, dense))
+    finite = torch.where(lost[..., None, None], 0.0, dense).flatten(0, -3)
+    values = torch.stack([torch.linalg.eigvalsh(each.clone()) for each in finite]).reshape(dense.shape[:-1])
     values[lost] = math.nan
     return values
 
@@ -184,6 +188,7 @@ def robust_condition_number(
         ValueError: `unused` is False, and no entry affects the loss.
     """
     choice("median", median, MEDIANS)
+    yes_or_no("unused", unused)
     flat, layout = _vectors(model, parameters)
     if unused or has_tensor(model):
         diagonal = _diagonal(model, flat, layout, prompts)
@@ -284,6 +289,8 @@ def step_measures(
     ``gradient_norm`` (||g||, g the gradient on the prompts), ``slope`` (g.v), ``step_length``; with `spectral` also
     ``spectral_norm``, the largest magnitude of an eigenvalue, to a relative `residual`, whose square is its error.
     """
+    residual = real("residual", residual, above=0)
+    yes_or_no("spectral", spectral)
     flat, layout = _vectors(model, before)
     step = _vectors(model, after)[0] - flat
     unit, gradient, product = _along(model, flat, layout, step, prompts)
@@ -330,7 +337,8 @@ def _largest(model: Model, flat: Tensor, layout: Layout[Any], prompts: Any, resi
         w = torch.where(lost[:, None], 0.0, w)
         diagonal = torch.cat([diagonal, (w * q).sum(-1, keepdim=True)], dim=1)
         for _ in range(2):  # twice is enough for orthogonality to rounding
-            w = w - torch.einsum("rk,rki->ri", torch.einsum("rki,ri->rk", basis, w), basis)
+            along = (basis * w[:, None]).sum(-1)  # no matrix products, whose last bits depend on the other runs
+            w = w - (along[..., None] * basis).sum(1)
         norm = torch.linalg.vector_norm(w, dim=-1)
         value, last = _ritz(diagonal, beside)
         values[left] = torch.where(lost, math.nan, value).to(torch.float64)
@@ -346,7 +354,7 @@ def _ritz(diagonal: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     matrix = torch.diag_embed(diagonal)
     if beside.shape[1]:
         matrix = matrix + torch.diag_embed(beside, offset=1) + torch.diag_embed(beside, offset=-1)
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = map(torch.stack, zip(*[torch.linalg.eigh(each.clone()) for each in matrix], strict=True))
     place = values.abs().argmax(-1)
     rows = torch.arange(len(values), device=values.device)
     return values[rows, place], vectors[rows, -1, place]

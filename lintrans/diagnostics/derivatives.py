@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ..engines.cpu import compiling
 from ..engines.front_ends import draws, loops_of, unsupported_model
-from ..errors import UINT32, choice, whole
+from ..errors import UINT32, choice, room, whole
 from ..models.embedded import EmbeddedTransformer
 from ..models.fitting import check_inputs, check_seeds, check_task
 from ..models.flatten import Layout, Model, P, pack
 from ..models.transformer import LinearTransformer, has_tensor
-from ..random import Stream
+from ..random import Stream, role
 from ..tasks.regression import Prompts, Task
 
 if TYPE_CHECKING:
@@ -183,6 +183,9 @@ def batch_gradients(
     check_task(model, task)
     batch, count, first = whole("batch", batch, 1), whole("count", count, 1), whole("first", first)
     whole("first + count", first + count, 1, UINT32)
+    whole("batch", batch, 1, UINT32)
+    stream = role(stream)
+    room(f"gradients of count = {count:,} batches", 8 * count * len(flat) * layout.size)
     seeds = check_seeds(seed, len(flat), layout.lead)
     loops = _loops(engine, model, flat)
     if loops is not None and draws(model, task):
@@ -300,8 +303,19 @@ def _products(loss: Loss, point: Tensor, directions: Tensor, prompts: Any) -> tu
     products = torch.zeros(directions.shape, dtype=leaf.dtype, device=leaf.device)
     if gradient.requires_grad:  # else the loss is linear
         for product, v in zip(products, directions.to(leaf.dtype), strict=True):
-            (found,) = torch.autograd.grad(
-                gradient, leaf, v, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
+            (found,) = _twice(gradient, leaf, v)
             product.copy_(found)
     return gradient.detach(), products
+
+
+def _twice(gradient: Tensor, leaf: Tensor, along: Tensor) -> tuple[Tensor, ...]:
+    """The gradient of <gradient, along>; in words where a fused operation has no second derivative."""
+    try:
+        return torch.autograd.grad(gradient, leaf, along, retain_graph=True, allow_unused=True, materialize_grads=True)
+    except RuntimeError as error:
+        if "is not implemented" not in str(error):
+            raise
+        raise NotImplementedError(
+            f"an operation of the model has no second derivative in PyTorch ({str(error).splitlines()[0]}): of fused "
+            "attention, evaluate it inside `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)`"
+        ) from error

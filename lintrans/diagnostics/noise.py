@@ -20,7 +20,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from ..errors import whole
+from ..errors import UINT32, each, real, room, whole
 from ..models.flatten import Model, P, pack
 from ..progress import bar
 from ..random import Stream
@@ -119,6 +119,7 @@ def gradient_noise(
         torch.Size([2, 5])
     """
     flat, layout = pack(model, parameters)
+    check_amounts(batch, samples, reference)
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, _ = source.mean(reference)
     norms = [_norms(noise) for noise in source.noise(centre, batch, samples)]
@@ -135,6 +136,8 @@ def measure_noise(
     """
     flat, layout = pack(model, parameters)
     runs, size = flat.shape
+    check_amounts(batch, samples, reference)
+    room(f"the second moments of {runs} runs of {size:,} parameters", 8 * runs * size * min(size, max(samples, DUAL)))
     source = _Source(model, task, parameters, flat.shape, seed, engine)
     centre, error = source.mean(reference)
     second: _Gram | _Covariance = (
@@ -163,6 +166,13 @@ def measure_noise(
         moments.reshape(*layout.lead, *moments.shape[1:]),
         error.reshape(layout.lead),
     )
+
+
+def check_amounts(batch: int, samples: int, reference: int) -> None:
+    """Refuse amounts that the generator's counters cannot tell apart, before anything is computed."""
+    whole("batch", batch, 1, UINT32)
+    whole("samples", samples, 1, UINT32 - 1)
+    whole("reference", reference, 1, UINT32 * REFERENCE_BATCH)
 
 
 class _Covariance:
@@ -247,7 +257,6 @@ class _Source:
 
     def mean(self, prompts: int) -> tuple[Tensor, Tensor]:
         """The gradient of the loss on so many reference prompts, ``[runs, G]``, and its standard error ``[runs]``."""
-        whole("reference", prompts, 1)
         total, squares = (torch.zeros(self.shape, dtype=torch.float64) for _ in range(2))
         full, rest = divmod(prompts, REFERENCE_BATCH)
         done, own = 0, part("reference")
@@ -279,8 +288,6 @@ class _Source:
 
     def noise(self, centre: Tensor, batch: int, samples: int, begun: int = 0) -> Iterator[Tensor]:
         """The noise of the minibatches, group by group from the one at `begun`, ``[runs, group, G]``."""
-        whole("batch", batch, 1)
-        whole("samples", samples, 1)
         with bar(samples, "gradient noise") as shown:
             shown.update(begun)
             for first, size in self.groups(batch, samples, begun):
@@ -302,7 +309,9 @@ def gaussian_norms(spectrum: npt.ArrayLike, samples: int = NULL_SHARE * NULL_SAM
     many of them as keep the standard deviation of what is left out below MERGED of the whole. A quantile of the norm
     then moves by about MERGED^2, relatively.
     """
-    values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
+    values = np.sort([real("an eigenvalue", value, least=0) for value in each("spectrum", spectrum, lambda one: one)])[
+        ::-1
+    ]
     left = np.sqrt(2.0 * np.cumsum(values[::-1] ** 2))[::-1]  # [G]: standard deviation of the sum from i on
     kept = int((left > MERGED * values.sum()).sum())
     generator = np.random.Generator(np.random.Philox(key=whole("seed", seed)))

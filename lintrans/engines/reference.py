@@ -23,6 +23,13 @@ from .base import SKIPPED_SHARE, Plan, State
 
 GROUP_BYTES = 2**28
 """Bound on the intermediate results of one group of runs."""
+GROUP_RUNS = 16
+"""Runs of one seed that a CPU takes together at most.
+
+The last bit of what torch computes there can depend on where in memory a run lies and on how many lie beside it. Groups
+that are the same whoever else trains make a run's bits those of any ensemble of whole groups
+(:mod:`lintrans.store.shards`).
+"""
 
 PART_BYTES = 2**24
 """Bound on the intermediate results of one run, where its batch can be split: a larger part leaves a CPU's cache."""
@@ -42,6 +49,9 @@ class ReferenceEngine:
         self.seed_of_run = torch.tensor([place[run.seed] for run in runs], device=device)
         self.lr = torch.tensor([[run.lr] for run in runs], dtype=torch.float64, device=device)
         self.clip = torch.tensor([[run.clip] for run in runs], dtype=torch.float64, device=device)
+        self.groups = [
+            torch.split((self.seed_of_run == seed).nonzero().squeeze(-1), GROUP_RUNS) for seed in range(len(self.seeds))
+        ]
         members: dict[str, list[int]] = {}
         for index, run in enumerate(runs):
             members.setdefault(run.optimizer.name, []).append(index)
@@ -102,11 +112,14 @@ class ReferenceEngine:
     def block_losses(self, parameters: Tensor, blocks: int, stream: Stream, batch: int) -> Tensor:
         """Losses ``[runs, blocks]``; memory does not grow with the number of blocks but for these numbers."""
         plan = self.plan
-        losses = []
+        together = plan.device.type != "cpu" or len(parameters) != len(plan.runs)
+        groups = [torch.arange(len(parameters))] if together else [part for parts in self.groups for part in parts]
+        losses = torch.empty(len(parameters), blocks, dtype=plan.dtype, device=plan.device)
         for block in range(blocks):
             prompts = plan.model.draw(plan.task, batch, step=block, stream=stream, dtype=plan.dtype, device=plan.device)
-            losses.append(self.loss(parameters, prompts))
-        return torch.stack(losses, dim=-1)
+            for own in groups:
+                losses[own, block] = self.loss(parameters[own], prompts)
+        return losses
 
     def gradient(self, parameters: Tensor, prompts: Any) -> tuple[Tensor, Tensor]:
         """Losses ``[runs]`` and gradients by autograd; prompts shared by all runs, or with a leading axis of runs."""
@@ -126,11 +139,23 @@ class ReferenceEngine:
             gradients.append(functools.reduce(torch.add, [gradient for _, gradient in each]))
         return torch.cat(losses), torch.cat(gradients)
 
-    def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
-        """Gradients of runs on the training prompts of a step; `seeds` ``[runs]`` are places in the list of seeds."""
+    def fresh_gradient(self, parameters: Tensor, runs: Tensor, step: int, batch: int) -> Tensor:
+        """Gradients on the training prompts of a step; `runs` are the numbers of those whose parameters are given."""
         plan = self.plan
-        prompts = plan.model.draw(plan.task, batch, self.seeds, step, dtype=plan.dtype, device=plan.device)
-        return self.gradient(parameters, prompts[seeds])[1]
+        options: Any = {"dtype": plan.dtype, "device": plan.device}
+        if plan.device.type != "cpu":
+            prompts = plan.model.draw(plan.task, batch, self.seeds, step, **options)
+            return self.gradient(parameters, prompts[self.seed_of_run[runs]])[1]
+        row = torch.full((len(plan.runs),), -1)  # of each run among those given
+        row[runs] = torch.arange(len(runs))
+        gradients = torch.empty_like(parameters)
+        for seed, groups in zip(self.seeds, self.groups, strict=True):
+            chosen = [rows[rows >= 0] for rows in (row[group] for group in groups)]
+            if any(map(len, chosen)):
+                prompts = plan.model.draw(plan.task, batch, seed, step, **options)
+            for rows in filter(len, chosen):
+                gradients[rows] = self.gradient(parameters[rows], prompts)[1]
+        return gradients
 
     def advance(self, state: State, steps: int) -> None:
         """Make `steps` updates in place."""
@@ -143,7 +168,7 @@ class ReferenceEngine:
         step, state.step = state.step, state.step + 1
         if not len(alive):
             return
-        gradient = self.fresh_gradient(state.parameters[alive], self.seed_of_run[alive], step, plan.batch)
+        gradient = self.fresh_gradient(state.parameters[alive], alive, step, plan.batch)
         gradient = gradient.reshape(len(alive), -1)
         largest, relative = gradient_norm(gradient)
         finite = torch.isfinite(largest).squeeze(-1)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..devices import real_dtype
-from ..errors import real, seed_number, whole
+from ..errors import SQUARES, real, room, seed_number, settle, whole
 from ..random import Source, Stream
 from ..tasks.regression import DrawOptions, Gaussian, Moments, Prompts, Task
 from .fitting import check_inputs
@@ -84,10 +84,10 @@ class FeatureRegression:
     network: int = 0
 
     def __post_init__(self) -> None:
-        whole("d", self.d, 1)
-        whole("n", self.n, 1)
-        whole("hidden", self.hidden, 1)
-        seed_number(self.network)
+        settle(self, d=whole("d", self.d, 1), n=whole("n", self.n, 1), hidden=whole("hidden", self.hidden, 1))
+        settle(self, network=seed_number(self.network, "network"))
+        needed = 8 * self.d * (self.n + 2 + 2 * self.hidden)
+        room(f"a prompt with d = {self.d:,}, n = {self.n:,} and hidden = {self.hidden:,}", needed)
 
     @property
     def covariates(self) -> Gaussian:
@@ -152,10 +152,11 @@ class EmbeddedTransformer:
     init_std: float = 0.1
 
     def __post_init__(self) -> None:
-        whole("layers", self.layers, 1)
-        whole("d", self.d, 1)
-        whole("hidden", self.hidden, 1)
-        real("init_std", self.init_std, least=0)
+        settle(self, layers=whole("layers", self.layers, 1), d=whole("d", self.d, 1))
+        settle(self, hidden=whole("hidden", self.hidden, 1))
+        settle(self, init_std=real("init_std", self.init_std, least=0, most=SQUARES[1]))
+        what = f"parameters of layers = {self.layers:,}, d = {self.d:,} and hidden = {self.hidden:,}"
+        room(what, 8 * sum(self._sizes))
 
     @property
     def network(self) -> Network:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import seed_number
+from ..errors import each, seed_number
+from ..random import several
 from ..tasks.regression import Moments, Prompts
 
 
@@ -21,7 +22,7 @@ def check_task(model: Any, task: Any) -> None:
     """Refuse an object that draws no prompts (TypeError), or a task of another dimension than the model's."""
     if isinstance(task, type) or not callable(getattr(task, "sample", None)):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
-    dimensions = [getattr(each, "d", None) for each in (model, task)]
+    dimensions = [getattr(one, "d", None) for one in (model, task)]
     if None not in dimensions and dimensions[0] != dimensions[1]:
         raise ValueError(f"the model has d = {dimensions[0]} and the task d = {dimensions[1]}: make them equal")
 
@@ -30,6 +31,8 @@ def check_parameters(model: Any, parameters: Any) -> None:
     """Refuse what is no floating-point tensor (TypeError) ``[..., *model.parameter_shape]`` (ValueError)."""
     if not isinstance(parameters, Tensor) or not parameters.is_floating_point():
         raise TypeError(f"parameters are {type(parameters).__name__}: give a floating-point tensor")
+    if parameters.numel() == 0:
+        raise ValueError(f"parameters have shape {list(parameters.shape)}, which holds no run: give at least one")
     if tuple(parameters.shape[-len(model.parameter_shape) :]) != model.parameter_shape:
         expected = ", ".join(map(str, model.parameter_shape))
         axes = ""
@@ -49,8 +52,8 @@ def check_prompts(model: Any, prompts: Any) -> None:
         raise ValueError(f"{what} has no moment form: give lintrans.Prompts, as task.sample does")
     if prompts.d != model.d:
         raise ValueError(f"the prompts have d = {prompts.d} and the model d = {model.d}: make them equal")
-    if prompts.dtype.is_complex:
-        raise ValueError(f"the prompts are {prompts.dtype}: give real ones")
+    if not prompts.dtype.is_floating_point:
+        raise ValueError(f"the prompts are {prompts.dtype}: give them in float32 or float64, with .to(...)")
 
 
 def check_inputs(model: Any, parameters: Any, prompts: Any) -> None:
@@ -77,15 +80,16 @@ def owners(prompts: Prompts | Moments, runs: int) -> NDArray[np.int64]:
 
 def check_seeds(seed: int | Sequence[int], runs: int, lead: Sequence[int] | None = None) -> int | list[int]:
     """One seed of all runs, or those of each; another number of them is refused."""
-    if not isinstance(seed, Sequence) or isinstance(seed, str):
+    if not several(seed):
         return seed_number(seed)
-    if len(seed) != runs:
+    seeds = each("seed", seed, seed_number)
+    if len(seeds) != runs:
         axes = [runs] if lead is None else list(lead)
         raise ValueError(
-            f"seed has {len(seed)} numbers, and the parameters' leading axes {axes} hold {runs} runs: give one number "
+            f"seed has {len(seeds)} numbers, and the parameters' leading axes {axes} hold {runs} runs: give one number "
             f"for all, or one for each run"
         )
-    return [seed_number(number) for number in seed]
+    return list(seeds)
 
 
 def check_state(plan: Any, state: Any) -> None:

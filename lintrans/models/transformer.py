@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..devices import real_dtype
-from ..errors import choice, real, whole
+from ..errors import SQUARES, choice, real, room, settle, whole
 from ..random import Source, Stream
 from ..tasks.regression import DrawOptions, LinearRegression, Moments, Prompts, Task
 from .attention import ON_TOKENS, predict
@@ -116,12 +116,14 @@ class LinearTransformer:
     init_std: float = 0.05
 
     def __post_init__(self) -> None:
-        whole("layers", self.layers, 1)
-        whole("d", self.d, 1)
-        whole("heads", self.heads, 1)
+        settle(
+            self, layers=whole("layers", self.layers, 1), d=whole("d", self.d, 1), heads=whole("heads", self.heads, 1)
+        )
         choice("form", self.form, FORMS)
         choice("attention", self.attention, ATTENTIONS)
-        real("init_std", self.init_std, least=0)
+        settle(self, init_std=real("init_std", self.init_std, least=0, most=SQUARES[1]))
+        what = f"parameters of layers = {self.layers:,}, heads = {self.heads:,} and d = {self.d:,}"
+        room(what, 8 * math.prod(self.parameter_shape))
 
     @property
     def block(self) -> int:

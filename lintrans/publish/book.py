@@ -15,6 +15,8 @@ from pathlib import Path
 
 from .chapter_parameters import ParameterError
 from .chapters import BookError, Chapter, Report, chapters, execute, find_root
+from .checkout import alone
+from .doctor import unsupported_tools
 from .executing import Outcome
 from .page import Page, glue, parameters, provenance, say, table
 from .site import build as build_site
@@ -33,10 +35,18 @@ class Built:
     report: Report
 
 
+def check_tools() -> None:
+    """Refuse to build with a Jupyter Book that reads other settings, before anything is executed."""
+    if (why := unsupported_tools()) is not None:
+        raise BookError(why)
+
+
 def build(
     root: Path, scale: str = "paper", run: bool = True, tell: Callable[[str], None] = print, jobs: int | None = None
 ) -> Built:
     """Execute what is missing or out of date, `jobs` chapters at a time, then build the site, also when one failed."""
-    report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
-    tell("building the pages")
-    return Built(build_site(root, scale, report.failed), report)
+    check_tools()
+    with alone(root, tell):
+        report = execute(root, scale, say=tell, jobs=jobs) if run else Report()
+        tell("building the pages")
+        return Built(build_site(root, scale, report.failed), report)

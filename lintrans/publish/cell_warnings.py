@@ -15,13 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from .processes import end_with_parent
+
 MARK = "application/vnd.lintrans.warning"
 """Kind of output that holds a warning in words."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Look at each warning that is shown; what filters ignore is still ignored."""
+    """Look at each warning that is shown; what filters ignore is still ignored. The kernel ends with its parent."""
+    end_with_parent()
     shown, publish = warnings.showwarning, shell.display_pub.publish
     warnings.showwarning = marking(shell.user_ns, shown, lambda text: publish({MARK: text}, {}))
     # each time, not once a place: a place in NumPy that warned for somebody else would be silent for a cell

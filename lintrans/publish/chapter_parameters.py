@@ -14,10 +14,22 @@ import tokenize
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import nearest, whole
+from ..errors import nearest, shown, whole
 from ..paper.scale_names import based_on
 
+LEAST_STEPS = 10
+"""Steps of the shortest training on which every chapter has something to measure."""
+LEAST_SAMPLES = 20
+"""Minibatches of the smallest sample whose tails can be looked at."""
 KINDS = "str, int, float, bool, a list or tuple of one of these, each with '| None' if need be"
+
+
+AMOUNTS = {
+    "seeds": (1, 1000, True), "steps": (LEAST_STEPS, 10**9, True), "samples": (LEAST_SAMPLES, 10**8, True),
+    "batch": (1, 10**8, True), "layers": (1, 32, False), "d": (1, 100, False), "n": (1, 10_000, False),
+    "heads": (1, 64, False),
+}  # fmt: skip
+"""What chapters take by these names: the least, the most, and whether 0 stands for the scale's own."""
 
 
 class ParameterError(ValueError):
@@ -80,7 +92,9 @@ def unknown(name: str, value: str, allowed: list[str], where: str = "") -> Param
     """Say that no parameter has this name, which there are and which is nearest."""
     owner = where or "this chapter"
     listed = ", ".join(allowed) or "none"
-    return ParameterError(f"{name} = {value} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}")
+    return ParameterError(
+        f"{name} = {value[:80]} is no parameter of {owner}: there are {listed}{nearest(name, allowed)}"
+    )
 
 
 def check(name: str, value: Any, kind: str) -> Any:
@@ -89,8 +103,10 @@ def check(name: str, value: Any, kind: str) -> Any:
     try:
         if name == "scale":
             based_on(value)
-        elif name == "seeds":
-            whole(name, value)
+        elif name in AMOUNTS and isinstance(value, int):
+            least, most, or_zero = AMOUNTS[name]
+            if value or not or_zero:
+                whole(name, value, least, most)
         elif name == "device":
             from ..devices import resolve_device  # here, since it imports torch
 
@@ -123,7 +139,9 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         if fits:
             return converted
     refused = " (NaN and infinity are not)" if isinstance(value, float) and not math.isfinite(value) else ""
-    raise ParameterError(f"{name} = {value!r} ({type(value).__name__}) is not allowed: give {_article(kind)}{refused}")
+    raise ParameterError(
+        f"{name} = {shown(value)} ({type(value).__name__}) is not allowed: give {_article(kind)}{refused}"
+    )
 
 
 def _article(kind: str) -> str:

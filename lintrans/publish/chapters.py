@@ -13,13 +13,14 @@ from typing import Any
 from ..errors import nearest
 from . import forking, reuse
 from .chapter_parameters import Declared, convert, declared, unknown
+from .checkout import alone
 from .executing import WAITING, Outcome, execute_one, executed
 from .notebooks import Pair, PairError, Unreadable, drop_marks, is_chapter, read, state
 from .workers import Workers, default_jobs
 
-ALONE = ("performance",)  # it times what it runs
+ALONE = ("performance", "scaling_up")  # they time what they run
 EARLY = (
-    "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
+    "practice", "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd", "gradient_noise",
     "heavy_tails",
 )  # fmt: skip
 """Begun first: what takes long, what others build on, and what would be left over at the end, alone."""
@@ -42,12 +43,14 @@ class Chapter(Pair):
 
     def parameters(self) -> dict[str, Declared]:
         try:
-            notebook = json.loads(read(self.notebook))
-        except ValueError as error:
-            raise Unreadable(f"book/{self.notebook.name} cannot be read as a notebook: {error}") from error
-        for cell in notebook["cells"]:
-            if "parameters" in cell["metadata"].get("tags", []):
-                return declared("".join(cell["source"]))
+            for cell in json.loads(read(self.notebook))["cells"]:
+                if "parameters" in cell["metadata"].get("tags", []):
+                    return declared("".join(cell["source"]))
+        except SyntaxError as error:
+            raise Unreadable(f"the parameters cell of book/{self.notebook.name} is no Python: {error.msg}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise Unreadable(f"book/{self.notebook.name} cannot be read as a notebook: {why}") from error
         return {}
 
 
@@ -76,7 +79,6 @@ def find_root(start: Path | None = None) -> Path:
 
 def pages(root: Path) -> list[str]:
     """The pages of ``_toc.yml`` in reading order, such as "book/intro"."""
-    import yaml
 
     def walk(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -89,7 +91,24 @@ def pages(root: Path) -> list[str]:
             for item in node:
                 yield from walk(item)
 
-    return list(walk(yaml.safe_load((root / "_toc.yml").read_text("utf-8"))))
+    found = list(walk(read_yaml(root / "_toc.yml")))
+    if not found:
+        raise BookError("_toc.yml names no page: take it from git again")
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A settings file of the book; a BookError that names it where it is damaged."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+        why = "" if isinstance(content, dict) else f"it holds a {type(content).__name__}, no settings"
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+    if why:
+        raise BookError(f"{path.name} cannot be read ({why}): mend it, or take it from git again")
+    return dict(content)
 
 
 def chapters(root: Path) -> list[Chapter]:
@@ -143,6 +162,17 @@ def execute(
         BookError: an unknown chapter, or halves of a chapter that differ.
         ParameterError: a parameter that a chapter does not take.
     """
+    for chapter in select(root, names) if values else ():
+        with contextlib.suppress(Unreadable):  # said below
+            given(chapter, values or {})
+    with alone(root, say):
+        return _execute(root, scale, names, values, force, say, jobs)
+
+
+def _execute(
+    root: Path, scale: str, names: tuple[str, ...], values: dict[str, str] | None, force: bool,
+    say: Callable[[str], None], jobs: int | None,
+) -> Report:  # fmt: skip
     wanted = select(root, names)
     unread = {chapter.name: why for chapter in wanted if (why := _unreadable(chapter))}
     readable = [chapter for chapter in wanted if chapter.name not in unread]

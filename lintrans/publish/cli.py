@@ -26,10 +26,12 @@ from .chapter_parameters import ParameterError, check
 from .chapters import BookError
 from .listing import case_lines, chosen, plain, repeat_lines, size, twice_lines, verdict_lines, width, wrapped
 from .notebooks import HALVES, PairError, Unreadable, read
+from .processes import ignore_endings, stop_as_by_ctrl_c
 
 INTERRUPTED = 130
 MOST_DAYS = 36_500
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+STOPPED = "lintrans: stopped; what was finished stays, the rest runs next time"
 EXPECTED = (BookError, PairError, ParameterError)
 
 
@@ -43,6 +45,13 @@ class Suggesting(click.Group):
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **more)
+        except KeyboardInterrupt:  # click would say "Aborted!", and exit with 1
+            click.echo(f"\n{STOPPED}", err=True)
+            sys.exit(INTERRUPTED)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -54,14 +63,12 @@ class Suggesting(click.Group):
                 click.echo(f"lintrans: {error.name} is not installed: pip install 'lintrans[book]'", err=True)
                 ctx.exit(2)
             raise
-        except OSError as error:
-            if error.errno not in FULL_OR_FORBIDDEN:
-                raise
-            place = f" ({error.filename})" if error.filename else ""
-            click.echo(f"lintrans: {brief(error)}{place}: make room, or write elsewhere, and call again", err=True)
+        except OSError as error:  # a disk that is full, a folder that may not be written or read
+            where = f": {error.filename}" if error.filename else ""
+            click.echo(f"lintrans: {error.strerror or error}{where}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("\nlintrans: stopped; what was finished stays, the rest runs next time", err=True)
+            click.echo(f"\n{STOPPED}", err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -72,6 +79,26 @@ def _scale_name(ctx: click.Context, param: click.Parameter, value: str | None) -
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     return value
+
+
+def _scheduler(ctx: click.Context, param: click.Parameter, address: str | None) -> str | None:
+    """A scheduler that answers, whose workers fit; kernels find its address in the environment."""
+    if address is not None:
+        from .workers import Workers
+
+        with Workers[str]() as workers:  # in a process of its own: a client has threads, and kernels may be copies
+            workers.start("dask", _reachable, address)
+            why = next((result for _, result in workers.finished()), "")
+        if why is None or why:
+            raise click.BadParameter(why or "the process that asked it died")
+        os.environ["LINTRANS_DASK"] = address
+    return address
+
+
+def _reachable(address: str) -> str:
+    from ..store.distributed import reachable
+
+    return reachable(address)
 
 
 scale_form = f"[{'|'.join(SCALE_NAMES)}][+OFFSET]"
@@ -86,6 +113,10 @@ any_scale_option = click.option(
 one_scale_help = f"Only this scale; both by default. {OTHERS[:1].upper()}{OTHERS[1:]}."
 
 offset_help = "What is added to judging seeds and batches."
+dask_option = click.option(
+    "--dask", "address", metavar="ADDRESS", callback=_scheduler,
+    help="Compute trainings on the workers of this Dask scheduler, as tcp://host:8786.",
+)  # fmt: skip
 jobs_help = "Chapters at a time. [default: two, where there are two processors]"
 jobs_option = click.option("--jobs", "-j", type=click.IntRange(min=1), default=None, help=jobs_help)
 
@@ -103,6 +134,32 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this; kernels and bars want to have one
             _stand_in_for(name)
+
+
+def start() -> None:
+    """Run the command line as a program: any signal to end is taken as Ctrl-C, which is one line."""
+    stop_as_by_ctrl_c()
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as ending:
+        status = ending.code
+    except KeyboardInterrupt:  # before a command was begun
+        click.echo(f"\n{STOPPED}", err=True)
+        status = INTERRUPTED
+    ignore_endings()
+    sys.exit(status)
+
+
+def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """A file to write when all is computed, refused before anything is where it could not be written then."""
+    if path is None:
+        return None
+    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
+    target = path if path.exists() else nearest_folder
+    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
+    return path
 
 
 @main.command("chapters")
@@ -126,10 +183,12 @@ def chapters_command(as_json: bool) -> None:
 @any_scale_option
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
 @click.option("--force", is_flag=True, help="Execute even if nothing has changed.")
+@dask_option
 @jobs_option
 def execute_command(
-    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, jobs: int | None
-) -> None:
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], force: bool, address: str | None,
+    jobs: int | None,
+) -> None:  # fmt: skip
     """Execute chapters (all, if none is named), or use copies again whose inputs have not changed.
 
     Copies go to build/SCALE/src/book. With -p they go to build/SCALE/custom and never into the book.
@@ -138,15 +197,11 @@ def execute_command(
     lintrans execute                            every chapter, at the paper's scale
     lintrans execute adam_vs_sgd --scale quick
     lintrans execute adam_vs_sgd -p seeds 12 -p device cuda
+    lintrans execute --dask tcp://host:8786     trainings on a cluster
     """
     from .book import execute, find_root
 
-    given = dict(values)
-    if "scale" in given:  # as papermill takes it
-        scale = given.pop("scale")
-        check("scale", scale, "str")
-    if given and not names:
-        raise BookError("-p needs a chapter: lintrans execute CHAPTER -p NAME VALUE")
+    scale, given = _given(scale, values, names, "execute")
     report = execute(find_root(), scale, names, given, force, say=_tell, jobs=jobs)
     for outcome in report.outcomes:
         if outcome.path is not None and (given or len(report.outcomes) == 1):
@@ -154,12 +209,56 @@ def execute_command(
     _exit_if_failed(report)
 
 
+def _given(
+    scale: str, values: tuple[tuple[str, str], ...], names: tuple[str, ...], command: str
+) -> tuple[str, dict[str, str]]:
+    """The scale, which papermill takes as a parameter, and the other parameters."""
+    given = dict(values)
+    if "scale" in given:
+        scale = given.pop("scale")
+        check("scale", scale, "str")
+    if given and not names:
+        raise BookError(f"-p needs a chapter: lintrans {command} CHAPTER -p NAME VALUE")
+    return scale, given
+
+
+@main.command("plan")
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@any_scale_option
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeatable.")
+@click.option("--workers", type=click.IntRange(min=1), multiple=True, help="A number of processes; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def plan_command(
+    names: tuple[str, ...], scale: str, values: tuple[tuple[str, str], ...], workers: tuple[int, ...], as_json: bool
+) -> None:
+    """Say what chapters (all, if none is named) would compute, before anything starts.
+
+    Trainings that are not stored: runs, steps, shards, memory, and seconds by a short timing of each shape on this
+    machine. A search for rates is planned as if the middle rate were best; measurements that are not stored are named
+    and not timed.
+
+    \b
+    lintrans plan larger                        at the paper's scale
+    lintrans plan depth -p seeds 30 --workers 100
+    """
+    from .book import find_root
+    from .planning import WORKERS, plan, plan_json, plan_lines
+
+    scale, given = _given(scale, values, names, "plan")
+    plans = list(plan(find_root(), scale, names, given))
+    if as_json:
+        click.echo(json.dumps(plan_json(plans), indent=1))
+        return
+    click.echo("\n".join(plan_lines(plans, width(), workers or WORKERS)))
+
+
 @main.command("build")
 @scale_option
 @click.option("--no-execute", is_flag=True, help="Build from the copies that there are.")
 @click.option("--pairs", "settle", is_flag=True, help="Before that, what `lintrans pairs` does.")
+@dask_option
 @jobs_option
-def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) -> None:
+def build_command(scale: str, no_execute: bool, settle: bool, address: str | None, jobs: int | None) -> None:
     """Execute what is missing or out of date, then build the pages.
 
     \b
@@ -174,6 +273,44 @@ def build_command(scale: str, no_execute: bool, settle: bool, jobs: int | None) 
     built = build(find_root(), scale, run=not no_execute, tell=_tell, jobs=jobs)
     _tell(f"built in {time.monotonic() - start:.0f} s; open {built.index}")
     _exit_if_failed(built.report)
+
+
+@main.command("pdf")
+@scale_option
+@click.option(
+    "--to", "target", type=click.Path(dir_okay=False, path_type=Path), callback=_writable,
+    help="The file. [default: build/SCALE/book.pdf]",
+)  # fmt: skip
+@click.option("--page", "name", metavar="PAGE", help="Only this page, on one sheet, such as summary.")
+def pdf_command(scale: str, target: Path | None, name: str | None) -> None:
+    """Print the built site as one PDF with outline and page numbers, by an installed Chromium.
+
+    \b
+    lintrans pdf --scale quick                  after lintrans build --scale quick
+    lintrans pdf --page summary                 the summary, on one sheet
+    """
+    from .book import find_root
+    from .printing import one_page, pdf
+
+    root = find_root()
+    _tell(_relative(one_page(root, scale, name, target) if name else pdf(root, scale, target)))
+
+
+@main.command("new-chapter")
+@click.argument("name")
+@click.option("--title", default="", help="Its title. [default: the name in words]")
+def new_chapter_command(name: str, title: str) -> None:
+    """Start a chapter from a template: both halves, and a line in the table of contents.
+
+    \b
+    lintrans new-chapter two_rates --title "Two learning rates"
+    """
+    from .book import find_root
+    from .starting import start
+
+    text = start(find_root(), name, title)
+    _tell(f"wrote {_relative(text)}, its notebook and a line in _toc.yml; try it:")
+    _tell(f"  lintrans execute {name} --scale quick")
 
 
 @main.command("pairs")
@@ -375,6 +512,8 @@ def results_remove(keys: tuple[str, ...], everything: bool, older_than: float | 
 
     if sum([bool(keys), everything, older_than is not None]) != 1:
         raise BookError("say what to remove: keys, or --all, or --older-than DAYS")
+    if older_than is not None and not (math.isfinite(older_than) and 0 <= older_than <= MOST_DAYS):
+        raise BookError(f"--older-than {older_than} is not allowed: give a number of days from 0 to {MOST_DAYS:,}")
     kept = store()
     entries = kept.entries()
     chosen = _chosen(entries, keys) if keys else entries
@@ -436,17 +575,6 @@ def verdicts_command(scale: str | None, names: tuple[str, ...], cases: bool, as_
         click.echo("no verdicts yet: execute the chapters (lintrans execute)")
     elif not cases:
         click.echo("Estimates are those of the cases that decide; all: lintrans verdicts --cases")
-
-
-def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """A file to write when all is computed, refused before anything is where it could not be written then."""
-    if path is None:
-        return None
-    nearest_folder = next(folder for folder in path.absolute().parents if folder.exists())
-    target = path if path.exists() else nearest_folder
-    if not os.access(nearest_folder, os.W_OK) or not os.access(target, os.W_OK) or not nearest_folder.is_dir():
-        raise click.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
-    return path
 
 
 def _finite(_: click.Context, __: click.Parameter, value: float) -> float:

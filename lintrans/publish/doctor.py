@@ -24,6 +24,7 @@ def findings() -> list[tuple[str, str]]:
     kept = store()
     needed = ("jupyter_book", "papermill", "jupytext", "jupyterlab")
     tools = [name for name in needed if importlib.util.find_spec(name) is None]
+    missing = f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else ""
     return [
         ("lintrans", _version("lintrans")),
         ("python", f"{platform.python_version()} ({sys.executable})"),
@@ -32,9 +33,17 @@ def findings() -> list[tuple[str, str]]:
         ("device", f"auto takes {auto}"),
         *(("engine", line) for line in engines.status().splitlines()),
         ("store", f"{kept.path}: {len(kept.entries())} experiments, {size(kept.size())}"),
-        ("book tools", f"missing: {', '.join(tools)} (pip install 'lintrans[book]')" if tools else "installed"),
+        ("book tools", missing or unsupported_tools() or "installed"),
         ("chromium", browser() or "not found: browser tests are skipped"),
     ]
+
+
+def unsupported_tools() -> str | None:
+    """Why the book cannot be built with the Jupyter Book that is here; None where it can, or where there is none."""
+    found = _version("jupyter-book")
+    if not found[:1].isdigit() or int(found.partition(".")[0]) < 2:
+        return None
+    return f"jupyter-book {found} reads no _config.yml and no _toc.yml: pip install 'jupyter-book<2'"
 
 
 def browser() -> str | None:

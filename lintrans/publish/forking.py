@@ -18,6 +18,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from ..devices import asked_for_cuda
+from .processes import end_with_parent
+
 INLINE = "module://matplotlib_inline.backend_inline"
 """Matplotlib's backend in a notebook; a kernel asks for it before it imports Matplotlib."""
 
@@ -25,12 +28,23 @@ STARTED_WITH = dict(os.environ)
 """The environment before anything here changed it: OpenMP reads its part once, when PyTorch is imported."""
 
 
-@cache
 def ready(environment: tuple[tuple[str, str], ...]) -> bool:
     """Import what chapters import, once; whether kernels may be copies of this process from now on.
 
-    Not where it may have threads, and not where it lacks a variable that a new Python would begin with.
+    Not where it may have threads, not where it lacks a variable that a new Python would begin with, and not once it has
+    used CUDA, which no copy could use then.
     """
+    return not used_cuda() and _imported(environment) and not used_cuda()
+
+
+def used_cuda() -> bool:
+    """Whether this process has CUDA's driver running: to ask for a device, or how many there are, starts it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and (torch.cuda.is_initialized() or (torch.version.cuda is not None and asked_for_cuda()))
+
+
+@cache
+def _imported(environment: tuple[tuple[str, str], ...]) -> bool:
     complete = all(STARTED_WITH.get(name) == value for name, value in environment)
     if sys.platform != "linux" or not complete or threading.active_count() > 1 or "numba" in sys.modules:
         return False
@@ -59,7 +73,9 @@ def manager() -> type[Any]:
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             provisioner: Any = self.provisioner
-            provisioner.process = Copy(_serve, kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd"))
+            provisioner.process = Copy(
+                _serve, os.getpid(), kernel_cmd[kernel_cmd.index("-f") :], options["env"], options.get("cwd")
+            )
             provisioner.pid = provisioner.pgid = provisioner.process.pid
             self._reconcile_connection_info(provisioner.connection_info)
 
@@ -97,9 +113,9 @@ class Copy:
         self.send_signal(signal.SIGKILL)
 
 
-def _serve(arguments: list[str], environment: dict[str, str], folder: str | None) -> None:
+def _serve(parent: int, arguments: list[str], environment: dict[str, str], folder: str | None) -> None:
     """In the copy: be a kernel."""
-    parent = os.getppid()
+    end_with_parent(parent)
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)

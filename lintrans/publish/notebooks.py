@@ -134,7 +134,7 @@ def text_of(notebook: str, root: Path) -> str:
 
 def code_of(pair: Pair) -> str:
     """The code of a chapter's cells, without IPython's own commands."""
-    cells = _read_text(pair.text.read_text("utf-8"), pair.root).cells
+    cells = _read_text(read(pair.text), pair.root).cells
     lines = "\n".join(cell.source for cell in cells if cell.cell_type == "code").splitlines()
     return "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in lines)
 
@@ -274,8 +274,9 @@ def _baselines(pair: Pair) -> Iterator[tuple[str, str, str]]:
 
 def _record(root: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((root / RECORD).read_text("utf-8")))
-    except (OSError, ValueError):
+        noted = json.loads((root / RECORD).read_text("utf-8"))
+        return {name: text for name, text in noted.items() if isinstance(text, str)}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 

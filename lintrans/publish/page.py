@@ -6,15 +6,21 @@ Everything works in JupyterLab, under plain papermill and as plain Python; nothi
 from __future__ import annotations
 
 import datetime
+import html
 import platform
+import re
 import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
+from ..errors import shown
 from .chapter_parameters import Declared, ParameterError, assigned, check, declared, is_declaration, unknown
 
 GLUE_PREFIX = "application/papermill.record/"
+MISSING = "–"
+TAG = re.compile(r"<(?=[A-Za-z/!?])(?!br>)")
+MARKUP = re.compile(r"[\\`*_{}\[\]$|~]")
 INJECTED = "# Parameters"  # the first line of the cell that papermill puts after the parameters cell
 
 
@@ -93,7 +99,7 @@ def provenance_text(used_seeds: str = "") -> str:
         f"- {now:%Y-%m-%d %H:%M} UTC; {_page.seconds:.1f} seconds",
     ]
     if _page.changed:
-        changes = ", ".join(f"{name} = {given[name]!r}" for name in _page.changed)
+        changes = ", ".join(f"{name} = {plain_text(repr(given[name]))}" for name in _page.changed)
         lines.append(f"- parameters changed from the chapter's own: {changes}")
     return "\n".join(lines + [_experiment_line(entry) for entry in _used()])
 
@@ -104,12 +110,14 @@ def _device(asked: str) -> str:
         return asked
     from ..devices import resolve_device
 
-    taken = sorted({entry.device for entry in _used()}) or [str(resolve_device())]
+    taken = sorted({plain_text(entry.device) for entry in _used()}) or [str(resolve_device())]
     return f"{' and '.join(taken)} (auto)"
 
 
 def say(text: str) -> None:
     """Show a computed sentence as Markdown; outside a notebook, print it."""
+    if not isinstance(text, str):
+        raise TypeError(f"text = {shown(text)} ({type(text).__name__}) cannot be said: give a string")
     if _in_notebook():
         from IPython.display import Markdown, display
 
@@ -119,12 +127,27 @@ def say(text: str) -> None:
 
 
 def table(frame: Any) -> None:
-    """Show a pandas frame as a Markdown table, cells as they are and without its index."""
-    say(frame.to_markdown(index=False, disable_numparse=True))
+    """Show a pandas frame as a Markdown table, cells as they are and without its index; a dash where one is missing."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"frame is a {type(frame).__name__}: give a pandas.DataFrame")
+    cells = frame.astype(object).where(frame.notna(), MISSING)
+    say(untagged(cells.to_markdown(index=False, disable_numparse=True)))
+
+
+def untagged(text: str) -> str:
+    """Markdown without HTML but for line breaks: a blank ends what would be a tag, and harms no formula."""
+    return TAG.sub("< ", text)
+
+
+def plain_text(text: str) -> str:
+    """A text from a file as Markdown that shows it letter by letter."""
+    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def glue(**values: Any) -> None:
-    """Give computed numbers and words to the text: ``{glue:text}`key:.3f` `` shows them, on any page."""
+    """Give computed numbers and words to the text of any page, whose role ``glue:text`` shows them."""
     plain = {key: _plain(key, value) for key, value in values.items()}
     if not _in_notebook():
         return
@@ -203,7 +226,8 @@ def _used() -> list[Any]:
 def _experiment_line(entry: Any) -> str:
     how = "reused" if entry.reused else "computed"
     when = f"{entry.created:%Y-%m-%d %H:%M}"
-    return f"- {entry.title} (`{entry.key[:12]}`): {how}; made {when} on {entry.device} in {entry.seconds:.1f} s"
+    title, device = plain_text(entry.title), plain_text(entry.device)
+    return f"- {title} (`{entry.key[:12]}`): {how}; made {when} on {device} in {entry.seconds:.1f} s"
 
 
 def _version(package: str) -> str:

@@ -18,7 +18,7 @@ from ..store.sources import code
 from .notebooks import Pair, canonical, code_of, read
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
-LAST = ("intro", "scorecard")  # these show the verdicts of the others
+LAST = ("intro", "proxy_or_not", "scorecard", "summary", "verdict_changes")  # these show the verdicts of the others
 
 
 def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:
@@ -42,13 +42,13 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
         "text": digest(canonical(text, chapter.root)),
         "parameters": parameters,
         "library": library_digests(chapter),
-        "lock": digest(lock.read_text("utf-8")) if lock.exists() else "",
+        "lock": digest_file(lock),
     }
     if chapter.name in LAST:
         digests["verdicts"] = _verdicts()
     if "performance.load(" in text:
         stored = sorted(chapter.root.glob(BENCHMARKS))
-        digests["benchmarks"] = {record.name: digest(record.read_text("utf-8")) for record in stored}
+        digests["benchmarks"] = {record.name: digest_file(record) for record in stored}
     if "twice.read(" in text:
         digests["twice"] = _twice()
     if any(name.endswith(".claims.stability") for name in digests["library"]):
@@ -71,7 +71,7 @@ def _verdicts() -> str:
 def _twice() -> str:
     from ..paper.claims.twice import PATH
 
-    return digest(PATH.read_text("utf-8")) if PATH.exists() else ""
+    return digest_file(PATH)
 
 
 def _stability() -> str:
@@ -84,9 +84,10 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
     """Why a chapter must be executed ("" if its copy still holds), and when the copy was made."""
     try:
         made = json.loads(note.read_text("utf-8"))
-        old: dict[str, Any] = made["digests"]
+        old, when = made["digests"], str(made["executed"])
+        modules = {str(name): str(module) for name, module in old.get("library", {}).items()}
         copy = digest(target.read_text("utf-8"))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not there, or not whole
         return "not executed before", ""
     if copy != made["copy"]:
         return "its executed copy was changed", ""
@@ -100,16 +101,23 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "twice": "what is kept as computed twice changed",
         "stability": "the kept comparison on other seeds changed",
     }
-    before, now = ({**each, "library": sorted(each.get("library", {}).values())} for each in (old, digests))
+    before, now = (
+        {**each, "library": sorted(each.get("library", {}).values())} for each in (old | {"library": modules}, digests)
+    )
     reasons = [words[name] for name in words if before.get(name) != now.get(name)]
     if "the library changed" in reasons:
-        reasons[reasons.index("the library changed")] += f" ({_changed_modules(old['library'], digests['library'])})"
-    return ", ".join(reasons), str(made["executed"])
+        reasons[reasons.index("the library changed")] += f" ({_changed_modules(modules, digests['library'])})"
+    return ", ".join(reasons), when
 
 
 def _changed_modules(old: dict[str, str], new: dict[str, str]) -> str:
     names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def digest_file(path: Path) -> str:
+    """Hash a file, whatever it holds; empty where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def digest(text: str) -> str:

@@ -15,14 +15,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import write
-from .chapters import BookError, Chapter, chapters
+from .chapters import BookError, Chapter, chapters, read_yaml
+from .downloads import make_plain
 from .executing import Outcome, executed
+from .live.page import write_lab
 from .notebooks import SLOW, Unreadable, is_chapter, read
 
 PLAIN = ("*.md", "*.bib")
 # Works whatever PATH says, starts without this library, and ends before garbage would matter: half of the time.
 JUPYTER_BOOK = (
-    f"import gc, sys; gc.disable(); sys.modules[{SLOW!r}] = None; from jupyter_book.cli.main import main; main()"
+    "import ctypes, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9); "  # ends with this process
+    f"import gc; gc.disable(); sys.modules[{SLOW!r}] = None; from jupyter_book.cli.main import main; main()"
 )
 
 
@@ -31,10 +34,14 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
     import yaml
 
     source = root / "build" / scale / "src"
-    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
-    config["execute"] = {**config.get("execute", {}), "execute_notebooks": "off"}  # they carry their outputs
+    config = read_yaml(root / "_config.yml")
+    settings = config.get("execute")
+    own = settings if isinstance(settings, dict) else {}
+    config["execute"] = {**own, "execute_notebooks": "off"}  # they carry their outputs
     write(source / "_config.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    write(source / "_toc.yml", (root / "_toc.yml").read_text("utf-8"))
+    for name in ("_toc.yml", "CITATION.cff"):
+        if (root / name).exists():
+            write(source / name, read(root / name))
     known = chapters(root)
     _sweep(executed(root, scale), {f"{chapter.name}.ipynb" for chapter in known})
     for pattern in PLAIN:
@@ -45,6 +52,8 @@ def stage(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> list[str]:
         if (root / "book" / folder).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(root / "book" / folder, source / "book" / folder, ignore=ignored)
+    if any(chapter.name == "lab" for chapter in known):
+        write_lab(source / "book" / "_static" / "lab")
     reasons = {outcome.chapter.name: f"{outcome.cell}: {outcome.error}" for outcome in failed}
     missing = []
     for chapter in known:
@@ -70,8 +79,10 @@ def build(root: Path, scale: str, failed: Iterable[Outcome] = ()) -> Path:
             [*command, *strict, "-n", "--keep-going", "--all", "-q"],
             capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, cwd=root,
         )  # fmt: skip
-        if done.returncode != 0 or not (fresh / "_build" / "html" / "index.html").exists():
+        html = fresh / "_build" / "html"
+        if done.returncode != 0 or not (html / "index.html").exists():
             raise BookError("Jupyter Book found something wrong:\n" + _complaint(done.stdout, done.stderr))
+        make_plain(html, root / "book" / "references.bib")
         shutil.rmtree(place, ignore_errors=True)  # now that the new one is whole
         (fresh / "_build").replace(place)
     finally:

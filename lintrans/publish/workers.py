@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
+from .processes import end_with_parent
+
 Result = TypeVar("Result")
 PATIENCE = 15.0
 """Seconds that a process has to end by itself."""
@@ -48,7 +50,7 @@ class Workers(Generic[Result]):
 
     def start(self, name: str, function: Callable[..., Result], *arguments: Any) -> None:
         here, there = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_call, args=(there, function, arguments), name=name)
+        process = self._context.Process(target=_call, args=(os.getpid(), there, function, arguments), name=name)
         process.start()
         there.close()
         self._running[name] = (process, here)
@@ -68,8 +70,9 @@ class Workers(Generic[Result]):
                 yield name, result
 
 
-def _call(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _call(parent: int, connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """In the new process: out of the terminal's reach, so that one Ctrl-C is one interrupt, from :class:`Workers`."""
+    end_with_parent(parent)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -10,6 +10,7 @@ A measurement is a table computed from trainings or from the library alone; it i
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -23,14 +24,14 @@ import pandas as pd
 import safetensors.torch
 
 from ..engines import NAMES
-from ..errors import brief, choice, nearest, whole
+from ..errors import brief, choice, each, nearest, shown, text, whole
 from ..interrupts import deferred, terminable
 from ..models.transformer import TensorModel
 from ..tasks.regression import Task
 from ..training.history import History
 from ..training.probes import TestLoss
 from ..training.runs import Runs
-from ..training.train import PLANNED, TrainOptions, plan_training, train
+from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
 from ..unfinished import Nowhere, Part, kept_by
 from .checkpoints import Checkpoints
 from .sources import classes_in, code, digest_outside, is_ours
@@ -43,7 +44,11 @@ _STORED_ONLY: ContextVar[bool] = ContextVar("stored_only", default=False)
 
 
 class NotStoredError(LookupError):
-    """A result is not in the store, and was not to be computed."""
+    """A result is not in the store, and was not to be computed; its title and hash, where it is one of these."""
+
+    def __init__(self, message: str, title: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.title, self.key = title, key
 
 
 @contextlib.contextmanager
@@ -54,6 +59,45 @@ def stored_only() -> Iterator[None]:
         yield
     finally:
         _STORED_ONLY.reset(token)
+
+
+_TRAINED_BY: ContextVar[Callable[..., History] | None] = ContextVar("trained_by", default=None)
+
+
+@contextlib.contextmanager
+def trained_by(trainer: Callable[..., History]) -> Iterator[None]:
+    """Within it, what :func:`experiment` does not find comes from `trainer`, called as :func:`train` and with a store.
+
+    Whoever computes, the result is stored under its own key (:mod:`.distributed`, :mod:`.planning`).
+    """
+    token = _TRAINED_BY.set(trainer)
+    try:
+        yield
+    finally:
+        _TRAINED_BY.reset(token)
+
+
+_STAND_IN: ContextVar[Callable[..., History] | None] = ContextVar("stand_in", default=None)
+
+
+@contextlib.contextmanager
+def stand_in(maker: Callable[..., History]) -> Iterator[None]:
+    """Within it nothing is computed nor stored; a training that is not in the store is what `maker` returns for it."""
+    token = _STAND_IN.set(maker)
+    try:
+        with stored_only():
+            yield
+    finally:
+        _STAND_IN.reset(token)
+
+
+def _trainer() -> Callable[..., History] | None:
+    """What trains instead of this process, if anything does."""
+    if (trainer := _TRAINED_BY.get()) is None and (address := os.environ.get("LINTRANS_DASK")):
+        from .distributed import asked_for
+
+        return asked_for(address)
+    return trainer
 
 
 @dataclass(frozen=True)
@@ -71,6 +115,16 @@ class Use:
 _USED: list[Use] = []
 
 
+@contextlib.contextmanager
+def unlisted() -> Iterator[None]:
+    """Within it, what is asked for is no part of :func:`used`."""
+    count = len(_USED)
+    try:
+        yield
+    finally:
+        del _USED[count:]
+
+
 def used() -> list[Use]:
     """The experiments this process asked for, in order; a page's provenance."""
     return list(_USED)
@@ -86,7 +140,9 @@ def _code(function: Callable[..., Any], of: Any, *, complete: bool) -> dict[str,
     ours = [thing for thing in things if is_ours(thing)]
     used = {thing.__qualname__ for thing in ours} if complete else ()
     outside = {name_of(thing): digest_outside(thing) for thing in things.difference(ours)}
-    numerics = code().digest(*{thing.__module__ for thing in ours}, classes=used)
+    modules = {thing.__module__ for thing in ours}
+    code().check(code().closure(*modules, classes=used))
+    numerics = code().digest(*modules, classes=used)
     return {"numerics": numerics, **({"code": outside} if outside else {})}
 
 
@@ -113,7 +169,7 @@ def _obtain(
     if (payload := _find(title, key, form, store)) is not None:
         return payload
     if _STORED_ONLY.get():
-        raise NotStoredError(f"{title}: not in the store ({key[:8]})")
+        raise NotStoredError(f"{title}: not in the store ({key[:8]})", title, key)
     waiting = partial(_say, title, f"{key[:8]} is being computed by another process, waiting for it")
     with contextlib.ExitStack() as stack:
         checkpoints: Checkpoints | None = None
@@ -192,8 +248,9 @@ def experiment(
     if unknown := sorted(options.keys() - TrainOptions.__annotations__.keys()):
         raise TypeError(f"{unknown[0]} is no option{nearest(unknown[0], TrainOptions.__annotations__)}")
     choice("engine", options.get("engine", "auto"), NAMES)
-    snapshots = tuple(whole("a step of snapshots", step) for step in options.get("snapshots", ()))
-    probes = tuple(options.get("probes", (TestLoss(),)))
+    text("title", title)
+    snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
+    probes = check_probes(options.get("probes", (TestLoss(),)))
     options = {**options, "snapshots": snapshots, "probes": probes}
     planned: dict[str, Any] = {name: value for name, value in options.items() if name in PLANNED}
     plan = plan_training(model, task, runs, **planned)
@@ -203,18 +260,29 @@ def experiment(
         "dtype": canonical(plan.dtype), **_code(train, [task, model, plan.runs, probes], complete=True),
     }  # fmt: skip
 
+    where = _store(store)
+
     def compute(keeper: Callable[[str], Part]) -> tuple[History, dict[str, Any]]:
-        with kept_by(None):  # a probe's own loops begin anew
-            history = train(model, task, runs, title=title, checkpoint=keeper("training"), **options)
+        if (trainer := _trainer()) is not None:  # its shards have checkpoints of their own
+            history = trainer(model, task, runs, title=title, store=where, **options)
+        else:
+            with kept_by(None):  # a probe's own loops begin anew
+                history = train(model, task, runs, title=title, checkpoint=keeper("training"), **options)
         return history, history.info
 
-    return replace(_obtain(title, spec, _Histories(), compute, _store(store)), key=key_of(spec))
+    try:
+        history = _obtain(title, spec, _Histories(), compute, where)
+    except NotStoredError:
+        if (maker := _STAND_IN.get()) is None:
+            raise
+        history = maker(model, task, runs, title=title, **options)
+    return replace(history, key=key_of(spec))
 
 
 def _store(chosen: Store | Path | str | None) -> Store:
     """The store that was named, itself or by its folder."""
     if not isinstance(chosen, Store | Path | str | None):
-        raise TypeError(f"store = {chosen!r} is no store: give a lintrans.store.store.Store, or its folder")
+        raise TypeError(f"store = {shown(chosen)} is no store: give a lintrans.store.store.Store, or its folder")
     return chosen if isinstance(chosen, Store) else Store(chosen)
 
 
@@ -268,6 +336,7 @@ def measurement(
         >>> table = measurement("squares", {"what": "squares", "upto": 3}, squares)  # doctest: +ELLIPSIS
         squares: ...
     """
+    text("title", title)
     function: Callable[..., Any] = compute
     while isinstance(function, partial):
         function = function.func

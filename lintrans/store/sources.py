@@ -34,6 +34,7 @@ PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
 NEUTRAL = frozenset(
     {"errors", "progress", "files", "interrupts", "unfinished"}
     | {f"store.{name}" for name in ("store", "specs", "sources", "results", "checkpoints")}
+    | {f"store.{name}" for name in ("shards", "distributed", "planning")}
 )
 """Modules of the package whose own code decides no number, but how it is said, shown and kept."""
 
@@ -95,12 +96,30 @@ class Module:
         return _hash("\n".join([self.own, *names, *chains]))
 
 
+class EditedError(RuntimeError):
+    """A module may have been imported after an edit that its digest does not know."""
+
+
 class Code:
-    """The modules of a package, each read when it is first asked for: the code that this process has imported."""
+    """The modules of a package as they lay on disk when this was made, which is before the process imports most."""
 
     def __init__(self, folder: Path = PACKAGE) -> None:
         self.folder, self.name = folder, folder.name
         self._modules: dict[str, Module] = {}
+        self._texts = {path: path.read_bytes() for path in folder.rglob("*.py")}
+        self._imported: set[str] = set()
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuse modules whose file was edited after this was made, unless they were seen imported before the edit."""
+        for name in {*names} - self._imported:
+            path = self.path(name)
+            if path is None or path.read_bytes() != self._texts.get(path):
+                raise EditedError(
+                    f"{path or name} was edited while this process ran: start it again (in a notebook, restart the "
+                    f"kernel), so that what is stored is of one code"
+                )
+            if name in sys.modules:
+                self._imported.add(name)
 
     def path(self, name: str) -> Path | None:
         """The file of a module, None where there is none of that name."""
@@ -115,7 +134,8 @@ class Code:
             if (path := self.path(name)) is None:
                 raise KeyError(f"no module {name!r} in {self.folder}")
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            self._modules[name] = Module(self, package, path.read_text(encoding="utf-8"))
+            text = self._texts[path] if path in self._texts else path.read_bytes()
+            self._modules[name] = Module(self, package, text.decode("utf-8"))
         return self._modules[name]
 
     def inside(self, package: str) -> list[str]:
@@ -165,10 +185,12 @@ class Code:
         return _hash("\n".join(sorted({module.digest for module in self.closure(*roots, classes=classes).values()})))
 
 
-@cache
+_CODE = Code()
+
+
 def code() -> Code:
     """The code of this package as this process has it."""
-    return Code()
+    return _CODE
 
 
 def neutral(name: str) -> bool:

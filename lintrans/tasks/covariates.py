@@ -15,7 +15,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from ..errors import real
+from ..errors import SQUARES, real, settle
 from ..random import Source
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -37,6 +37,15 @@ class Covariates(Protocol):
         """E ||x||^2, which is also the loss of the zero predictor."""
 
 
+SHAPES = 1e-6, 1e12
+"""Shapes of the Gamma law whose sampler keeps its digits: beyond them attempts are accepted too rarely, or never."""
+
+
+def length(name: str, value: Any) -> float:
+    """Return a positive number whose square float64 can hold."""
+    return real(name, value, least=SQUARES[0], most=SQUARES[1])
+
+
 def tex(law: Any) -> str:
     """A law's name for a page or a figure: its TeX between dollars, else what Python calls it."""
     own = getattr(law, "tex", "")
@@ -50,7 +59,7 @@ class Gaussian:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        real("std", self.std, above=0)
+        settle(self, std=length("std", self.std))
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         return self.std * source.normals(tokens * d).reshape(*source.lead, tokens, d, source.batch)
@@ -78,7 +87,7 @@ class Sphere:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        real("radius", self.radius, above=0)
+        settle(self, radius=length("radius", self.radius))
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         return self.radius * source.directions(tokens, d)
@@ -110,8 +119,8 @@ class GammaScaled:
     scale: float
 
     def __post_init__(self) -> None:
-        real("shape", self.shape, above=0)
-        real("scale", self.scale, above=0)
+        settle(self, shape=real("shape", self.shape, least=SHAPES[0], most=SHAPES[1]))
+        settle(self, scale=length("scale", self.scale))
 
     def draw(self, source: Source, tokens: int, d: int) -> Tensor:
         log_squared_length = math.log(self.scale) + source.log_gamma(self.shape, tokens)

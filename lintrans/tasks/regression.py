@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypedDict, Unpack, cast, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..devices import real_dtype
-from ..errors import whole
+from ..devices import real_dtype, resolve_device
+from ..errors import room, settle, shown, whole
 from ..random import FRAME_ATTEMPT, TEACHER_ATTEMPT, Source, Stream
 from .covariates import Array, Covariates, GammaScaled, Gaussian, Sphere, tex
 
@@ -47,6 +47,21 @@ class Task(Protocol):
         """What :meth:`LinearRegression.sample` draws, prompts as tokens, or others; they depend on the arguments."""
 
 
+def _check_tensors(what: str, **parts: Any) -> None:
+    """Refuse what is no tensor of real numbers, or parts of two dtypes or devices."""
+    for name, part in parts.items():
+        if not isinstance(part, Tensor):
+            raise TypeError(f"{name} of {what} is a {type(part).__name__}: give a tensor")
+    for name in ("dtype", "device"):
+        found = {str(getattr(part, name)) for part in parts.values()}
+        if len(found) > 1:
+            raise ValueError(f"{what} have parts of {name} {' and '.join(sorted(found))}: give all one, with .to(...)")
+
+
+def _where(target: Any) -> torch.dtype | torch.device:
+    return real_dtype(target) if isinstance(target, torch.dtype) else resolve_device(target)
+
+
 def unit(vectors: Tensor) -> Tensor:
     """Directions of vectors [..., d, batch]."""
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
@@ -77,6 +92,7 @@ class Prompts:
     responses: Tensor
 
     def __post_init__(self) -> None:
+        _check_tensors("prompts", covariates=self.covariates, responses=self.responses)
         if (
             self.covariates.ndim < 3
             or self.covariates.shape[-2] < 2
@@ -111,7 +127,7 @@ class Prompts:
 
     def to(self, target: torch.dtype | torch.device | str) -> Prompts:
         """The same prompts in another dtype or on another device, as ``Tensor.to``."""
-        where = real_dtype(target) if isinstance(target, torch.dtype) else target
+        where = _where(target)
         return Prompts(self.covariates.to(where), self.responses.to(where))
 
     def __getitem__(self, index: Tensor | slice | int) -> Prompts:
@@ -145,6 +161,7 @@ class Moments:
     target: Tensor
 
     def __post_init__(self) -> None:
+        _check_tensors("moments", **vars(self))
         d, batch = self.query.shape[-2:] if self.query.ndim > 1 else (0, 0)
         needed = [(d, d, batch), (d, batch), (batch,), (d, batch), (batch,)]
         if not d * batch or any(part.shape[-len(shape) :] != shape for part, shape in zip(self, needed, strict=True)):
@@ -170,7 +187,7 @@ class Moments:
 
     def to(self, target: torch.dtype | torch.device | str) -> Moments:
         """The same moments in another dtype or on another device, as ``Tensor.to``."""
-        where = real_dtype(target) if isinstance(target, torch.dtype) else target
+        where = _where(target)
         return Moments(*(part.to(where) for part in self))
 
     def __getitem__(self, index: Tensor | slice | int) -> Moments:
@@ -199,11 +216,11 @@ class LinearRegression:
     covariates: Covariates = Gaussian()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        whole("d", self.d, 1)
-        whole("n", self.n, 1)
+        settle(self, d=whole("d", self.d, 1), n=whole("n", self.n, 1))
+        room(f"a prompt with d = {self.d:,} and n = {self.n:,}", 8 * self.d * (self.d + self.n + 2))
         if not isinstance(self.covariates, Covariates) or isinstance(self.covariates, type):
             raise TypeError(
-                f"covariates = {self.covariates!r} is no law of covariates: give lintrans.Gaussian(), Sphere() or "
+                f"covariates = {shown(self.covariates)} is no law of covariates: give lintrans.Gaussian(), Sphere() or "
                 f"GammaScaled(shape=..., scale=...)"
             )
 

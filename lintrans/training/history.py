@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from ..errors import each, text, whole
+
 COLUMNS = ("run", "optimizer", "lr", "seed", "step", "metric", "value", "clip")
 
 
@@ -36,7 +38,7 @@ class History:
 
     def parameters(self, step: int | None = None) -> Tensor:
         """Parameters ``[runs, layers, heads, 2, ...]`` after `step` updates (None: the last snapshot)."""
-        chosen = max(self.snapshots) if step is None else step
+        chosen = max(self.snapshots) if step is None else whole("step", step)
         if chosen not in self.snapshots:
             kept = ", ".join(map(str, sorted(self.snapshots)))
             raise KeyError(
@@ -46,6 +48,10 @@ class History:
 
     def select(self, chosen: Sequence[int]) -> History:
         """Some of the runs, in the order given and numbered anew; they share the device and the seconds of all."""
+        last = len(self.runs) - 1
+        chosen = each("chosen", chosen, lambda run: whole("a run of chosen", run, 0, last))
+        if len(set(chosen)) != len(chosen) or not chosen:
+            raise ValueError(f"chosen = {chosen} is not allowed: give each run once, and at least one")
         runs = self.runs.set_index("run").loc[list(chosen)].reset_index(drop=True)
         runs.insert(0, "run", range(len(runs)))
         row_of = {old: new for new, old in enumerate(chosen)}
@@ -59,7 +65,7 @@ class History:
 
     def metric(self, name: str) -> pd.DataFrame:
         """Rows of one metric; a KeyError where it was not measured."""
-        rows = self.frame[self.frame["metric"] == name]
+        rows = self.frame[self.frame["metric"] == text("metric", name)]
         if rows.empty:
             raise KeyError(
                 f"metric {name!r} was not measured; there are {', '.join(sorted(self.frame['metric'].unique()))}"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast, runtime
 import torch
 from torch import Tensor
 
-from ..errors import choice, real
+from ..errors import choice, each, real, settle, shown
 from ..models.transformer import GROUPINGS, TensorModel, groups_of
 
 Slots: TypeAlias = dict[str, Tensor]
@@ -66,7 +66,7 @@ class Optimizer(Protocol):
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name = {name!r} is not allowed: give an optimizer a name that is a non-empty text")
+        raise ValueError(f"name = {shown(name)} is not allowed: give an optimizer a name that is a non-empty text")
 
 
 class _Momentum:
@@ -76,7 +76,7 @@ class _Momentum:
     name: str
 
     def __post_init__(self) -> None:
-        real("momentum", self.momentum, least=0, below=1)
+        settle(self, momentum=real("momentum", self.momentum, least=0, below=1))
         _check_name(self.name)
 
     def init(self, parameters: Tensor, model: TensorModel) -> Slots:
@@ -103,7 +103,7 @@ class SGD(_Momentum):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real("dampening", self.dampening, least=0, below=1)
+        settle(self, dampening=real("dampening", self.dampening, least=0, below=1))
 
     @property
     def compiled(self) -> Rule:
@@ -200,9 +200,9 @@ class Adam:
 
     def __post_init__(self) -> None:
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
-            raise ValueError(f"betas = {self.betas!r} is not allowed: give two numbers, each >= 0 and < 1")
-        object.__setattr__(self, "betas", tuple(real("betas", beta, least=0, below=1) for beta in self.betas))
-        real("eps", self.eps, least=0)
+            raise ValueError(f"betas = {shown(self.betas)} is not allowed: give two numbers, each >= 0 and < 1")
+        settle(self, betas=each("betas", self.betas, lambda beta: real("betas", beta, least=0, below=1)))
+        settle(self, eps=real("eps", self.eps, least=0))
         choice("second_moment", self.second_moment, GROUPINGS)
         _check_name(self.name)
 
@@ -250,9 +250,9 @@ def resolve(optimizer: Optimizer | str) -> Optimizer:
         missing = ", ".join(part for part in ("name", "init", "update") if not hasattr(optimizer, part))
         lacks = f" (it lacks {missing})" if missing else ", but a class"
         raise TypeError(
-            f"optimizer = {optimizer!r} is no optimizer{lacks}: give one such as lintrans.SGD(...), one of the names "
-            f"{', '.join(map(repr, BY_NAME))}, or an object with name, init(parameters, model) and update(gradient, "
-            f"slots, count, model)"
+            f"optimizer = {shown(optimizer)} is no optimizer{lacks}: give one such as lintrans.SGD(...), one of the "
+            f"names {', '.join(map(repr, BY_NAME))}, or an object with name, init(parameters, model) and "
+            f"update(gradient, slots, count, model)"
         )
     return optimizer
 

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, Plan
-from ..errors import whole
+from ..errors import each, room, settle, text, whole
 from ..random import Stream
 
+ROW_BYTES = 200
+"""About how much memory one measured step takes, at the least: its rows, and its place in the plan."""
 BLOCK = 1000
 """Prompts in a block of fresh evaluation prompts."""
 
 
 class Probe(Protocol):
-    """One measurement."""
+    """One measurement. It may name its ``metrics``, so that two probes under one name are refused before training."""
 
     def times(self, steps: int, total: int) -> set[int]:
         """Steps at which to measure, of a training of `steps` and a cooldown to `total`."""
@@ -54,11 +56,9 @@ class Scheduled:
     at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at", tuple(self.at))
+        settle(self, at=each("at", self.at, lambda step: whole("a step of at", step, 0)))
         if self.every is not None:
-            whole("every", self.every, 1)
-        for step in self.at:
-            whole("a step of at", step, 0)
+            settle(self, every=whole("every", self.every, 1))
         if self.every is None and not self.at:
             raise ValueError("a probe needs every=... or at=[...]")
 
@@ -67,6 +67,8 @@ class Scheduled:
         for step in self.at:
             if step > total:
                 raise ValueError(f"a probe asks for step {step}, but training ends at step {total}")
+        if self.every is not None:
+            room(f"a probe with every = {self.every:,} of {steps:,} steps", ROW_BYTES * (steps // self.every))
         regular = {*range(0, steps + 1, self.every), steps} if self.every is not None else set()
         return regular | set(self.at)
 
@@ -85,7 +87,11 @@ class TestLoss(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("batch", self.batch, 1)
+        settle(self, batch=whole("batch", self.batch, 1))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("test_loss",)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         return {"test_loss": engine.block_losses(parameters, 1, Stream.TEST, self.batch)[:, 0]}
@@ -105,8 +111,12 @@ class TypicalLoss(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("blocks", self.blocks, 1)
-        whole("batch", self.batch, 1)
+        settle(self, blocks=whole("blocks", self.blocks, 1), batch=whole("batch", self.batch, 1))
+        text("metric", self.metric)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric,)
 
     def measure(self, engine: Engine, plan: Plan, parameters: Tensor, step: int) -> dict[str, Tensor]:
         losses = engine.block_losses(parameters, self.blocks, Stream.EVALUATION, self.batch)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import nearest, real, seed_number
+from ..errors import SQUARES, each, nearest, real, seed_number, settle, shown
 from .optimizers import Optimizer, resolve
 
+MOST = 10**6
+"""Runs of a grid, and values of an axis: more are a slip of the hand."""
 AXES = ("optimizer", "lr", "clip", "seed")
 
 
@@ -28,12 +30,17 @@ class Run:
     seed: int
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        settle(self, optimizer=resolve(self.optimizer), lr=_rate(self.lr), seed=seed_number(self.seed))
+        if self.clip is not None:
+            settle(self, clip=clip_number(self.clip))
+
 
 class Runs:
     """A sequence of runs; ``+`` joins two."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        self._runs = tuple(runs)
+        self._runs: tuple[Run, ...] = each("runs", runs, _run)
         named: dict[str, Optimizer] = {}
         for run in self._runs:
             if named.setdefault(run.optimizer.name, run.optimizer) != run.optimizer:
@@ -68,7 +75,7 @@ class Runs:
 
     def with_clip(self, clip: float | None) -> Runs:
         """The same runs, with `clip` (None: no clipping) where a run names none of its own."""
-        value = _clip(clip)
+        value = clip_number(clip)
         return Runs(run if run.clip is not None else Run(run.optimizer, run.lr, run.seed, value) for run in self)
 
     @property
@@ -84,14 +91,26 @@ class Runs:
         )
 
 
-def _clip(value: Any) -> float:
-    return math.inf if value is None or value == math.inf else real("clip", value, above=0)
+def _run(value: Any) -> Run:
+    if not isinstance(value, Run):
+        raise TypeError(f"runs hold {shown(value)}: give lintrans.Run(...) each, or lintrans.grid(...) for all")
+    return value
 
 
-def _values(value: Any) -> list[Any]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value]
-    return list(value)
+def _rate(value: Any) -> float:
+    return real("lr", value, least=0, most=SQUARES[1])
+
+
+def clip_number(value: Any) -> float:
+    """Return a bound on gradient norms: infinite for None or infinity, which both mean none."""
+    infinite = value is None or (isinstance(value, float) and value == math.inf)
+    return math.inf if infinite else real("clip", value, above=0)
+
+
+def _values(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        value = [value]
+    return each(name, value, lambda one: one, most=MOST)
 
 
 def grid(**axes: Any) -> Runs:
@@ -117,17 +136,19 @@ def grid(**axes: Any) -> Runs:
     for name in ("optimizer", "lr"):
         if name not in axes:
             raise TypeError(f"a grid needs {name}=...")
-    lists = {name: _values(value) for name, value in axes.items()}
+    lists = {name: _values(name, value) for name, value in axes.items()}
     for name, values in lists.items():
         if not values:
             raise ValueError(f"{name} is empty: give at least one value")
+    if (count := math.prod(map(len, lists.values()))) > MOST:
+        raise ValueError(f"a grid of {count:,} runs is not allowed: give at most {MOST:,}")
     checks: dict[str, Any] = {
         "optimizer": resolve,
-        "lr": lambda value: real("lr", value, least=0),
-        "clip": _clip,
+        "lr": _rate,
+        "clip": clip_number,
         "seed": seed_number,
     }
-    lists = {name: [checks[name](value) for value in values] for name, values in lists.items()}
-    lists.setdefault("seed", [0])
+    lists = {name: tuple(checks[name](value) for value in values) for name, values in lists.items()}
+    lists.setdefault("seed", (0,))
     names = list(lists)
     return Runs(Run(**dict(zip(names, values, strict=True))) for values in itertools.product(*lists.values()))

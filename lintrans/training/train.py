@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..devices import resolve_device, resolve_dtype
 from ..engines import Engine, Plan, State, choose, device_for
-from ..errors import real, whole
+from ..errors import UINT32, each, memory, room, shown, text, whole
 from ..models.fitting import check_task
 from ..models.module_model import GivenModule, ModuleModel
 from ..models.torch_module import TorchModel
@@ -29,16 +29,20 @@ from ..random import Stream
 from ..tasks.regression import Task
 from ..unfinished import Nowhere, Part
 from .history import COLUMNS, History
-from .probes import Probe, StepProbe, TestLoss
+from .probes import ROW_BYTES, Probe, StepProbe, TestLoss
 from .resuming import Progress
-from .runs import Runs
+from .runs import Runs, clip_number
 
 __all__ = ["PLANNED", "TrainOptions", "plan_training", "resolve_device", "train"]
 
+COUNTS = ("skipped_steps", "clipped_steps")
+"""Metrics that no probe measures."""
 GRAIN_SECONDS = 0.3
 """Time an engine works before Ctrl-C and the progress bar get their turn."""
 
 
+LAST_STEP = UINT32 - 1
+"""The generator's counter has no more steps."""
 PLANNED = ("steps", "cooldown", "batch", "clip", "device", "dtype")
 """Options that a :class:`~lintrans.engines.Plan` is made of."""
 
@@ -73,16 +77,18 @@ def plan_training(
     if not isinstance(task, Task) or isinstance(task, type):
         raise TypeError(f"task is a {type(task).__name__}: give a lintrans.LinearRegression")
     if not isinstance(runs, Runs) or not len(runs):
-        raise TypeError(f"runs = {runs!r} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
+        raise TypeError(f"runs = {shown(runs)} are no runs: give lintrans.grid(optimizer=..., lr=..., seed=...)")
     check_task(model, task)
-    if clip is not None:
-        real("clip", clip, above=0)
+    clip = clip_number(clip)
     kind = resolve_dtype(dtype, model.default_dtype)
     plan = Plan(
-        model=model, task=task, runs=runs.with_clip(clip), steps=whole("steps", steps, 0),
-        cooldown=whole("cooldown", cooldown, 0), batch=whole("batch", batch, 1), dtype=kind,
+        model=model, task=task, runs=runs.with_clip(clip), steps=whole("steps", steps, 0, LAST_STEP),
+        cooldown=whole("cooldown", cooldown, 0, LAST_STEP), batch=whole("batch", batch, 1, UINT32), dtype=kind,
         device=resolve_device(device, kind),
     )  # fmt: skip
+    whole("steps + cooldown", plan.total, 0, LAST_STEP)
+    size = math.prod(model.parameter_shape)
+    room(f"the state of {len(runs):,} runs of {size:,} parameters", 4 * kind.itemsize * size * len(runs))
     return replace(plan, device=device_for(plan)) if device == "auto" else plan
 
 
@@ -131,9 +137,13 @@ def train(
     plan = plan_training(
         model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
     )
-    kept = {whole("a step of snapshots", step, 0, plan.total) for step in snapshots} | {plan.steps, plan.total}
+    text("title", title)
+    kept = check_snapshots(plan, snapshots)
+    probes = check_probes(probes)
     due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]
     spans = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if isinstance(probe, StepProbe)]
+    measured = sum(len(times) for _, times in (*due, *spans))
+    room(f"rows of {measured:,} measurements of {len(plan.runs):,} runs", ROW_BYTES * measured * len(plan.runs))
     begins = set[int]().union(*(times for _, times in spans))
     worker = choose(engine, plan)
     started = time.perf_counter()
@@ -174,8 +184,8 @@ def train(
     except KeyboardInterrupt:
         keep(now=True)
         raise
-    for name in ("skipped", "clipped"):
-        rows.add(state.step, state, f"{name}_steps", getattr(state, name))
+    for name in COUNTS:
+        rows.add(state.step, state, name, getattr(state, name.removesuffix("_steps")))
     table = plan.runs.frame.assign(
         skipped=state.skipped.tolist(), clipped=state.clipped.tolist(), diverged=state.diverged.tolist()
     )
@@ -191,6 +201,42 @@ def train(
 def _device(device: torch.device) -> str:
     """A device in words."""
     return str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def check_snapshots(plan: Plan, snapshots: Iterable[int]) -> set[int]:
+    """The steps at which parameters are kept, the ends included; a ValueError where memory cannot hold them."""
+    own = plan.dtype.itemsize * math.prod(plan.model.parameter_shape) * len(plan.runs)
+    steps = each(
+        "snapshots", snapshots, lambda step: whole("a step of snapshots", step, 0, plan.total),
+        most=max(1, memory() // (own + ROW_BYTES)),
+    )  # fmt: skip
+    return {*steps, plan.steps, plan.total}
+
+
+def check_probes(probes: Any) -> tuple[Probe | StepProbe, ...]:
+    """Probes as a tuple; a TypeError for what is none, a ValueError for two that would write under one name."""
+    found = each("probes", probes, _probe)
+    named: dict[str, Any] = {}
+    for probe in found:
+        for name in getattr(probe, "metrics", ()):
+            if name in named or name in COUNTS:
+                other = f"by {shown(named[name])}" if name in named else "as a count of steps"
+                raise ValueError(
+                    f"{shown(probe)} measures {name!r}, which is measured {other}: two values would stand under one "
+                    f"name; give one probe for both, or another metric=... where the probe takes one"
+                )
+            named[name] = probe
+    return found
+
+
+def _probe(value: Any) -> Any:
+    if isinstance(value, type) or not (
+        callable(getattr(value, "times", None))
+        and (callable(getattr(value, "measure", None)) or isinstance(value, StepProbe))
+    ):
+        advice = f", with its parentheses: {value.__name__}(...)" if isinstance(value, type) else ""
+        raise TypeError(f"probes hold {shown(value)}, which is no probe: give lintrans.TestLoss() or another{advice}")
+    return value
 
 
 def _advance(

@@ -13,7 +13,7 @@ import pytest
 import lintrans as lt
 from lintrans.paper.claims import claim_names
 from lintrans.store import sources
-from lintrans.store.sources import PACKAGE, Code, code
+from lintrans.store.sources import PACKAGE, Code, EditedError, code
 
 TRAINING = lt.train.__module__
 
@@ -274,3 +274,21 @@ def test_what_is_neutral_is_there() -> None:
     """A module that was moved or renamed would count again: safe, but everything would be computed once more."""
     assert all(code().path(f"{PACKAGE.name}.{name}") for name in sources.NEUTRAL)
     assert not sources.neutral("lintrans.paper.results")
+
+
+def test_a_module_edited_after_the_start_is_refused_unless_it_was_imported_before(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = "lintrans.training.train", "lintrans.training.runs"
+    monkeypatch.delitem(sys.modules, second)
+    here = Code(package)
+    digest = here.digest(TRAINING)
+    here.check([first, second])
+    for name in (first, second):
+        edited(
+            package, name, "from __future__ import annotations\n", "from __future__ import annotations\n\nEDITED = 1\n"
+        )
+    here.check([first])
+    with pytest.raises(EditedError, match=r"runs\.py was edited while this process ran"):
+        here.check([first, second])
+    assert here.digest(TRAINING) == digest, "of what the process began with"

@@ -16,7 +16,16 @@ FILES = {
 }
 LAYERS = {"book": 2, "publish": 2, "settings": 1, "paper": 1}
 HEAVY = {"numba", "matplotlib", "seaborn", "IPython", "ipykernel", "jupyter_core", "jupytext", "nbformat", "papermill"}
-HEAVY |= {"scipy.stats", "scipy.optimize", "scipy.special", "scipy.linalg", "pyarrow.parquet", "tqdm.auto"}
+HEAVY |= {
+    "scipy.stats",
+    "scipy.optimize",
+    "scipy.special",
+    "scipy.linalg",
+    "pyarrow.parquet",
+    "tqdm.auto",
+    "dask",
+    "distributed",
+}
 
 
 def layer(module: str) -> int:

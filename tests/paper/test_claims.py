@@ -457,7 +457,7 @@ def test_files_that_are_no_verdicts_are_left_out_and_written_anew(tmp_path: Path
     now, rows = whole["now"], whole["now"]["rows"]
     others: list[Any] = [
         [], 3, None, {}, {"now": []}, {"now": {"rows": [], "rules": ""}, "before": None}, {**whole, "before": 3},
-        {"now": now}, {**whole, "now": {**now, "rules": None}},
+        {**whole, "now": {**now, "rules": None}},
     ]  # fmt: skip
     changed: list[Any] = [3, [3], [{}], rows[:1], [*rows[:-1], {**rows[0], "low": ""}]]
     others += [{**whole, "now": {**now, "rows": odd}} for odd in changed]

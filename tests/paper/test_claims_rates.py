@@ -217,7 +217,7 @@ def test_figures() -> None:
     steps = figures.target_steps(speeds(judged()))
     assert steps.axes[0].get_xlim()[0] > steps.axes[0].get_xlim()[1], "lower targets to the right"
     four = figures.loss_against_rate({name: tuning(name, BEST, [0.8, 0.1, INF], [0.5, 0.05, 0.3]) for name in SETTINGS})
-    assert [axes.get_title().partition(":")[0] for axes in four.axes] == [s.title for s in SETTINGS.values()]
+    assert [axes.get_title().splitlines()[0] for axes in four.axes] == [s.title for s in SETTINGS.values()]
     assert [bool(axes.get_ylabel()) for axes in four.axes] == [True, False, True, False]
     assert figures.forest(table_of(page.choice_units(choices(judged()))), "ratio").axes
     assert not plt.get_fignums()

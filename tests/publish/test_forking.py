@@ -12,7 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
+from lintrans import devices
 from lintrans.publish import forking
 from lintrans.publish.notebooks import pairs, settle
 
@@ -47,7 +49,7 @@ def test_a_copy_can_be_ended(end: Callable[[forking.Copy], None], number: int) -
 
 def test_a_process_that_may_have_threads_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", sys)
-    assert not forking.ready.__wrapped__(())
+    assert not forking._imported.__wrapped__(())
 
 
 def test_a_process_without_what_kernels_need_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,3 +96,18 @@ def test_a_copy_that_dies_is_a_kernel_that_died(tiny: Path) -> None:
     assert done.returncode != 0
     assert "the kernel died" in done.stdout
     assert not copy.exists()
+
+
+def test_a_process_that_has_used_cuda_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy could use CUDA no more: its driver does not live through a fork."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert not forking.ready(())
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(forking, "_imported", lambda environment: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.4")
+    monkeypatch.setattr(devices, "_asked", False)
+    assert forking.ready(())
+    devices.resolve_device("auto")
+    assert not forking.ready(())
+    monkeypatch.setattr(torch.version, "cuda", None)  # nothing to be started
+    assert forking.ready(())

@@ -5,6 +5,7 @@ It looks at ``build/quick``, made by ``make book SCALE=quick``; without that, or
 
 from __future__ import annotations
 
+import csv
 import functools
 import http.server
 import json
@@ -17,14 +18,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
+from lintrans.paper.figures.data import COLUMNS
+from lintrans.publish import printing
 from lintrans.publish.chapters import chapters, pages
 from lintrans.publish.doctor import browser as find_browser
 
-SITE = ROOT / "build" / "quick" / "_build" / "html"
+SCALE = os.environ.get("LINTRANS_SITE", "quick")  # that of another scale can be looked at, too
+SITE = ROOT / "build" / SCALE / "_build" / "html"
 PAGES = pages(ROOT)
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -46,7 +52,7 @@ def missing(why: str) -> None:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     if not (SITE / "index.html").exists():
-        missing("no site in build/quick: make book SCALE=quick")
+        missing(f"no site in build/{SCALE}: make book SCALE={SCALE}")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: Any) -> None:
@@ -193,7 +199,7 @@ def test_nothing_is_named_that_would_be_fetched_from_elsewhere(address: str) -> 
 def test_every_page_says_how_it_was_made(address: str) -> None:
     for chapter in chapters(ROOT):
         html = (SITE / "book" / f"{chapter.name}.html").read_text("utf-8")
-        for part in ("How this page was made", "scale: quick", "device:", "PyTorch", "UTC", "seconds"):
+        for part in ("How this page was made", f"scale: {SCALE}", "device:", "PyTorch", "UTC", "seconds"):
             assert part in html, f"{chapter.name}: {part}"
 
 
@@ -237,3 +243,185 @@ def test_the_downloaded_notebook_runs(address: str, name: str, tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-3000:]
     cells = json.loads((tmp_path / "out.ipynb").read_text("utf-8"))["cells"]
     assert not any(output["output_type"] == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+def test_one_switch_shows_all_code_and_lines_alone_have_no_bar(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/adam_vs_sgd", viewport={"width": 1280, "height": 900}) as view:
+        bars = view.page.locator("article details.hide")
+        lines = bars.evaluate_all("all => all.map(d => d.querySelector('pre').textContent.trim().split('\\n').length)")
+        assert lines
+        assert min(lines) > 1
+        shown = view.page.locator("article details.hide[open]")
+        assert shown.count() == 0
+        view.page.locator(".code-switch").click()
+        assert shown.count() == bars.count()
+        view.page.reload()
+        assert shown.count() == bars.count(), "not remembered"
+        view.page.locator(".code-switch").click()
+        assert shown.count() == 0
+
+
+def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/depth", viewport={"width": 1280, "height": 900}) as view:
+        box = view.page.locator("details.page-parameters, .page-parameters details").first
+        assert box.get_attribute("open") is None
+        assert f"papermill book/depth.ipynb out.ipynb --cwd book -p scale {SCALE}" in str(box.text_content())
+        assert view.page.locator(".provenance li:visible").count() == 3
+        cited = view.page.locator(".provenance pre").text_content()
+        assert "@software{lintrans," in cited
+        assert "page depth" in cited
+        facts = view.page.locator(".page-facts").inner_text()
+        assert SCALE in facts
+        assert "C9" in facts
+
+
+def test_tables_say_what_they_are_scroll_by_keys_and_copy(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/adam_vs_sgd", viewport={"width": 390, "height": 900}) as view:
+        boxes = view.page.locator("article .pst-scrollable-table-container")
+        assert boxes.count() > 3
+        for box in boxes.all():
+            over = box.evaluate("b => b.scrollWidth > b.clientWidth")
+            assert not over or box.get_attribute("tabindex") == "0"
+            assert box.locator("caption").text_content() == box.get_attribute("aria-label")
+            assert box.locator("thead th:not([scope=col])").count() == 0
+        wide = boxes.nth(1)
+        before = wide.evaluate("b => b.scrollLeft")
+        wide.focus()
+        view.page.keyboard.press("ArrowRight")
+        view.page.wait_for_timeout(300)
+        assert wide.evaluate("b => b.scrollLeft") > before
+        assert view.page.url.endswith("adam_vs_sgd.html")
+        text = view.page.evaluate("csvOf(document.querySelector('article table.table'))")
+        rows = list(csv.reader(text.splitlines()))
+        assert rows[0][:3] == ["setting", "n", "covariates"]
+        assert {len(row) for row in rows} == {len(rows[0])}
+        assert "mathcal" in rows[1][2]
+
+
+def test_the_state_is_seen_on_a_phone(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/adam_vs_sgd", viewport={"width": 390, "height": 900}) as view:
+        heads = view.page.locator("article th", has_text=re.compile("^state$"))
+        assert heads.count() > 0
+        for head in heads.all():
+            assert head.evaluate("h => h.getBoundingClientRect().right") <= 390
+
+
+def test_arrow_keys_turn_pages(chromium: Any, address: str) -> None:
+    with View(chromium, address, PAGES[1], viewport={"width": 1280, "height": 900}) as view:
+        view.page.keyboard.press("ArrowRight")
+        view.page.wait_for_url(f"**/{PAGES[2]}.html")
+        view.page.keyboard.press("ArrowLeft")
+        view.page.wait_for_url(f"**/{PAGES[1]}.html")
+
+
+def test_the_second_key_reaches_the_text(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/depth", viewport={"width": 1280, "height": 900}) as view:
+        view.page.keyboard.press("Tab")
+        assert view.page.evaluate("document.activeElement.getAttribute('href')") == "#main-content"
+        view.page.keyboard.press("Enter")
+        view.page.keyboard.press("Tab")
+        assert view.page.evaluate("!!document.activeElement.closest('#main-content')")
+
+
+def test_from_a_file_search_has_excerpts_and_downloads_save(chromium: Any, address: str) -> None:
+    folder = f"{SITE.as_uri()}/"
+    with View(chromium, folder, "book/depth", viewport={"width": 1280, "height": 900}) as view:
+        for kind, end in (("source", ".ipynb"), ("text", ".md")):
+            view.page.locator(".dropdown-download-buttons > button").click()
+            with view.page.expect_download() as download:
+                view.page.locator(f"a.btn-download-{kind}-button").click()
+            assert download.value.suggested_filename == f"depth{end}"
+            assert Path(download.value.path()).read_bytes() == (SITE / "_sources" / "book" / f"depth{end}").read_bytes()
+        assert view.complaints == []
+        view.page.goto(f"{folder}search.html?q=curvature")
+        view.page.wait_for_selector("#search-results li p.context", timeout=20_000)
+        assert any("curvature" in text.lower() for text in view.page.locator("p.context").all_inner_texts())
+        assert view.outside == []
+        assert view.complaints == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("name", ["intro", "adam_vs_sgd", "scorecard", "glossary", "gallery"])
+def test_nothing_serious_is_found_by_axe(chromium: Any, address: str, name: str, colours: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+
+    with View(chromium, address, f"book/{name}", viewport={"width": 1280, "height": 900}, color_scheme=colours) as view:
+        found = Axe().run(view.page).response["violations"]
+        serious = [
+            f"{each['id']}: {each['help']}; {len(each['nodes'])} such as {each['nodes'][0]['html'][:150]}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
+def test_words_are_explained_where_they_first_stand(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/depth", viewport={"width": 1280, "height": 900}) as view:
+        links = view.page.locator("article a.explained")
+        targets = links.evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        assert len(targets) == len(set(targets)) > 5
+        assert all(len(title.split()) > 4 for title in links.evaluate_all("all => all.map(a => a.title)"))
+
+
+def test_every_figure_is_in_the_gallery_with_its_data(chromium: Any, address: str) -> None:
+    labels = set()
+    for chapter in chapters(ROOT):
+        html = (SITE / "book" / f"{chapter.name}.html").read_text("utf-8")
+        labels |= {f"{chapter.name}.html#{label}" for label in re.findall(r'<figure[^>]* id="([^"]+)"', html)}
+    with View(chromium, address, "book/gallery", viewport={"width": 1280, "height": 900}) as view:
+        cards = view.page.locator(".gallery > div")
+        shown = cards.locator("p:last-child a:first-child").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        assert set(shown) == labels
+        for target in cards.locator("a[href$='.csv']").evaluate_all("all => all.map(a => a.getAttribute('href'))"):
+            frame = pd.read_csv(SITE / "book" / target)
+            assert list(frame) == COLUMNS
+            assert len(frame)
+        assert cards.locator("a[href$='.csv']").count() == cards.count()
+
+
+def axes_of(svg: Path) -> Iterator[tuple[str, str, set[float], list[str]]]:
+    """Panel, direction, places of ticks and their labels, of each axis of a figure that matplotlib wrote."""
+    root = ElementTree.parse(svg, ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))).getroot()
+    named = [(each, each.get("id", "")) for each in root.iter() if isinstance(each.tag, str)]
+    for panel, panel_name in named:
+        for axis in panel if panel_name.startswith("axes_") else ():
+            ticks = [each for each in axis if re.match("[xy]tick_", each.get("id", ""))]
+            if ticks:
+                which = ticks[0].get("id", "")[0]
+                uses = [use for tick in ticks for use in tick.iter() if str(use.tag).endswith("}use") and use.get("x")]
+                parts: list[Any] = [part for tick in ticks for part in tick.iter()]
+                labels = [str(part.text).strip() for part in parts if part.tag is ElementTree.Comment]
+                yield panel_name, which, {round(float(use.get(which, 0)), 1) for use in uses}, labels
+
+
+def test_every_axis_has_two_numbers(address: str) -> None:
+    """Or none, where a panel beside it has the same ticks with their numbers."""
+    poor = []
+    for picture in sorted((SITE / "_images").glob("*.svg")):
+        found = list(axes_of(picture))
+        for panel, which, places, labels in found:
+            beside = [there for _, its, there, names in found if its == which and len(names) > 1]
+            if len(labels) == 1 or (not labels and not any(places <= there for there in beside)):
+                poor.append(f"{picture.name}, {panel}: {which} has {labels}")
+    assert poor == []
+
+
+def test_the_book_prints_as_one_file_with_an_outline(chromium: Any, address: str, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    reader = PdfReader(printing.pdf(ROOT, SCALE, tmp_path / "book.pdf"))
+    tops = [each for each in reader.outline if not isinstance(each, list)]
+    assert len(tops) == len(PAGES)
+    numbers = [reader.get_destination_page_number(each) or 0 for each in tops]
+    assert numbers == sorted(numbers)
+    assert len(PAGES) < len(reader.pages) < 400
+    assert all(
+        f"{number} / {len(reader.pages)}" in reader.pages[number - 1].extract_text() for number in (1, 20, len(PAGES))
+    )
+    text = "\n".join(page.extract_text() for page in reader.pages)
+    assert [
+        word for word in ("How this page was made", "copy as CSV", "hide code", "figures.use()") if word in text
+    ] == []
+    summary = PdfReader(printing.one_page(ROOT, SCALE, "summary", tmp_path / "summary.pdf"))
+    assert len(summary.pages) == 1
+    assert all(f"C{number} " in summary.pages[0].extract_text().replace("\n", " ") for number in (1, 17))

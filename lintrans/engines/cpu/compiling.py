@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...progress import say_once
 from .kept import Kept, Spec, count, folder, writable
 
 FAMILY = ((1, True), (2, True), (5, True), (6, False), (20, True))
@@ -97,8 +98,34 @@ def _choose_threads() -> None:
     """
     import numba
 
-    if numba.config.THREADING_LAYER == "default":
+    if numba.config.THREADING_LAYER == "default" and not strangers():
         numba.config.THREADING_LAYER = "workqueue"  # of no effect where this process has started threads before
+
+
+KNOWN_THREADS = ("MainThread", "IPython", "IOPub", "Heartbeat", "Control", "Shell", "Subshell", "tqdm", "pydevd")
+"""How the names of threads begin that run no compiled loops: of Python, of notebooks' kernels, of progress bars."""
+
+
+def strangers() -> list[str]:
+    """Names of other threads of this process that may call compiled loops of their own, in parallel to ours.
+
+    Numba's own threads bear one caller at a time and end the process at a second one; OpenMP's bear many.
+    """
+    own = threading.current_thread()
+    others = (each.name for each in threading.enumerate() if each is not own and type(each).__module__ == "threading")
+    return [name for name in others if not name.startswith(KNOWN_THREADS)]
+
+
+def _warn_of_strangers() -> None:
+    """Say once where another thread has begun that numba's layer would not bear."""
+    import numba
+
+    if numba.config.THREADING_LAYER == "workqueue" and numba.threading_layer() == "workqueue":
+        for name in strangers()[:1]:
+            say_once(
+                f"thread {name!r} must not call numba functions with parallel=True while this library computes: its "
+                "own threads bear one caller. For several, set NUMBA_THREADING_LAYER=omp before Python starts"
+            )
 
 
 class Kernel(Kept):
@@ -119,6 +146,7 @@ class Kernel(Kept):
                 self._function = self._first(named)
             known = len(self._function.overloads)
             self._function(**named)
+            _warn_of_strangers()
             if len(self._function.overloads) > known:  # for arguments of other types, which numba keeps too
                 with self.guarded():
                     self.note()

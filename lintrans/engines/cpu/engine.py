@@ -77,11 +77,11 @@ class CpuEngine(ReferenceEngine):
             return super().block_losses(parameters, blocks, stream, batch)
         return self.loops.drawn_losses(parameters, self.plan.task, blocks, stream, batch)
 
-    def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
+    def fresh_gradient(self, parameters: Tensor, runs: Tensor, step: int, batch: int) -> Tensor:
         """Gradients on the prompts of a step; see :meth:`ReferenceEngine.fresh_gradient`."""
         if not self.drawn:
-            return super().fresh_gradient(parameters, seeds, step, batch)
-        own = [self.seeds[place] for place in seeds.tolist()]
+            return super().fresh_gradient(parameters, runs, step, batch)
+        own = [self.seeds[place] for place in self.seed_of_run[runs].tolist()]
         return self.loops.drawn_gradients(parameters, self.plan.task, 1, Stream.TRAINING, batch, own, step)[1][:, 0]
 
     def advance(self, state: State, steps: int) -> None:

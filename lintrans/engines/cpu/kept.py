@@ -6,6 +6,9 @@ file of the outermost function, and would serve old code after a change in anoth
 process wait and then load what the first one compiled. ``sums.json`` beside a kernel has a checksum of each of its
 files, because numba would load, and run, whatever it finds: what is damaged is thrown away and compiled again. A folder
 that is full or cannot be written costs the compile in every process, nothing else.
+
+Machine code that is loaded is executed, so the folder is one user's own and must not be shared: what belongs to
+somebody else there is not loaded, and others lose the right to write.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from ...store.sources import code
 
 VARIABLE = "LINTRANS_KERNELS"
 KEPT_DAYS = 30
+OTHERS = 0o022
+"""Rights of a group, and of all, to write."""
 SUMS = "sums.json"
 LARGEST = 2**20
 """Bytes of a file that must fit where machine code is kept; the largest so far has 0.6 of them."""
@@ -118,6 +123,26 @@ def writable(place: Path) -> bool:
     return True
 
 
+def mine(path: Path) -> bool:
+    """Whether a file is this user's, where files have owners."""
+    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+
+
+@cache
+def own(root: Path) -> bool:
+    """Whether the folder of all machine code is this user's; nobody else may write there from then on."""
+    try:
+        if mine(root):
+            mode = root.stat().st_mode & 0o7777
+            if mode & OTHERS:
+                root.chmod(mode & ~OTHERS)
+            return True
+    except OSError:
+        return False
+    say(f"{root} belongs to another user: machine code is not kept there (set {VARIABLE} to a folder of yours)")
+    return False
+
+
 class Kept:
     """What a compile of a kernel or a piece has in common: its folder, its lock, a word while it lasts."""
 
@@ -128,7 +153,7 @@ class Kept:
         with suppress(OSError):
             if place.is_symlink() or place.is_file():
                 place.unlink()
-        self.place = place if writable(place) else None
+        self.place = place if writable(place) and own(folder()) else None
         self._identity = f"{of}/{spec.name}"
         if self.place is not None:
             with suppress(OSError):
@@ -179,12 +204,13 @@ class Kept:
                 write(self.place / SUMS, json.dumps(sums, indent=1))
 
     def _sums(self) -> dict[str, Any]:
-        """Whose they are, and checksums of the files that numba left, by name; none of what cannot be read."""
+        """Whose they are, and checksums of the files that numba left, by name; none of another user's."""
         sums: dict[str, str] = {}
         if self.place is not None:
             for path in sorted(self.place.rglob("*.nb[ci]")):
                 with suppress(OSError):
-                    sums[path.relative_to(self.place).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    if mine(path):
+                        sums[path.relative_to(self.place).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"kernel": self._identity, "files": sums}
 
     def _noted(self) -> Any:

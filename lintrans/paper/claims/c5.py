@@ -57,6 +57,8 @@ def logs(rows: pd.DataFrame, optimizer: str, metric: str) -> tuple[pd.DataFrame,
     own = rows[rows["optimizer"] == optimizer].pivot(index=["step", "seed", "batch"], columns="metric", values="value")
     both = own.reindex(columns=[metric, "gradient_norm"]).set_axis(["curvature", "gradient"], axis=1)
     values = both.where((both > 0).all(axis=1)).apply(np.log).unstack(["seed", "batch"])
+    if values.empty:  # a training too short for any measurement
+        return pd.DataFrame(), pd.DataFrame()
     return pd.DataFrame(values["curvature"]), pd.DataFrame(values["gradient"])
 
 
@@ -68,6 +70,8 @@ def correlations(
     A table [seeds, batches]; the points are those of the seed and batch that has the fewest.
     """
     pair = logs(on_batches(frame, fixed), optimizer, metric)
+    if pair[0].empty:
+        return pd.DataFrame(), 0
     curvature, gradient = (values.diff() for values in pair) if differences else pair
     good = curvature.notna() & gradient.notna()
     counts = good.sum()

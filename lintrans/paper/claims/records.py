@@ -22,7 +22,7 @@ from ...progress import say_once
 from ...statistics import Interval
 from ...store.store import Store
 from ..scale_names import SCALE_NAMES
-from .rules import EDITION, NO_INTERVAL, THRESHOLDS, Keys, Ruling, State, Unit
+from .rules import EDITION, NO_INTERVAL, THRESHOLDS, Keys, Ruling, State, Unit, word_of
 
 PACKAGED = Path(__file__).parent / "kept"
 """Verdicts that are part of the package: those of the first edition, and the last comparison on other seeds."""
@@ -158,7 +158,7 @@ def number_text(value: float) -> str:
 
 def interval_text(interval: Interval | None) -> str:
     """``"3.21 [2.80, 3.67]"``."""
-    if interval is None:
+    if interval is None or math.isnan(interval.estimate):
         return "not measured"
     sign = {">=": "≥ ", "<=": "≤ ", "?": "about "}.get(interval.bound, "")
     if math.isnan(interval.low):
@@ -171,34 +171,45 @@ def _folder(store: Store | None) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A kept verdict; None, and a line, where the file is not one of ours."""
+    """A file of verdicts; None where there is none, and with a word where it is not what was written."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
-        if _is_verdict(content["now"]) and (content["before"] is None or _is_verdict(content["before"])):
-            return dict(content)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        noted = content.pop("sum", None)
+        if noted is not None and noted != _sum(content):
+            raise ValueError("it was changed")
+        _check(content["now"], path)
+        if content.setdefault("before", None) is not None:
+            _check(content["before"], path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        pass
-    say_once(f"{path} is no verdict as it was kept and is left out: execute its chapter again")
-    return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        say_once(f"{path} is damaged and left out: execute its chapter again (lintrans execute)")
+        return None
+    return dict(content)
 
 
-def _refused(name: str) -> float:
-    raise ValueError(f"{name} is no number that was kept")
+def _sum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_verdict(part: Any) -> bool:
-    """Whether a part of a file has the form that :func:`record` writes."""
-    texts, numbers = ("claim", "reading", "scale", "case"), ("estimate", "low", "high")
-    rows = part["rows"]
-    return (
-        isinstance(part["rules"], str)
-        and isinstance(rows, list)
-        and all(isinstance(row[name], str) for row in rows for name in texts)
-        and all(row[name] is None or isinstance(row[name], int | float) for row in rows for name in numbers)
-        and isinstance(rows[-1]["verdict"], str)
-    )
+def _check(kept: Mapping[str, Any], path: Path) -> None:
+    """Ask of the verdict in a file what its readers rely on; any exception where it is not so."""
+    *cases, whole = kept["rows"]
+    place = path.parent.name, path.stem
+    wrong = [row for row in kept["rows"] if (row["scale"], f"{row['claim']}-{row['reading']}") != place]
+    texts = [kept["rules"], kept["created"], whole["verdict"], *kept["deviations"], *(row["case"] for row in cases)]
+    texts += [text for row in kept["rows"] for text in row.get("flags") or ()]
+    numbers = [row[name] for row in cases for name in ("estimate", "low", "high") if row[name] is not None]
+    marks, keys = (kept.get(name) or [None] * len(cases) for name in ("decides", "keys"))
+    for row in cases:
+        State(row["state"]), int(row.get("n") or 0)
+    if wrong or len(marks) != len(cases) or len(keys) != len(cases) or len(keys_of(kept)) != len(cases):
+        raise ValueError("it is that of another verdict")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("what is no text stands where one belongs")
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise ValueError("what is no number stands where one belongs")
+    word_of(whole["verdict"])
 
 
 def packaged(path: Path) -> dict[str, Any] | None:
@@ -226,7 +237,8 @@ def record(verdict: Verdict, store: Store | None = None) -> None:
     if old is not None:
         before = old["now"] if old["now"]["rules"] != verdict.rules else old.get("before")
     try:
-        write(path, json.dumps({"now": now, "before": before}, indent=1, allow_nan=False))
+        content = {"now": now, "before": before}
+        write(path, json.dumps({**content, "sum": _sum(content)}, indent=1, allow_nan=False))
     except OSError as error:
         print(f"verdict on {verdict.claim}: not kept ({error.strerror or error}: {path})", flush=True)
 

@@ -15,6 +15,15 @@ from .curvature import (
 )
 from .depth import typical_curves
 from .parts import nothing
+from .practice import (
+    distance_bars,
+    effect_matrix,
+    gap_panels,
+    layer_ratios,
+    noise_dots,
+    norm_panels,
+    smoothness_panels,
+)
 from .rates import basin_bars, target_steps
 from .sizes import size_grid
 from .style import COLOURS, DASHES, WIDTH, use
@@ -22,8 +31,10 @@ from .tails import level_panels, survival_curves
 from .training import gap_curves, loss_against_rate, loss_curves, one_layer_loss, side_by_side
 
 __all__ = [
-    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "forest",
-    "gain_curves", "gap_curves", "level_panels", "loss_against_rate", "loss_curves", "norms_scatter", "nothing",
-    "one_layer_loss", "side_by_side", "size_grid", "smoothness_curves", "speed_against_smoothness", "split_curves",
+    "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "basin_bars", "case_forest", "condition_curves", "distance_bars",
+    "effect_matrix", "forest", "gain_curves", "gap_curves", "gap_panels", "layer_ratios", "level_panels",
+    "loss_against_rate", "loss_curves", "noise_dots", "norm_panels", "norms_scatter", "nothing",
+    "one_layer_loss", "side_by_side",
+    "size_grid", "smoothness_curves", "smoothness_panels", "speed_against_smoothness", "split_curves",
     "survival_curves", "target_steps", "twice_means", "typical_curves", "use",
 ]  # fmt: skip

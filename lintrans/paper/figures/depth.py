@@ -16,8 +16,9 @@ from ...statistics import band
 from ...training.history import History
 from ..problems import DEPTHS, PROBLEMS
 from ..protocol import COARSE_LOSS
+from .logarithmic import Decades
 from .noise import ratio_axis
-from .parts import Decades, by_seed, key, legend_below, log_axis, log_limits, nothing, optimizer_keys, panels, subplots
+from .parts import by_seed, key, legend_below, log_axis, log_limits, nothing, optimizer_keys, panels, subplots
 from .style import COLOURS, DOTTED, GREY, LABELS, LARGEST, LINES, MARKERS, OTHERS, line_of
 
 Array = npt.NDArray[np.float64]

@@ -12,19 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.scale import SymmetricalLogTransform
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    NullLocator,
-    SymmetricalLogLocator,
-)
+from matplotlib.ticker import NullFormatter, NullLocator, SymmetricalLogLocator
 
+from .logarithmic import Labels, Numbers
 from .style import GREY, LABELS, LARGEST, MARKERS, WIDTH, line_of
 
-SHORT = 10.0**1.5
-"""A logarithmic axis that spans less has labels at 1, 2 and 5."""
 NO_RATE = "no best rate was found inside the grid: not measured"
 
 
@@ -83,15 +75,6 @@ def legend_below(figure: Figure, handles: list[Any]) -> Figure:
     return figure
 
 
-class Decades(LogLocator):
-    """Powers of ten that float64 holds; of an axis that ends above 1e250 ``LogLocator`` asks for others too."""
-
-    def tick_values(self, vmin: float, vmax: float) -> list[float]:
-        """See ``LogLocator``."""
-        with np.errstate(over="ignore"):
-            return [float(tick) for tick in super().tick_values(vmin, vmax) if np.isfinite(tick)]
-
-
 def log_limits(axes: Axes, values: npt.NDArray[np.float64]) -> None:
     """Limits for the vertical axis, to be made logarithmic next, around those `values` that can be drawn on it."""
     good = np.log10(values[(values > 0) & (values <= LARGEST)])
@@ -101,20 +84,14 @@ def log_limits(axes: Axes, values: npt.NDArray[np.float64]) -> None:
 
 
 def log_axis(axes: Axes, which: str, ticks: int = 5) -> None:
-    """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel.
-
-    One shorter than a decade and a half is labelled at 1, 2 and 5 as well; call this when all is drawn.
-    """
-    axis = axes.xaxis if which == "x" else axes.yaxis
+    """Make an axis logarithmic with few labels, so that they stay apart in a narrow panel."""
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(Numbers(numticks=ticks))
+    axis.set_major_formatter(Labels())
     axis.set_minor_formatter(NullFormatter())
-    low, high = sorted(axis.get_view_interval())
-    short = low > 0 and high < SHORT * low
-    axis.set_major_locator(Decades(subs=(1.0, 2.0, 5.0) if short else (1.0,), numticks=ticks))
-    if short:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        if high < 2 * low:  # hardly a mark of these: as on a linear axis
-            axis.set_major_locator(MaxNLocator(4))
+    if min(axis.get_view_interval()) <= 0:  # nothing was drawn that has a logarithm
+        axes.set_xlim(1, 10) if which == "x" else axes.set_ylim(1, 10)
 
 
 class Apart(SymmetricalLogLocator):

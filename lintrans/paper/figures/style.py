@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from ...training.optimizers import OTHERS as OTHERS  # figures take it from here
 from ...training.optimizers import Looks
+from . import logarithmic
+from .data import csv
 
 LABELS, COLOURS, MARKERS, DASHES = map(Looks, ("label", "colour", "marker", "dashes"))
 GREY = "#555555"
@@ -43,16 +46,30 @@ STYLE: dict[str, Any] = {
 
 
 def use() -> None:
-    """Set the book's style for this process and, in a notebook, SVG output without dates."""
+    """Set the book's style for this process and, in a notebook, SVG output without dates, with its numbers as CSV."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
+    logarithmic.use()
     try:
         from IPython import get_ipython
     except ImportError:
         return
-    if get_ipython() is not None:
+    shell = get_ipython()
+    if shell is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # IPython's
+        shell.display_formatter.formatters["text/csv"] = _numbers()
+
+
+def _numbers() -> Any:
+    """What gives IPython the numbers of a figure; it forgets those registered by type whenever formats are set."""
+    from IPython.core.formatters import BaseFormatter
+
+    class Numbers(BaseFormatter):
+        def __call__(self, shown: Any) -> str | None:
+            return csv(shown) if isinstance(shown, Figure) else None
+
+    return Numbers(format_type="text/csv")
 
 
 def line_of(optimizer: Any) -> dict[str, Any]:

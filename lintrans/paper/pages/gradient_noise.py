@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -175,6 +176,13 @@ def unreadable(tables: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
+def _index(estimate: float, low: float, high: float) -> str:
+    """A tail index with its interval, where there is one."""
+    if math.isnan(estimate):
+        return "not measured"
+    return f"{estimate:.2f}" + ("" if math.isnan(low) or math.isnan(high) else f" [{low:.2f}, {high:.2f}]")
+
+
 def index_table(samples: Mapping[str, Array]) -> pd.DataFrame:
     """Tail indices at a few thresholds, a row a sample and estimator; gamma [95% interval at this threshold]."""
     rows = []
@@ -182,7 +190,7 @@ def index_table(samples: Mapping[str, Array]) -> pd.DataFrame:
         for estimator, function in ESTIMATORS.items():
             indices = {share: function(sample, max(2, round(share * len(sample)))) for share in SHARES}
             cells = {
-                f"largest {share:.0%}": f"{index.estimate[0]:.2f} [{index.low[0]:.2f}, {index.high[0]:.2f}]"
+                f"largest {share:.0%}": _index(*(float(each[0]) for each in (index.estimate, index.low, index.high)))
                 for share, index in indices.items()
             }
             rows.append({"sample": label, "estimator": estimator, **cells})

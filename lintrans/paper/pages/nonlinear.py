@@ -62,7 +62,7 @@ def ratios(frame: pd.DataFrame) -> pd.DataFrame:
             line[f"{label}: median R_med"] = f"{at['value'].median():.3g}"
         for metric, words in c3.CONVENTIONS.items():
             if metric in found:
-                line[f"ratio, {words}"] = f"{found[metric].mean:.2f} ({found[metric].deviation:.2f})"
+                line[f"ratio, {words}"] = _spread(found[metric].mean, found[metric].deviation)
         known = not math.isnan(mean)
         limit = 2 * math.sqrt(own.deviation**2 / own.seeds + deviation**2 / NOTEBOOK_SEEDS)
         line["notebook"] = f"{mean:g} ({deviation:g})" if known else "no number"
@@ -77,3 +77,10 @@ def late(frame: pd.DataFrame) -> tuple[int, int, int]:
     last = int(frame["step"].max())
     sgd, adam = arms(frame[(frame["step"] == last) & (frame["metric"] == c3.PUBLIC)])
     return last, int((adam > sgd).sum()), int(np.isfinite(adam - sgd).sum())
+
+
+def _spread(mean: float, deviation: float) -> str:
+    """A mean with its standard deviation, which one seed does not have."""
+    if math.isnan(mean):
+        return "not measured"
+    return f"{mean:.2f}" if math.isnan(deviation) else f"{mean:.2f} ({deviation:.2f})"

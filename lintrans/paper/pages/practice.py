@@ -1,0 +1,233 @@
+"""Practice: the networks, their trainings and the five behaviours as tables and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ...statistics import mean_of
+from ..claims import c5, practice
+from ..claims.c3 import log_ratios_along
+from ..claims.common import judged_losses, on_batches
+from ..claims.p2 import WHOLE
+from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import State, Unit
+from ..practice.instruments import Budget
+from ..practice.measured import BUDGETS, Measured, batch_words
+from ..scale_names import based_on
+from ..scales import LABELS
+
+KINDS = {
+    "lm_softmax": "Transformer, softmax attention",
+    "lm_linear": "the same, linear attention",
+    "lm_bare": "linear attention alone",
+    "cnn": "LeNet-5",
+    "cnn_zipf": "LeNet-5, class k has a share ~ 1/k",
+    "mlp": "one hidden layer",
+}
+"""Networks in words."""
+_WITHIN = "within_"
+
+
+def networks_table(measured: Measured) -> pd.DataFrame:
+    """Each network: what it is, parameters, data, examples, unknown words, loss of the zero predictor."""
+    rows = [
+        {
+            "network": name,
+            "what": KINDS[name],
+            "parameters": f"{net.model.parameter_shape[0]:,}",
+            "data": net.source,
+            "examples": f"{net.task.n:,}",
+            "unknown words": "" if math.isnan(net.unknown) else f"{net.unknown:.1%}",
+            "$f_0$": f"{net.task.zero_loss:.2f}",
+        }
+        for name, net in measured.networks.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def not_measured(measured: Measured) -> str:
+    """Why networks are missing, a line a reason, in Markdown; empty where all are there."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in measured.missing.items():
+        reasons.setdefault(why, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: not measured: {why}." for why, names in reasons.items())
+
+
+def rates(measured: Measured) -> pd.DataFrame:
+    """Rates and end losses, a row a network and reading: medians over judging seeds."""
+    rows = []
+    for reading in ("published", "tuned"):
+        for name, history in measured.histories(reading).items():
+            ends = judged_losses(history, measured.zero_losses[name])
+            row = {"network": name, "reading": reading}
+            for optimizer, own in ends.groupby("optimizer", sort=False):
+                label = LABELS[str(optimizer)]
+                row[f"rate, {label}"] = f"{own['lr'].iloc[0]:g}"
+                row[f"end loss, {label}"] = f"{own['loss'].median():.3g}"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def by_batch(verdict: Verdict, measured: Measured) -> pd.DataFrame:
+    """The ratio of end losses by batch size, a row a network."""
+    [whole] = {batch_words(own.small, own.steps) for own in measured.trainings.values()}
+    rows: dict[str, dict[str, str]] = {}
+    for unit in verdict.units:
+        name, part = unit.keys.problem, unit.keys.part
+        size = name in LANGUAGE and part is None
+        if name is None or part in ("steps", AGAINST) or (name in IMAGES and part is None):
+            continue
+        words = whole if size or part == OWN else str(part)
+        rows.setdefault(name, {"network": name})[words] = f"{interval_text(unit.interval)} {unit.state}"
+    return pd.DataFrame(rows.values()).fillna("")
+
+
+def signs(measured: Measured) -> pd.DataFrame:
+    """End losses of all four optimizers at their best rates on the whole set, where they ran: medians over seeds."""
+    rows = []
+    for name, own in measured.trained.items():
+        for batch, trained in own.items():
+            if trained.signs is None:
+                continue
+            own_budget = measured.trainings[name]
+            steps = own_budget.steps if batch == own_budget.small else own_budget.larger_steps
+            row = {"network": name, "trained": batch_words(batch, steps)}
+            for history in (trained.histories["tuned"], trained.signs):
+                ends = judged_losses(history, measured.zero_losses[name])
+                row |= {
+                    LABELS[str(optimizer)]: f"{each['loss'].median():.3g}"
+                    for optimizer, each in ends.groupby("optimizer", sort=False)
+                }
+            rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def noise_table(measured: Measured) -> pd.DataFrame:
+    """Tails of the noise: medians over initializations, of the whole gradient, and later in training."""
+    rows = []
+    for when, tables in (("initialization", measured.noise), (f"step {measured.budget.later}", measured.later)):
+        for name, table in tables.items():
+            own = table[table["layer"] == WHOLE].drop(columns="layer").median()
+            layers = table[table["layer"] != WHOLE].groupby("layer")["excess"].median()
+            rows.append(
+                {
+                    "network": name,
+                    "at": when,
+                    "noise over gradient": f"{own['relative']:.2g}",
+                    "directions": f"{own['directions']:.0f}",
+                    "q99 / median": f"{own['q99']:.2f}",
+                    "of N(0, C)": f"{own['null_q99']:.2f}",
+                    "E": f"{own['excess']:.2f}",
+                    "E of layers": f"{layers.min():.2f} to {layers.max():.2f}",
+                    "error of the null": f"{math.expm1(abs(own['null_error'])):.0%}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def layer_ratios(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFrame:
+    """R_med of SGD over Adam inside each layer: columns network, layer, estimate, low, high."""
+    rows = []
+    for name, frame in frames.items():
+        metrics = [each for each in dict.fromkeys(frame["metric"]) if each.startswith(_WITHIN)]
+        for number, metric in enumerate(metrics, 1):
+            logs = log_ratios_along(frame, metric, settled)
+            if logs.size:
+                found = mean_of(logs.to_numpy(np.float64)).exp()
+                layer = metric.removeprefix(_WITHIN)
+                layer = f"layer {number}" if layer.isdecimal() else layer
+                rows.append((name, layer, found.estimate, found.low, found.high))
+    return pd.DataFrame(rows, columns=["network", "layer", "estimate", "low", "high"])
+
+
+def split_table(verdict: Verdict) -> pd.DataFrame:
+    """The ratio of R_med within layers, between them, and of all together: their product is exact."""
+    rows = []
+    for name in practice.NETWORKS:
+        own = {unit.keys.part: unit for unit in verdict.units if unit.keys.problem == name}
+        within = own.get(OWN) if name in IMAGES else own.get(None)
+        parts = {"within layers": within, "between layers": own.get("between layers")}
+        parts["all layers together"] = own.get("all layers together")
+        if within is not None and within.interval is not None:
+            texts = {words: interval_text(unit.interval) if unit else "" for words, unit in parts.items()}
+            rows.append({"network": name, **texts})
+    return pd.DataFrame(rows)
+
+
+def negative(frames: Mapping[str, pd.DataFrame]) -> str:
+    """Share of measured steps along which the curvature is negative, in a sentence."""
+    parts = []
+    for name, frame in frames.items():
+        rows = on_batches(frame[frame["metric"] == "directional_smoothness"])
+        shares = (rows["value"] < 0).groupby(rows["optimizer"]).mean()
+        parts.append(f"{name} " + ", ".join(f"{LABELS[str(each)]} {share:.0%}" for each, share in shares.items()))
+    return "; ".join(parts)
+
+
+def bounds(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The fitted L0 and L1 of each network and optimizer with measured norms."""
+    found = c5.bounds(frames)
+    shown = found.assign(l0=found["l0"].map("{:.3g}".format), l1=found["l1"].map("{:.3g}".format))
+    shown = shown.assign(optimizer=found["optimizer"].map(LABELS))
+    return shown.rename(columns={"setting": "network", "l0": "$L_0$", "l1": "$L_1$"})
+
+
+def lines(verdict: Verdict, *, yes: str, weak: str, null: str, rev: str, undecided: str = "open") -> str:
+    """What each network shows by its own effect, a line each in Markdown, and how it counts for the claim."""
+    words = dict(zip(State, (yes, weak, null, rev, undecided, "not measured"), strict=True))
+    found = []
+    for name in practice.NETWORKS:
+        units = [unit for unit in verdict.units if unit.keys.problem == name]
+        deciding = next(unit for unit in units if unit.decides)
+        own = next((unit for unit in units if unit.keys.part == OWN), deciding)
+        counts = ", ".join(deciding.remarks) if name in IMAGES else ""
+        found.append(f"- {name}: {words[own.state]}, {interval_text(own.interval)}{f' ({counts})' * bool(counts)}.")
+    return "\n".join(found)
+
+
+def bridge(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """Effects of lm_linear and lm_bare over that of lm_softmax: a row a behaviour."""
+    rows = []
+    for claim, verdict in verdicts.items():
+        row = {"claim": claim}
+        for unit in verdict.units:
+            if unit.keys.part == AGAINST:
+                row[f"{unit.keys.problem} over lm_softmax"] = _text(unit)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _text(unit: Unit) -> str:
+    return f"{interval_text(unit.interval)} {unit.state}"
+
+
+def deviations(scale: str, measured: Measured) -> tuple[str, ...]:
+    """Where a scale falls short of the paper scale's own numbers, in words."""
+    own, asked = measured.budget, BUDGETS["paper"]
+    base = based_on(scale)[0]
+    texts = []
+    for words, field in (
+        ("curvature of {} seeds instead of {}", "seeds"),
+        ("{} initializations of the noise instead of {}", "noise_seeds"),
+        ("{} minibatches behind a tail instead of {}", "samples"),
+        ("{} entries of the diagonal of a layer instead of {}", "entries"),
+    ):
+        if (have := getattr(own, field)) < (want := getattr(asked, field)):
+            texts.append(words.format(have, want))
+    if base != "paper":
+        texts.append("smaller networks and fewer steps")
+    return tuple(texts)
+
+
+def budget_words(budget: Budget) -> str:
+    """What is measured, in a sentence."""
+    return (
+        f"noise: {budget.samples} minibatches at each of {budget.noise_seeds} initializations; curvature: "
+        f"{budget.seeds} seeds on {budget.sets} evaluation sets of {budget.text} sequences or {budget.images} images "
+        f"({budget.few_text} and {budget.few_images} for $R_\\mathrm{{med}}$, of {budget.entries} entries a layer)"
+    )

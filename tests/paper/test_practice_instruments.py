@@ -1,0 +1,120 @@
+"""The instruments of practice: on the linear model they give what the fast ones give; on a tiny network they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import lintrans as lt
+from lintrans.diagnostics import along
+from lintrans.diagnostics.sampled import WHOLE
+from lintrans.models.flatten import pack
+from lintrans.paper.practice import instruments, measured
+from lintrans.paper.practice.measured import BUDGETS
+from lintrans.paper.practice.networks import NAMES
+from lintrans.paper.practice.protocol import budget as training_budget
+
+MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
+STEPS, SETS, EXAMPLES = [1, 3], [0, 1], 20
+INDEX = ["run", "step", "batch", "metric"]
+
+
+@pytest.fixture(scope="module")
+def history() -> lt.History:
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(2))
+    return lt.train(
+        MODEL, TASK, runs, steps=5, batch=10, snapshots=[1, 2, 3, 4], dtype="float64", engine="reference", probes=[]
+    )
+
+
+def values(frame: pd.DataFrame, *metrics: str) -> pd.Series:
+    return frame[frame["metric"].isin(metrics)].set_index(INDEX)["value"].sort_index()
+
+
+def test_r_med_is_that_of_the_fast_instruments(history: lt.History) -> None:
+    fast = along.conditions_along(history, MODEL, TASK, STEPS, batch=EXAMPLES, batches=SETS)
+    own = instruments.conditions_along(history, MODEL, TASK, None, STEPS, SETS, EXAMPLES, entries=0)
+    names = ("r_lower", "r_midpoint", "r_used", "r_blocks")
+    expected = values(fast, *names)
+    assert len(expected) == 4 * 2 * 2 * 4
+    pd.testing.assert_series_equal(values(own, *names), expected, rtol=1e-8)
+    assert set(own.columns) == set(fast.columns)
+
+
+def test_curvature_along_steps_is_that_of_the_fast_instruments(history: lt.History) -> None:
+    fast = along.steps_along(history, MODEL, TASK, STEPS, spectral=True, batch=EXAMPLES, batches=SETS)
+    own = instruments.steps_along(
+        history, MODEL, TASK, STEPS, SETS, EXAMPLES, spectral=("sgd", "adam"), residual=along.RESIDUAL
+    )
+    for name in ("directional_smoothness", "hessian_step_norm", "gradient_norm", "slope", "spectral_norm"):
+        pd.testing.assert_series_equal(values(own, name), values(fast, name), rtol=1e-6)
+    batch = along.evaluation_batch(MODEL, TASK, 1, EXAMPLES)
+    before, after = history.parameters(3)[0], history.parameters(4)[0]
+    one = lt.directional_smoothness(MODEL, before, after - before, batch)
+    assert values(own, "directional_smoothness")[0, 3, 1].item() == pytest.approx(float(one))
+    adam = instruments.steps_along(history, MODEL, TASK, STEPS, SETS, EXAMPLES)
+    assert set(adam[adam["metric"] == "spectral_norm"]["optimizer"]) == {"adam"}
+
+
+def test_noise_is_that_of_the_fast_instruments() -> None:
+    points = MODEL.init([3, 4], dtype=torch.float64)
+    table = instruments.noise_of(MODEL, TASK, points, [3, 4], None, batch=6, samples=30, reference=500)
+    norms = lt.gradient_noise(MODEL, TASK, points, batch=6, samples=30, reference=500, seed=[3, 4])
+    own = table[table["layer"] == WHOLE].set_index("seed")
+    assert own["median"].tolist() == pytest.approx(norms.quantile(0.5, dim=1).tolist())
+    ratios = norms.quantile(0.99, dim=1) / norms.quantile(0.5, dim=1)
+    assert own["q99"].tolist() == pytest.approx(ratios.tolist())
+    assert pack(MODEL, points)[0].shape == (2, own["parameters"].iloc[0])
+
+
+def test_a_sample_differs_by_seed_and_set_and_is_the_same_for_both_optimizers(history: lt.History) -> None:
+    """At step 0 both optimizers of a seed are at one place, so that every number is the same."""
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(2))
+    start = lt.train(MODEL, TASK, runs, steps=1, batch=4, snapshots=[0], engine="reference", probes=[])
+    own = instruments.conditions_along(start, MODEL, TASK, None, [0], SETS, EXAMPLES, entries=2)
+    wide = own.pivot(index=["seed", "batch", "metric"], columns="optimizer", values="value")
+    assert (wide["sgd"] == wide["adam"]).all()
+    assert wide.xs("r_lower", level="metric")["sgd"].nunique() == 4
+
+
+def test_budgets_go_up_and_shift() -> None:
+    for scale, own in BUDGETS.items():
+        for name in NAMES:
+            assert {*own.probes, own.later} <= {*training_budget(name, scale).points}
+    assert BUDGETS["quick"].samples < BUDGETS["paper"].samples < BUDGETS["large"].samples
+    shifted = measured.budget("quick+100")
+    assert list(shifted.numbers) == [100, 101]
+    assert shifted.first_seed == 100
+    with pytest.raises(ValueError, match="did you mean 'paper'"):
+        measured.budget("papr")
+
+
+def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both readings of the perceptron on digits: trainings, noise, curvature, found again in the store."""
+    pytest.importorskip("sklearn")
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    from lintrans.paper.claims import State, p1, p3, p4, p5
+
+    monkeypatch.setattr(measured, "NAMES", ("mlp",))
+    found = measured.everything("quick")
+    assert set(found.trained) == {"mlp"}
+    assert set(found.conditions["published"]) == set(found.steps["published"]) == {"mlp"}
+    again = measured.everything("quick")
+    pd.testing.assert_frame_equal(found.conditions["published"]["mlp"], again.conditions["published"]["mlp"])
+    budget = found.budget
+    rows = found.conditions["published"]["mlp"]
+    assert set(rows["batch"]) == set(budget.numbers)
+    assert set(rows["step"]) == set(budget.probes)
+    assert {"within_0", "within_2"} <= set(rows["metric"])
+    history = found.histories("published")["mlp"]
+    shown = (
+        p1.shown("mlp", history, found.zero_losses["mlp"], 1e-3),
+        p3.shown("mlp", rows, budget.settled),
+        p4.shown("mlp", found.steps["published"]["mlp"], budget.settled),
+        p5.shown("mlp", found.steps["published"]["mlp"]),
+    )
+    assert all(each.unit.state is not State.MISSING for each in shown)
+    assert set(found.noise["mlp"]["layer"]) == {"all", "0", "2"}

