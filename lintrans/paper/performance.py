@@ -23,8 +23,8 @@ from ..tasks.regression import LinearRegression
 from ..training.optimizers import SGD, Adam
 from ..training.runs import grid
 from ..training.train import plan_training
-from .figures.parts import subplots
-from .figures.style import COLOURS, WIDTH
+from .figures.parts import log_axis, subplots
+from .figures.style import COLOURS, GREY, OTHERS, WIDTH
 
 STORED = Path("benchmarks") / "results.json"
 STORED_GPU = STORED.with_name("gpu.json")
@@ -46,6 +46,10 @@ AXES = {
 }
 DIMENSIONS = {"Setting 1": 5, "L = 8": 5, "C14": 20}  # of the roofline's shapes, all in the sparse form
 MARKERS = {"plain": "o", "vmap": "s", "reference": "D", "cpu": "^", "jax": "v"}
+LOOKS = dict(zip(MARKERS, (GREY, *OTHERS), strict=False))
+"""A colour for each candidate."""
+CLOSE = 1.25
+"""Two timings within this factor are said to be alike."""
 
 
 def stored(path: Path = STORED) -> Path | None:
@@ -172,12 +176,14 @@ def context_words(record: dict[str, Any]) -> str:
     )
 
 
-def ratios(record: dict[str, Any]) -> Figure:
-    """Ratio to plain code: left by number of runs in Setting 1, right by shape at 12 runs."""
+def ratios(record: dict[str, Any], title: str = "") -> Figure:
+    """Ratio to plain code: left by number of runs in Setting 1, right by shape at 12 runs; under a title."""
     figure, (left, right) = subplots(1, 2, 3.6, sharey=True)
     frame = compared(record, "Setting 1")
     for candidate, part in frame.groupby("candidate", sort=False):
-        style: dict[str, Any] = {"marker": MARKERS[str(candidate)], "linewidth": 1.2}
+        style: dict[str, Any] = {
+            "marker": MARKERS[str(candidate)], "color": LOOKS[str(candidate)], "linewidth": 1.2,
+        }  # fmt: skip
         left.plot(part["runs"], part["ratio"], label=NAMES[str(candidate)], **style)
     left.set(xscale="log", yscale="log", xlabel="runs", ylabel="times faster than plain code", title="Setting 1")
     numbers = sorted(frame["runs"].unique())
@@ -191,10 +197,12 @@ def ratios(record: dict[str, Any]) -> Figure:
             part["ratio"],
             linestyle="none",
             marker=MARKERS[str(candidate)],
+            color=LOOKS[str(candidate)],
         )
     right.set_xticks(range(len(names)), names, rotation=40, ha="right")
     right.set(title="12 runs")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    figure.suptitle(title)
     return figure
 
 
@@ -210,10 +218,11 @@ def sweeps(record: dict[str, Any]) -> Figure:
         part = frame[frame["axis"] == axis]
         panel.plot(part["value"], part["ms"], marker="^", color=COLOURS["adam"], linewidth=1.2)
         if axis in ("batch", "d", "layers", "n"):
-            panel.set(xscale="log", yscale="log")
+            panel.set(xscale="log")
+            log_axis(panel, "y")
         panel.set(xlabel=AXES[axis])
         panel.set_xticks(part["value"], [str(value) for value in part["value"]], fontsize="x-small")
-        panel.minorticks_off()
+        panel.xaxis.minorticks_off()
         if panel in panels[:, 0]:
             panel.set_ylabel("ms / run and step")
     return figure
@@ -229,10 +238,17 @@ def roofline(record: dict[str, Any]) -> Figure:
         peak = part[0]["peak"] / 1e9
         axes.plot(x, y, "o", color=colour, label=f"gradient, {dtype}")
         axes.axhline(peak, color=colour, linewidth=1.2, linestyle="--")
-        axes.annotate(f"measured peak, {dtype}", (min(x), peak), va="bottom", fontsize="x-small")
+        axes.annotate(
+            f"measured peak, {dtype}", (0.01, peak), xycoords=("axes fraction", "data"), va="bottom", fontsize="x-small"
+        )
+        above = dtype == "float32"
         for point, row in zip(zip(x, y, strict=True), part, strict=True):
-            axes.annotate(row["shape"], point, xytext=(4, -9), textcoords="offset points", fontsize="x-small")
-    axes.set(xscale="log", yscale="log", xlabel="multiplications per byte of prompts read")
+            place: dict[str, Any] = {"xytext": (0, 7 if above else -12), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(row["shape"], point, fontsize="x-small", **place)
+    axes.margins(0.15, 0.2)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    axes.set(xlabel="multiplications per byte of prompts read")
     axes.set_ylabel(r"$10^9$ multiply-adds a second")
     axes.legend(fontsize="small")
     return figure
@@ -257,3 +273,41 @@ def live(steps: int, rounds: int = 3) -> pd.DataFrame:
     frame = pd.DataFrame(times)
     ratio = frame.rdiv(frame["reference"], axis=0).median()
     return pd.DataFrame({"engine": [e.name for e in engines.values()], "ms": [*frame.min()], "ratio": [*ratio]})
+
+
+def gain(record: dict[str, Any], candidate: str = "cpu", runs: int = 12) -> float:
+    """How many times faster than plain code a candidate takes a step of Setting 1."""
+    rows = compared(record, "Setting 1", runs)
+    return float(rows[rows["candidate"] == candidate]["ratio"].iloc[0])
+
+
+def arithmetic(record: dict[str, Any], steps: int = 10_000, batch: int = 1000) -> float:
+    """Multiply-adds of the gradients of one training of Setting 1."""
+    row = next(row for row in record["roofline"] if row["shape"] == "Setting 1")
+    return float(row["multiplications"]) * steps * batch
+
+
+def fastest(record: dict[str, Any], along: str) -> tuple[int, int]:
+    """In how many shapes or numbers of runs ("shape", "runs") the CPU engine is the fastest, and of how many."""
+    frame = compared(record, runs=12) if along == "shape" else compared(record, "Setting 1")
+    first = frame.sort_values("ms", kind="stable").drop_duplicates(along)["candidate"]
+    return int((first == "cpu").sum()), len(first)
+
+
+def growth(record: dict[str, Any], axis: str, low: int, high: int) -> float:
+    """The power of a number of Setting 1 with which a step's time grows between two of its values."""
+    times = {row["value"]: row["ms"] for row in record["sweeps"] if row["axis"] == axis}
+    return float(np.log(times[high] / times[low]) / np.log(high / low))
+
+
+def here_words(timing: pd.DataFrame, record: dict[str, Any]) -> str:
+    """What :func:`live` found, beside what is stored of the same runs."""
+    now = timing.iloc[-1]
+    rows = compared(record, "Setting 1", 12)
+    then = float(rows[rows["candidate"] == "cpu"]["ms"].iloc[0])
+    return (
+        f"On the machine that executed this page the {now['engine']} engine takes {now['ms']:.3f} ms per run and step, "
+        f"{now['ratio']:.0f} times less than the reference engine; the stored benchmark of the same runs is "
+        f"{then:.3f} ms. "
+        "Timings of a machine that does other work as well are longer."
+    )

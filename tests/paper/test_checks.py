@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import lintrans as lt
+from lintrans.paper.figures.prompt import prompt_and_layer
 from lintrans.paper.measure import checks
+from lintrans.paper.pages import model as pages
+from lintrans.random import Stream
 
 
 def test_forms_agree_and_a_wrong_one_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +74,21 @@ def test_gradient_descent_on_scaled_covariates_retraces_its_path() -> None:
     torch.testing.assert_close(units * descend(start / units, scaled, lr / c**2 / units**2), expected)
     other = units * descend(start / units, scaled, lr / c**2)
     assert not torch.allclose(other, expected, rtol=1e-6)
+
+
+def test_the_picture_of_a_prompt() -> None:
+    """Softmax weighs, the best linear layer takes shares of scores; the answer on the picture is the model's own."""
+    task = lt.LinearRegression(3, 6)
+    found = pages.one_prompt(task)
+    assert found.softmax.sum() == pytest.approx(1)
+    assert (found.softmax > 0).all()
+    model = lt.LinearTransformer(layers=1, d=3)
+    parameters = torch.zeros(model.parameter_shape, dtype=torch.float64)
+    parameters[0, 0, 1] = -task.n / (task.n + task.d + 1) * torch.eye(3, dtype=torch.float64)
+    prompts = task.sample(1, stream=Stream.TEST, dtype=torch.float64)
+    assert found.answers["linear"] == pytest.approx(float(model.predict(parameters, prompts)))
+    assert found.target == pytest.approx(float(prompts.target))
+    assert np.isnan(found.tokens[-1, -1])
+    top, linear, softmax, _ = prompt_and_layer(found.tokens, found.linear, found.softmax, "title").axes
+    assert len(linear.patches) == len(softmax.patches) == task.n
+    assert len(top.images) == 1

@@ -230,3 +230,25 @@ def test_hessians_of_one_layer_do_not_change() -> None:
     one, more = tables.spreads()
     assert one < 1e-9
     assert more > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("smaller", "words"), [(YES, "have all of it"), (NULL, "8 lack something"), (MISSING, "were not measured")]
+)
+def test_sizes_are_counted(smaller: State, words: str) -> None:
+    assert words in tables.counted(judge(table_of(YES, smaller), "paper", SIZE_PROTOCOL))
+
+
+RATIO = made_up.interval(2, 1, 3, kind="ratio")
+
+
+def test_every_deciding_case_is_in_the_plot() -> None:
+    def numbered(found: Behaviour, case: str) -> Behaviour:
+        state = found.units[0].state
+        return Behaviour((unit(state, case, interval=None if state is MISSING else RATIO),))
+
+    rows = named(table_of(YES, NULL)).items()
+    table = {name: {claim: numbered(found, name) for claim, found in row.items()} for name, row in rows}
+    drawn = behaviours.forest({"tuned": table, "cooled": table})
+    flat = sum(layers == 1 for layers, _ in SIZES)
+    assert drawn.count('role="rowheader"') == len(SIZES) * len(FEATURES) - flat * len(c16.CURVED)

@@ -78,3 +78,14 @@ def test_what_a_gpu_gains_is_read_off_its_file() -> None:
     record["rows"].append({"shape": "L = 8", "runs": 12, "engine": "cuda", "ms": 1.0})
     assert performance.gpu_table(record).iloc[1].tolist() == ["L = 8", 12, "1", "-", "-"]
     assert len(performance.gpu_table(performance.load(performance.STORED_GPU)))
+
+
+def test_who_is_fastest_and_how_time_grows() -> None:
+    record = copy.deepcopy(performance.load())
+    assert performance.gain(record, "plain") == 1
+    for row in record["compare"]:
+        row["ms"] = 1.0 if row["candidate"] == "cpu" else 2.0
+    count = len({row["runs"] for row in record["compare"] if row["shape"] == "Setting 1"})
+    assert performance.fastest(record, "runs") == (count, count)
+    record["sweeps"] = [{"axis": "d", "value": value, "ms": value**3.0} for value in (2, 4)]
+    assert performance.growth(record, "d", 2, 4) == pytest.approx(3)

@@ -14,9 +14,10 @@ from made_up import curvature, interval, noise, tuning, unit, verdict
 
 import lintrans as lt
 from lintrans.engines.cpu import compiling
-from lintrans.paper import protocol
+from lintrans.paper import figures, protocol
 from lintrans.paper.claims import Keys, State, Unit, c9, c11, editions, record, scorecard, twice, wording
 from lintrans.paper.claims.records import verdict_records
+from lintrans.paper.claims.wording import NAMES
 from lintrans.paper.measure import curvature as measured
 from lintrans.paper.measure.noise import at_initialization
 from lintrans.paper.pages import double_check as tables
@@ -351,7 +352,10 @@ def test_it_is_kept_shown_and_flagged() -> None:
     assert wording.flags(kept(numbered(YES, "b"))["C1", "published"]) == [], "another state than then"
     assert "2 of 4 cases" in twice.in_words(made)
     assert "1 of 2" in twice.in_words(made)
-    assert tables.twice_table(made)["state"].tolist() == ["REV", "REV, was NULL"]
+    assert tables.twice_table(made)["state"].tolist() == [NAMES[REV], f"{NAMES[REV]}, was {NAMES[State.NULL]}"]
+    [axes] = figures.twice_means(made).axes
+    hollow = [line.get_markerfacecolor() == "none" for line in axes.lines if line.get_marker() == "o"]
+    assert hollow == [False, True]
     assert tables.twice_table(made)["apart from step"].tolist() == ["never", "250"]
     assert tables.not_computed(made)["minutes"].tolist() == ["", "12"]
     lines = listing.twice_lines(made, 120)

@@ -34,10 +34,11 @@ FLAT = 3.0
 """Losses within this factor of each other are drawn on a linear axis, where each panel has its own."""
 
 
-def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> Figure:
+def typical_curves(histories: Mapping[str, History], own_axes: bool = False, title: str = "") -> Figure:
     """Typical loss against step, a panel a problem: single seeds as thin lines, their median as a thick one.
 
-    Panels share a logarithmic axis. With `own_axes` each has its own, a linear one where its losses hardly fall.
+    `title` stands above all panels, which share a logarithmic axis. With `own_axes` each has its own, a linear one
+    where its losses hardly fall.
     """
     if not histories:
         return nothing()
@@ -52,8 +53,8 @@ def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> 
             values = table.to_numpy(np.float64)
             axes.plot(table.index, _finite(values), color=COLOURS[optimizer], linewidth=0.5, alpha=0.4)
             axes.plot(table.index, _finite(np.median(values, axis=1)), linewidth=1.8, **line_of(optimizer))
-        title = textwrap.fill(PROBLEMS[name].title, 64 // len(histories))
-        axes.set(title=title, xlabel="step", yscale="log", xlim=(0, history.steps))
+        panel = textwrap.fill(PROBLEMS[name].title, 64 // len(histories))
+        axes.set(title=panel, xlabel="step", yscale="log", xlim=(0, history.steps))
         axes.locator_params(axis="x", nbins=3)
         zero = PROBLEMS[name].task.zero_loss
         axes.axhline(zero, **zero_line)
@@ -68,6 +69,7 @@ def typical_curves(histories: Mapping[str, History], own_axes: bool = False) -> 
     if not own_axes:
         shown[0].set_ylim(lowest / 2, 10 * highest)
     shown[0].set_ylabel("typical loss, 20 blocks")
+    figure.suptitle(title)
     seeds = key("single seeds", linewidth=0.5, alpha=0.7)
     return legend_below(figure, [*optimizer_keys(), seeds, key("zero predictor", **zero_line)])
 

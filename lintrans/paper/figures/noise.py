@@ -57,8 +57,10 @@ def _probability_inset(axes: Axes, norms: Array, null: Array) -> None:
     inset.grid(visible=False)
 
 
-def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure:
+def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array], title: str = "") -> Figure:
     """Densities of the noise's norm, a panel a setting: filled, beside Gaussian noise of the same covariance, dashed.
+
+    `title` stands above all panels.
 
     Each panel holds a normal-probability plot of both, standardized: points of a Gaussian would lie on the line.
     """
@@ -73,6 +75,7 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array]) -> Figure
         axes.grid(visible=False)
         _probability_inset(axes, sample, nulls[name])
     shown[0].set_ylabel("density")
+    figure.suptitle(title)
     patch = Patch(color=NOISE_COLOUR, alpha=0.45, linewidth=0, label="gradient noise")
     return legend_below(
         figure, [patch, key("Gaussian noise of the same covariance", linewidth=1.2, dashes=NULL_DASHES)]

@@ -47,12 +47,6 @@ def nothing(words: str = NO_RATE) -> Figure:
     return figure
 
 
-def titled(figure: Figure, words: str) -> Figure:
-    """The figure with a line above all panels that says what is seen."""
-    figure.suptitle(textwrap.fill(words[:1].upper() + words[1:], 90), fontsize="medium")
-    return figure
-
-
 def by_seed(rows: pd.DataFrame, optimizer: str, values: str = "value", index: str = "step") -> pd.DataFrame:
     """One optimizer's values by step (rows) and seed (columns)."""
     return rows[rows["optimizer"] == optimizer].pivot(index=index, columns="seed", values=values)
@@ -78,7 +72,8 @@ def optimizer_keys(form: str = "{}", marked: bool = False, **style: Any) -> list
 
 def titled(figure: Figure, finding: str) -> Figure:
     """The figure under a line that says what is seen, from the left, where a phone shows it."""
-    figure.suptitle(finding, x=0.01, horizontalalignment="left", fontsize="medium")
+    lines = textwrap.fill(finding[:1].upper() + finding[1:], 90)
+    figure.suptitle(lines, x=0.01, horizontalalignment="left", fontsize="medium")
     return figure
 
 

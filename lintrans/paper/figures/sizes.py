@@ -12,20 +12,24 @@ from .parts import dot_key, legend_below, subplots
 from .style import COLOURS, GREY, OTHERS
 
 MARKS: dict[str, dict[str, Any]] = {
-    "reproduced": {"marker": "o", "color": OTHERS[0]},
-    "partly": {"marker": "D", "color": OTHERS[2]},
-    "not reproduced": {"marker": "x", "color": COLOURS["sgd"], "markeredgewidth": 2.2},
-    "undecided": {"marker": "$?$", "color": GREY},
+    "holds": {"marker": "o", "color": OTHERS[0]},
+    "holds in part": {"marker": "D", "color": OTHERS[2]},
+    "does not hold": {"marker": "x", "color": COLOURS["sgd"], "markeredgewidth": 2.2},
+    "open": {"marker": "$?$", "color": GREY},
     "not measurable": {"marker": "_", "color": GREY, "markeredgewidth": 2.2},
     "not measured": {"marker": ".", "color": GREY},
 }
 """A marker and a colour for each word, so that neither is needed alone."""
 
 
-def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str) -> Figure:
-    """A mark for every size (rows of `words`) and behaviour; the row of `whole`, which is compared with, is shaded."""
+def size_grid(words: pd.DataFrame, names: dict[str, str], whole: str, title: str = "") -> Figure:
+    """A mark for every size (rows of `words`) and behaviour; the row of `whole`, which is compared with, is shaded.
+
+    `title` says what is seen.
+    """
     sizes, claims = list(words.index), list(words.columns)
-    figure, axes = subplots(1, 1, 0.9 + 0.36 * len(sizes))
+    figure, axes = subplots(1, 1, 0.9 + 0.36 * len(sizes) + 0.3 * bool(title))
+    figure.suptitle(title)
     for row, size in enumerate(sizes):
         if size == whole:
             axes.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.12, linewidth=0)

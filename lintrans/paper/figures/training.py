@@ -173,10 +173,11 @@ def gap_curves(gaps: pd.DataFrame, marks: pd.DataFrame) -> Figure:
     """
     names = list(dict.fromkeys(gaps["setting"]))
     figure, shown = panels(len(names), 3.4, sharey=False)
-    handles = [key(f"{reading} rates", linewidth=1.8, **look) for reading, look in READINGS.items()]
+    drawn = {reading: look for reading, look in READINGS.items() if (gaps["reading"] == reading).any()}
+    handles = [key(f"{reading} rates", linewidth=1.8, **look) for reading, look in drawn.items()]
     markers = dict(zip(dict.fromkeys(marks["reading"]), "DsoPX", strict=False))
     for axes, name in zip(shown, names, strict=True):
-        for reading, look in READINGS.items():
+        for reading, look in drawn.items():
             rows = gaps[(gaps["setting"] == name) & (gaps["reading"] == reading) & (gaps["step"] > 0)]
             axes.fill_between(rows["step"], rows["low"], rows["high"], color=look["color"], alpha=0.2, linewidth=0)
             axes.plot(rows["step"], rows["estimate"], linewidth=1.8, **look)

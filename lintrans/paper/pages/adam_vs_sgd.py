@@ -91,10 +91,10 @@ def marks(judged: Judged, short: Mapping[str, Tuning]) -> pd.DataFrame:
     return pd.DataFrame([(*row[:3], row[3].estimate, row[3].low, row[3].high) for row in rows], columns=columns)
 
 
-def horizons(judged: Judged) -> list[Unit]:
-    """The gap at the tuned rates after a tenth, a fifth and all of the steps; the statistic is the step."""
+def horizons(judged: Judged, reading: str = "tuned") -> list[Unit]:
+    """The gap at the rates of a reading after a tenth, a fifth and all of the steps; the statistic is the step."""
     units = []
-    for name, history in judged.tuned.items():
+    for name, history in judged.histories[reading].items():
         sgd, adam = (_logs(history, PROBLEMS[name].task.zero_loss, optimizer) for optimizer in ("sgd", "adam"))
         for part in HORIZONS:
             measured = sgd.index.to_numpy(np.int64)

@@ -7,14 +7,93 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..claims.c16 import FEATURES, Behaviour
-from ..claims.records import interval_text
-from ..claims.rules import Word
+from ..claims.records import Verdict, interval_text
+from ..claims.rules import State, Word, agree
+from ..claims.scorecard import cases_of
 from ..claims.wording import NAMES as STATES
+from ..claims.wording import record_of
+from ..figures.cases import Html, case_forest
+from .template import Lamp
+from .words import GAP, sized
 
 UNDEFINED, MISSING = "not measurable", "not measured"
-NAMES = dict(zip(Word, ("reproduced", "partly", "not reproduced", "undecided"), strict=True))
+NAMES = dict(zip(Word, ("holds", "holds in part", "does not hold", "open"), strict=True))
 Behaviours = Mapping[str, Mapping[str, Behaviour]]
 """Of models by name, by claim."""
+WORDS = {
+    "C1": GAP,
+    "C2": {
+        "yes": "gradient noise has a clearly heavier tail than a Gaussian ({sizes})",
+        "weak": "gradient noise has a slightly heavier tail than a Gaussian ({sizes})",
+        "null": "gradient noise has the tail of a Gaussian ({sizes})",
+        "rev": "gradient noise has a lighter tail than a Gaussian ({sizes})",
+        "undecided": "it is open whether gradient noise has a heavy tail ({sizes})",
+        "missing": "gradient noise was not measured",
+    },
+    "C3": {
+        "yes": "Adam's condition number is clearly lower ({sizes})",
+        "weak": "Adam's condition number is a little lower ({sizes})",
+        "null": "both condition numbers are alike ({sizes})",
+        "rev": "SGD's condition number is lower ({inverse})",
+        "undecided": "it is open whose condition number is lower ({sizes})",
+        "missing": "condition numbers were not measured",
+    },
+    "C4": {
+        "yes": "SGD's steps meet the larger curvature (in a share of {sizes})",
+        "weak": "SGD's steps meet the larger curvature a little more often (in a share of {sizes})",
+        "null": "both meet the larger curvature as often (SGD in a share of {sizes})",
+        "rev": "Adam's steps meet the larger curvature (SGD's only in a share of {sizes})",
+        "undecided": "it is open whose steps meet the larger curvature ({sizes})",
+        "missing": "curvature along steps was not measured",
+    },
+    "C5": {
+        "yes": "curvature follows the length of the gradient (rank correlation {sizes})",
+        "weak": "curvature follows the length of the gradient a little (rank correlation {sizes})",
+        "null": "curvature does not follow the length of the gradient ({sizes})",
+        "rev": "curvature falls where the gradient is long (rank correlation {sizes})",
+        "undecided": "it is open whether curvature follows the length of the gradient ({sizes})",
+        "missing": "norms were not measured",
+    },
+}
+"""What each behaviour says of a model, by state."""
+
+
+def told(verdict: Verdict, decides: bool = True) -> list[str]:
+    """What each case that decides, or each beside them, says of its behaviour, with its size."""
+    pairs = zip(verdict.units, record_of(verdict)["rows"], strict=False)
+    return [sized([row], where="", **WORDS[str(unit.keys.claim)]) for unit, row in pairs if unit.decides == decides]
+
+
+def otherwise(verdict: Verdict) -> Lamp:
+    """How many of the statistics beside those that decide say the same of their behaviour."""
+    main = {unit.keys.claim: unit for unit in verdict.units if unit.decides}
+    beside = [
+        (main[unit.keys.claim], unit)
+        for unit in verdict.units
+        if not unit.decides and unit.keys.claim in main and unit.state is not State.MISSING
+    ]
+    differ = ", ".join(unit.case for one, unit in beside if not agree([one], [unit]))
+    same = sum(agree([one], [unit]) for one, unit in beside)
+    return Lamp(same, len(beside), f"of the other statistics say the same{f'; not: {differ}' if differ else ''}")
+
+
+def forest(tables: Mapping[str, Behaviours]) -> Html:
+    """The cases of every behaviour of some models in one plot, by behaviour.
+
+    Args:
+        tables: by reading; of all but the first only C1 is drawn, where alone readings differ.
+    """
+    records = {}
+    for number, (reading, table) in enumerate(tables.items()):
+        for claim in list(FEATURES)[: 1 if number else None]:
+            units = tuple(unit for row in table.values() for unit in row[claim].units if unit.decides)
+            own = "init" if claim == "C2" else reading
+            verdict = Verdict(claim, own, "", "", units, next(iter(table.values()))[claim].ruling)
+            records[claim, own] = record_of(verdict)
+    heads = {
+        claim: f'<b><a href="scorecard.html#{claim.lower()}">{claim}</a></b> {FEATURES[claim]}' for claim in FEATURES
+    }
+    return case_forest(cases_of(records), heads)
 
 
 def word(behaviour: Behaviour) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..claims.twice import Twice
+from ..claims.rules import State
+from ..claims.twice import Found, Twice
+from ..claims.wording import NAMES
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
 from .common import agrees as agrees
 from .common import how_far as how_far
+from .template import Lamp
 
 
 def sided(found: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +71,7 @@ def twice_table(made: Twice) -> pd.DataFrame:
             "reading": row.reading,
             "case": row.case,
             "statistic": row.statistic,
-            "state": row.state if row.before in (None, row.state) else f"{row.state}, was {row.before}",
+            "state": _state(row),
             "steps": f"{row.steps:,}",
             "fast": f"{row.means[0]:.4g}",
             "second": f"{row.means[1]:.4g}",
@@ -79,6 +82,12 @@ def twice_table(made: Twice) -> pd.DataFrame:
         for row in made.rows
     ]
     return pd.DataFrame(rows)
+
+
+def _state(row: Found) -> str:
+    """The state of a case in words, and the one that it had before where that was another."""
+    now = NAMES[State(row.state)]
+    return now if row.before in (None, row.state) else f"{now}, was {NAMES[State(str(row.before))]}"
 
 
 def not_computed(made: Twice) -> pd.DataFrame:
@@ -94,3 +103,57 @@ def not_computed(made: Twice) -> pd.DataFrame:
         for row in made.left
     ]
     return pd.DataFrame(rows, columns=["claim", "reading", "case", "why", "minutes"])
+
+
+def twice_in_short(made: Twice | None) -> str:
+    """What the second implementation said of the verdicts' own numbers, in a few words."""
+    if made is None or not made.rows:
+        return "nothing was computed twice with this version"
+    same = len(made.rows) - len(made.other_side)
+    return f"both lie on the same side of no difference in {same} of {len(made.rows)} cases"
+
+
+def lamps(found: pd.DataFrame, made: Twice | None) -> dict[str, Lamp]:
+    """The four lamps of the page: statistics, problems, horizons and seeds in which both implementations agree."""
+    close = found.assign(close=(found["difference"] < TOLERANCE) & ~found["flips"])
+    by = {column: close.groupby(column)["close"].all() for column in ("statistic", "problem", "seed")}
+    rows = made.rows if made else ()
+    return {
+        "convention": Lamp(int(by["statistic"].sum()), len(by["statistic"]), "statistics agree to 1% everywhere"),
+        "test_batch": Lamp(int(by["problem"].sum()), len(by["problem"]), "problems, each with its own batch, agree"),
+        "horizon": Lamp(
+            sum(row.same_side for row in rows), len(rows), "cases are on the same side at their own horizons"
+        ),
+        "seeds": Lamp(int(by["seed"].sum()), len(by["seed"]), "seeds agree to 1% everywhere"),
+    }
+
+
+def conclusion(found: pd.DataFrame, made: Twice | None) -> str:
+    """What follows of both parts, as a list in Markdown."""
+    short = (
+        "**No mistake shows in a short training**, neither in a kernel, in the moment form, in the drawing of "
+        "prompts nor "
+        "in the clip or the optimizers: another program, in double precision, goes the same way."
+        if agrees(found)
+        else "**The two do not agree everywhere**; compare the differences below with the margins of the rules, a "
+        "quarter "
+        "for a ratio."
+    )
+    if made is None or not made.rows:
+        return f"- {short}\n- Whether that holds at the verdicts' own horizons was not computed with this version."
+    other = ", ".join(f"{row.claim} {row.reading}, {row.case}" for row in made.other_side)
+    long = f"Cases on the other side: {other}." if other else "No case at its own horizon lies on the other side."
+    return f"- {short}\n- {long}"
+
+
+def amplified(found: pd.DataFrame, made: Twice | None) -> str:
+    """Which statistics differ most, in the middle, and when long trainings part."""
+    middle = found.groupby("statistic")["difference"].median().sort_values(ascending=False)
+    worst, least = middle.index[0], middle.index[-1]
+    text = (
+        f"In the middle the {STATISTICS[worst].words} differs by {middle.iloc[0]:.0e}, the {STATISTICS[least].words} "
+        "only "
+        f"by {middle.iloc[-1]:.0e}."
+    )
+    steps = sorted(row.apart for row in made.rows if row.apart is not None) if made else []
+    return text + (f" In {len(steps)} long trainings runs part, from step {steps[0]:,} on." if steps else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -20,13 +22,14 @@ from ..claims.c16 import (
     title,
     unsettled,
 )
-from ..claims.common import floor, judged_losses
+from ..claims.common import floor, judged_losses, on_batches
 from ..claims.records import Verdict
-from ..claims.rules import Unit
+from ..claims.rules import State, Unit, Word, agree
 from ..problems import PROBLEMS, SIZES
 from ..scales import LABELS
 from .behaviours import MISSING, word
-from .common import at_edge, clip_words
+from .common import HALF, at_edge, clip_words
+from .template import Lamp
 
 
 def power(measured: Measured) -> pd.DataFrame:
@@ -106,3 +109,55 @@ def spreads(seeds: int = 3) -> tuple[float, float]:
         change = (hessians - hessians[:1]).abs().max() / hessians.abs().max()
         spread[constant_hessian(name)].append(float(change))
     return max(spread[True]), min(spread[False])
+
+
+def counted(verdict: Verdict) -> str:
+    """How many smaller sizes lack something, have all, or are open, and what that says of "minimal", in words."""
+    states = {unit.keys.problem: unit.state for unit in verdict.units if unit.decides}
+    whole = states.pop(SIZES[LARGEST])
+    number = Counter(states.values())
+    parts = {
+        State.YES: "lack something that it has",
+        State.REV: "have all of it",
+        State.UNDECIDED: "are open",
+        State.MISSING: "were not measured",
+    }
+    text = ", ".join(f"{number[state]} {words}" for state, words in parts.items() if number[state])
+    named = title(LARGEST)
+    start = {
+        Word.REPRODUCED: f"{named} is **minimal**",
+        Word.PARTLY: f"{named} is **minimal** for the behaviours that it shows",
+        Word.NOT: f"{named} shows **nothing**" if whole is State.NULL else f"{named} is **not minimal**",
+    }.get(verdict.ruling.word, f"whether {named} is minimal is **open**")
+    return f"{start}: of {len(states)} smaller sizes {text}"
+
+
+def without_zeros(table: Table) -> Lamp:
+    """Whose R_med is lower: in how many cases that is the same without the structural zeros of the Hessian."""
+    pairs = []
+    for row in table.values():
+        judged, beside = ([unit for unit in row["C3"].units if unit.decides == decides] for decides in (True, False))
+        pairs += [(one, other) for one, other in zip(judged, beside, strict=False) if one.interval]
+    return Lamp(
+        sum(agree([one], [other]) for one, other in pairs), len(pairs), "cases of C3 say the same without zeros"
+    )
+
+
+def on_fixed_batch(worst: Mapping[str, pd.DataFrame]) -> Lamp:
+    """In how many sizes no single prompt rules the loss of the fixed batch, in the median over runs and steps."""
+    shares = []
+    for frame in worst.values():
+        rows = on_batches(frame[frame["metric"] == "worst_loss_share"], fixed=True)["value"]
+        shares += [rows.median()] if len(rows) else []
+    return Lamp(
+        sum(share < HALF for share in shares), len(shares), "sizes: one fixed batch is not ruled by its worst prompt"
+    )
+
+
+def gap_after_cooldown(tables: Mapping[str, Table]) -> Lamp:
+    """In how many sizes Adam against SGD says the same at a constant rate and after the cooldown."""
+    pairs = []
+    for size in SIZES:
+        one, other = ([unit for unit in tables[reading][size]["C1"].units if unit.decides] for reading in tables)
+        pairs += [agree(one, other)] if one and one[0].interval else []
+    return Lamp(sum(pairs), len(pairs), "sizes say the same of C1 after the cooldown")

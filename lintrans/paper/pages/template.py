@@ -152,7 +152,11 @@ def fragile(verdicts: Sequence[Verdict], **own: Lamp) -> Html:
         verdicts: of the page.
         **own: lamps that the page knows better, by name with an underscore for a space.
     """
-    found = lamps(verdicts) | {name.replace("_", " "): lamp for name, lamp in own.items()}
+    return lights(lamps(verdicts) | {name.replace("_", " "): lamp for name, lamp in own.items()})
+
+
+def lights(found: Mapping[str, Lamp]) -> Html:
+    """Lamps side by side, by name, each with its number and what was compared."""
     parts = []
     for name, lamp in found.items():
         colour, light = lamp.light
