@@ -135,6 +135,7 @@ def local_workers(count: int) -> Iterator[Client]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server, at a port that is free
             env={**threads, **quiet},
             silence_logs=logging.CRITICAL,
         ) as cluster,  # fmt: skip

@@ -171,7 +171,7 @@ def curves(budget: TuningBudget, records: Records) -> dict[str, History]:
             continue
         record = records.get(("C1", reading))
         first = cases(record)[:1] if record else []
-        found[f"{start}: {sized(first, where='', **GAP)}" if first else start] = judged.histories[reading][one]
+        found[f"{start}:\n{sized(first, where='', **GAP)}" if first else start] = judged.histories[reading][one]
     return found
 
 

@@ -276,7 +276,7 @@ PAPER = ScalingBudget(
     steps=40, seeds=2, batch=250, lengths=(5, 50, 500), shards=8,
 )  # fmt: skip
 QUICK = ScalingBudget(
-    shapes=(Shape(3, 5, 20), Shape(16, 5, 20)), beyond=(Shape(16, 5, 20), Shape(1, 64, 192)),
+    shapes=(Shape(3, 5, 20), Shape(16, 5, 20)), beyond=(Shape(16, 5, 20), Shape(1, 40, 40)),
     steps=10, seeds=1, batch=50, lengths=(5, 50), shards=4,
 )  # fmt: skip
 
