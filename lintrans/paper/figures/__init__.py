@@ -35,6 +35,6 @@ __all__ = [
     "distance_bars", "effect_matrix", "forest", "gain_curves", "gap_curves", "gap_panels", "layer_ratios",
     "level_panels", "loss_against_rate", "loss_curves", "noise_dots", "norm_panels", "norms_scatter", "nothing",
     "one_layer_loss", "side_by_side", "size_grid", "smoothness_curves", "smoothness_panels",
-    "speed_against_smoothness", "split_curves", "survival_curves", "target_steps", "titled", "twice_means", "typical_curves",
-    "use",
+    "speed_against_smoothness", "split_curves", "survival_curves", "target_steps", "titled", "twice_means",
+    "typical_curves", "use",
 ]  # fmt: skip
