@@ -27,7 +27,7 @@ class WhyBudget:
         curvature_seeds: how many judging seeds it is measured on.
         batches: evaluation batches behind it.
         oracle_seeds: tuning seeds behind the oracle's rates.
-        arms: names of the arms that are trained; all of them if empty.
+        long_arms: names of the arms that are trained beyond the shortest horizon; all of them if empty.
     """
 
     trainings: tuple[TuningBudget, ...]
@@ -35,7 +35,11 @@ class WhyBudget:
     curvature_seeds: int
     batches: int
     oracle_seeds: int
-    arms: tuple[str, ...] = ()
+    long_arms: tuple[str, ...] = ()
+
+    def trains(self, arm: str, training: TuningBudget) -> bool:
+        """Whether an arm, by its name, is trained there."""
+        return not self.long_arms or training.steps == self.trainings[0].steps or arm in self.long_arms
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -50,7 +54,8 @@ WHY_PROTOCOL = WhyBudget(
 """What the rules ask of F1 to F4."""
 
 _PAPER = replace(
-    _ASKED, settings=(*SETTINGS, "depth 2", "depth 4"), blocks=100, rates=(0.002, 0.01, 0.05, 0.2), clips=(1.0,),
+    _ASKED, settings=(*SETTINGS, "depth 2", "depth 4"), blocks=40, every=50, early=(25, 500),
+    rates=(0.002, 0.01, 0.05, 0.2), clips=(1.0,),
     tuning_seeds=TUNING_SEEDS[:2], screening=300, screening_seeds=1, minima=1, tuning_blocks=40,
 )  # fmt: skip
 _QUICK = replace(
@@ -59,6 +64,13 @@ _QUICK = replace(
 )  # fmt: skip
 
 WHY = Table(
-    paper=WhyBudget(trainings=(_PAPER,), early=EARLY, curvature_seeds=6, batches=2, oracle_seeds=2),
+    paper=WhyBudget(
+        trainings=(_PAPER, replace(_PAPER, settings=("1",), steps=HORIZONS[1], screening=1000)),
+        early=EARLY,
+        curvature_seeds=12,
+        batches=2,
+        oracle_seeds=2,
+        long_arms=("sgd", "adam", "layer", "kind", "all", "oracle", "rotated"),
+    ),
     quick=WhyBudget(trainings=(_QUICK,), early=20, curvature_seeds=3, batches=1, oracle_seeds=1),
 )

@@ -159,5 +159,6 @@ def test_f4() -> None:
 
 def test_what_falls_short_is_said() -> None:
     assert short(WHY_PROTOCOL) == ()
-    assert any("10,000" in text for text in short(WHY("paper")))
+    assert any("L = 8" in text for text in short(WHY("paper")))
+    assert any("no training to 1,000, 10,000 steps" in text for text in short(WHY("quick")))
     assert all(budget.trainings[0].first_seed == 100 for budget in (WHY_PROTOCOL, WHY("paper"), WHY("quick")))

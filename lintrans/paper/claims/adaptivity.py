@@ -178,6 +178,8 @@ def short(budget: WhyBudget) -> tuple[str, ...]:
         names = ", ".join(PROBLEMS[name].title for name in training.settings)
         own = deviations(training, replace(wanted, settings=training.settings, steps=training.steps))
         texts += [f"{names} at {training.steps:,} steps: {text}" for text in own]
+    if budget.long_arms and len(budget.trainings) > 1:
+        texts.append(f"at the longest horizon only the arms {', '.join(budget.long_arms)}")
     if budget.curvature_seeds < wanted.seeds:
         texts.append(f"curvature of {budget.curvature_seeds} seeds instead of {wanted.seeds}")
     return tuple(dict.fromkeys(texts))
