@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,6 @@ from ...engines import choose
 from ...models.transformer import groups_of
 from ...store.results import experiment, measurement
 from ...training.arms import ARMS, PARTITIONS, BlockSGD, PartitionedAdam, matrices
-from ...training.history import History
 from ...training.optimizers import Adam, Optimizer
 from ...training.probes import TypicalLoss
 from ...training.runs import Runs, grid
@@ -35,19 +34,37 @@ STEP_UP, MOST_TURNS = 3.0, 6
 """Factor by which a layer's rate is changed at a time, and how many changes are made at most."""
 
 
-def cells(budget: WhyBudget, device: str = "auto") -> tuple[list[Cell], dict[tuple[str, int], Tuning]]:
-    """Tune, train and measure every problem at every horizon; the searches beside them."""
-    found, tunings = [], {}
+@dataclass(frozen=True)
+class Measured:
+    """All that was trained and measured.
+
+    Attributes:
+        cells: problems and horizons at which SGD and Adam have an interior best rate.
+        tunings: every search, by problem and horizon.
+        made: the arms that rest on something measured, likewise.
+    """
+
+    cells: list[Cell]
+    tunings: dict[tuple[str, int], Tuning]
+    made: dict[tuple[str, int], list[Optimizer]]
+
+
+def measure(budget: WhyBudget, device: str = "auto") -> Measured:
+    """Tune, train and measure every problem at every horizon."""
+    found = Measured([], {}, {})
     for training in budget.trainings:
         for name in training.settings:
-            cell, tuning = _cell(name, training, budget, device)
-            tunings[name, training.steps] = tuning
+            cell, found.tunings[name, training.steps], found.made[name, training.steps] = _cell(
+                name, training, budget, device
+            )
             if cell is not None:
-                found.append(cell)
-    return found, tunings
+                found.cells.append(cell)
+    return found
 
 
-def _cell(name: str, training: TuningBudget, budget: WhyBudget, device: str) -> tuple[Cell | None, Tuning]:
+def _cell(
+    name: str, training: TuningBudget, budget: WhyBudget, device: str
+) -> tuple[Cell | None, Tuning, list[Optimizer]]:
     setting = PROBLEMS[name]
     arms = [arm for arm in ARMS if budget.trains(arm.name, training)]
     first = tune(name, training, device, arms)
@@ -58,10 +75,10 @@ def _cell(name: str, training: TuningBudget, budget: WhyBudget, device: str) -> 
     losses = pd.concat([first.losses, second.losses], ignore_index=True) if later else first.losses
     tuning = Tuning(name, losses, best, len(inside) == len(best))
     if not {"sgd", "adam"} <= {arm.name for arm in inside}:
-        return None, tuning
+        return None, tuning, later
     runs = best_runs(tuning, training.judging, inside)
     history = train_to_judge(setting, runs, training, f"{setting.title}, every arm at its best rate", device)
-    return Cell(name, history, early_measures(setting, runs, training, budget, device)), tuning
+    return Cell(name, history, early_measures(setting, runs, training, budget, device)), tuning, later
 
 
 def _later(setting: Setting, tuning: Tuning, training: TuningBudget, budget: WhyBudget, device: str) -> list[Optimizer]:
