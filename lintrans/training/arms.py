@@ -41,7 +41,8 @@ def partition_of(model: TensorModel, partition: tuple[str, str]) -> Tensor:
     )
     place = {"coordinate": row * columns + column, "row": row, "column": column, "block": 0 * row}
     inside = torch.stack([place[partition[k % 2]][k] for k in range(count)])
-    return torch.unique(matrix * rows * columns + inside, return_inverse=True)[1].flatten()
+    numbers: Tensor = torch.unique(matrix * rows * columns + inside, return_inverse=True)[1]
+    return numbers.flatten()
 
 
 def shared(gradient: Tensor, group: Tensor) -> Tensor:

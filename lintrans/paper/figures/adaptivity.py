@@ -68,7 +68,7 @@ def predictors(tables: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
     figure, all_axes = panels(len(shown), 3.2)
     marks = _marks(pd.concat(shown.values())["cell"])
     for axes, (words, own) in zip(all_axes, shown.items(), strict=True):
-        middle = np.exp(own.groupby(["cell", "arm"], sort=False)[["predictor", "gap"]].median()).reset_index()
+        middle = own.groupby(["cell", "arm"], sort=False)[["predictor", "gap"]].median().apply(np.exp).reset_index()
         for cell, (marker, colour) in marks.items():
             at = middle[middle["cell"] == cell]
             axes.plot(at["predictor"], at["gap"], marker, color=colour, markersize=5, alpha=0.85)
