@@ -25,12 +25,12 @@ def test_distances_of_spectra() -> None:
 
 
 def test_measures_of_a_model() -> None:
-    model, task = lt.LinearTransformer(2, 2), lt.LinearRegression(2, 5)
+    model, task = lt.LinearTransformer(2, 5), lt.LinearRegression(5, 20)
     parameters, prompts = model.init([0, 1], dtype=torch.float64), task.sample(40, dtype=torch.float64)
     found = block_measures(model, parameters, prompts)
     torch.testing.assert_close(found["between"] * found["r_blocks"], found["r_used"])
     dense = hessian(model, parameters, prompts)
-    torch.testing.assert_close(found["js"][1], spectra_distance(dense[1].reshape(16, 16), model.blocks))
+    torch.testing.assert_close(found["js"][1], spectra_distance(dense[1].reshape(100, 100), model.blocks))
     leaf = parameters.clone().requires_grad_()
     (slope,) = torch.autograd.grad(model.loss(leaf, prompts).sum(), leaf)
     norms = slope.flatten(1)[:, torch.stack(model.blocks)].square().mean(-1).sqrt()

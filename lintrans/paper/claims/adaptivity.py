@@ -123,7 +123,8 @@ def points(cells: Iterable[Cell], metric: str, cooled: bool = False) -> pd.DataF
         own = cell.measured[(cell.measured["metric"] == metric) & (cell.measured["value"] > 0)]
         if own.empty:
             continue
-        early = np.log(own.pivot_table(index="seed", columns="optimizer", values="value", aggfunc="median"))
+        wide = own.pivot_table(index="seed", columns="optimizer", values="value", aggfunc="median")
+        early = pd.DataFrame(np.log(wide))
         for arm in early.columns.drop("sgd", errors="ignore"):
             logs = cell.logs(cooled)
             pair = {"predictor": early["sgd"] - early[arm], "gap": logs["sgd"] - logs[arm]}
