@@ -65,7 +65,10 @@ _QUICK = replace(
 
 WHY = Table(
     paper=WhyBudget(
-        trainings=(_PAPER, replace(_PAPER, settings=("1",), steps=HORIZONS[1], screening=1000)),
+        trainings=(
+            _PAPER,
+            replace(_PAPER, settings=("1",), steps=HORIZONS[1], seeds=6, tuning_seeds=TUNING_SEEDS[:1], screening=1000),
+        ),
         early=EARLY,
         curvature_seeds=12,
         batches=2,
