@@ -7,7 +7,7 @@ at every scale. Everything trained here goes through the store, so chapters that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -77,9 +77,9 @@ def published_runs(setting: Setting, seeds: Iterable[int]) -> Runs:
     return arm_runs([(o, setting.lr[o.name], setting.clip) for o in OPTIMIZERS], seeds)
 
 
-def best_runs(tuning: Tuning, seeds: Iterable[int]) -> Runs:
-    """Both optimizers at their best rates and clips."""
-    return arm_runs([(o, tuning.best[o.name].lr, tuning.best[o.name].clip) for o in OPTIMIZERS], seeds)
+def best_runs(tuning: Tuning, seeds: Iterable[int], optimizers: Iterable[Optimizer] = OPTIMIZERS) -> Runs:
+    """Both optimizers, or others that were tuned, at their best rates and clips."""
+    return arm_runs([(o, tuning.best[o.name].lr, tuning.best[o.name].clip) for o in optimizers], seeds)
 
 
 def next_rate(rate: float, up: bool) -> float:
@@ -148,7 +148,7 @@ def clips_tried(name: str, budget: TuningBudget) -> tuple[float, ...]:
     return tuple(dict.fromkeys((*budget.clips, *([setting.clip] if setting.lr else []))))
 
 
-def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
+def tune(name: str, budget: TuningBudget, device: str = "auto", optimizers: Sequence[Optimizer] = OPTIMIZERS) -> Tuning:
     """Find each optimizer's best rate and clip for one setting.
 
     The whole grid runs `screening` steps on a few of the tuning seeds. Per optimizer the lowest minima of what it
@@ -168,11 +168,11 @@ def tune(name: str, budget: TuningBudget, device: str = "auto") -> Tuning:
         ]
 
     clips = clips_tried(name, budget)
-    arms = [(o, lr, clip) for o in OPTIMIZERS for clip in clips for lr in rates_tried(name, budget, o.name)]
+    arms = [(o, lr, clip) for o in optimizers for clip in clips for lr in rates_tried(name, budget, o.name)]
     screened = run(arms, budget.screening, seeds[: budget.screening_seeds], "grid of rates").assign(screened=True)
     if not budget.minima:
         return Tuning(name, screened, _choices(screened, budget.screening), complete=False)
-    wanted = followed(screened, OPTIMIZERS, budget.minima)
+    wanted = followed(screened, optimizers, budget.minima)
     losses, best = settle(lambda arms, what: run(arms, budget.steps, seeds, what), wanted, budget.steps)
     complete = all(choice.interior for choice in best.values())
     return Tuning(name, pd.concat([screened, losses], ignore_index=True), best, complete)

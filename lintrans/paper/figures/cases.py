@@ -39,10 +39,16 @@ class Axis(NamedTuple):
 
 
 AXES = {
-    "ratio": Axis(
-        "Ratios: more than 1 agrees with the paper", 0.1, 100, (0.1, 1, 10, 100), 1, (1 / MARGIN, MARGIN), True
-    ),
+    "ratio": Axis("Ratios: more than 1 agrees", 0.1, 100, (0.1, 1, 10, 100), 1, (1 / MARGIN, MARGIN), True),
     "share": Axis("Shares of steps: more than 0.5 agrees", 0, 1, (0, 0.25, 0.5, 0.75, 1), 0.5, (0.4, 0.6)),
+    "closed": Axis(
+        "Shares of a gap that are closed; the band lies between the two predictions, 0.6 and 0.8",
+        -0.5,
+        1.5,
+        (-0.5, 0, 0.5, 1, 1.5),
+        1,
+        (0.6, 0.8),
+    ),
     "correlation": Axis("Rank correlations: more than 0 agrees", -1, 1, (-1, -0.5, 0, 0.5, 1), 0, (-0.2, 0.2)),
 }
 """By kind of number."""

@@ -52,8 +52,12 @@ SHORT = {
     "C14": "A larger model: Adam lower, noise heavy",
     "C15": "Nonlinear regression: the same behaviours",
     "C16": "Nothing smaller shows all five",
+    "F1": "One second moment a layer is enough of Adam",
+    "F2": "One second moment for everything is too little",
+    "F3": "Fixed rates a block, from the curvature, are enough",
+    "F4": "Adam's axes do not matter",
 }
-"""The paper's claims in a few words, for cards, the best known first."""
+"""The paper's claims, then this book's predictions, in a few words, for cards, the best known first."""
 LINES = 5
 """Most lines of a card."""
 PRACTICE = {f"P{k}": f"C{k}" for k in range(1, 6)}

@@ -1,0 +1,49 @@
+"""The page on adaptivity, its figures, and how its arms are made: tiny, for real and made up."""
+
+from __future__ import annotations
+
+import numpy as np
+from test_claims_adaptivity import LOSSES, cell, measured
+
+from lintrans.paper import figures
+from lintrans.paper.claims import f1, f3
+from lintrans.paper.measure.adaptivity import _rates
+from lintrans.paper.pages import which_adaptivity as page
+from lintrans.paper.scales_adaptivity import WHY, WHY_PROTOCOL
+from lintrans.training.arms import ARMS
+
+
+def test_rates_have_geometric_mean_one() -> None:
+    assert _rates(np.log([1.0, 4.0, 0.0 + 1e-300, 16.0])[[0, 1, 3]]) == (0.25, 1.0, 4.0)
+    assert _rates(np.array([0.0, np.inf, np.log(4.0)])) == (0.5, 1.0, 2.0)
+
+
+def test_every_arm_has_words() -> None:
+    made = {"oracle", "layer_rates", "slim_adam"}
+    assert set(page.ARMS) == {arm.name for arm in ARMS} - {"sgd"} | made
+
+
+def test_tables_and_figures() -> None:
+    table = measured(between={arm: 1 / loss for arm, loss in LOSSES.items()}, r_lower=LOSSES)
+    found = page.units([cell(table=table)])
+    shares = page.shares(found)
+    assert set(shares["arm"]) == set(LOSSES) - {"sgd", "adam"}
+    assert len(page.share_table(found)) == len(shares)
+    assert figures.shares_closed(shares, page.ARMS, "title").axes
+    assert figures.shares_closed(shares.head(0), page.ARMS).axes
+    assert figures.predictors(page.predictor_tables([cell(table=table)])).axes
+    assert figures.predictors({}).axes
+    verdicts = {("F1", reading): f1.judge(reading, "quick", [cell()], WHY_PROTOCOL) for reading in f1.READINGS}
+    assert page.kept_after_cooldown(verdicts) == (1, 1)
+    assert "(F1): holds" in page.headline(verdicts, {"F1": "x"})
+    assert "one moment a layer" in page.enough(found).partition("In none")[0]
+    assert page.enough([]) == "No cell has a gap."
+    assert page.correlations(f3.judge("tuned", "quick", [cell(table=table)], WHY_PROTOCOL)).count("between") == 1
+
+
+def test_long_horizons_train_few_arms() -> None:
+    budget = WHY("paper")
+    short, long = budget.trainings
+    assert budget.trains("lion", short)
+    assert not budget.trains("lion", long)
+    assert budget.trains("oracle", long)
