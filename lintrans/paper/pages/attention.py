@@ -97,9 +97,8 @@ def gaps(table: Behaviours, names: Collection[str]) -> list[Unit]:
 
 
 def clear(case: str) -> str:
-    """A case of two or three parts so that it stands in a list: "softmax over visible keys (SGD)"."""
-    kind, _, optimizer = case.rpartition(", ")
-    return f"{kind.replace(', visible', ' over visible')} ({optimizer})"
+    """A case with fewer commas, so that it stands in a list: "softmax over visible keys"."""
+    return case.replace(", visible", " over visible")
 
 
 def result(of: Verdict | Collection[Unit], words: Mapping[str, str], beside: Collection[Unit] = ()) -> str:
@@ -113,7 +112,7 @@ def result(of: Verdict | Collection[Unit], words: Mapping[str, str], beside: Col
 def title(table: Behaviours) -> str:
     """Adam against SGD for every kind of attention, as the title of a figure."""
     units = gaps(table, ATTENTION_TITLES)
-    own = [replace(unit, case=unit.case.replace(", visible", " over visible")) for unit in units]
+    own = [replace(unit, case=clear(unit.case)) for unit in units]
     return sized(own, where=" with {cases}", **GAP)
 
 
