@@ -79,7 +79,7 @@ def test_a_smaller_size_with_all_of_it_refutes() -> None:
     assert verdict.ruling.word is Word.NOT
     assert shown(table, "L = 2, d = 1").state is REV
     assert shown(table, "L = 3, d = 2").state is YES
-    assert shown(table, "L = 3, d = 2").statistic.startswith("C1 (not reproduced), C2 (not reproduced)")
+    assert shown(table, "L = 3, d = 2").statistic.startswith("C1 (does not hold), C2 (does not hold)")
     assert len(tables.sizes(verdict, table)) == len(SIZES) - 1
 
 
@@ -107,7 +107,7 @@ def test_of_one_layer_only_what_can_be_measured_counts() -> None:
     table = table_of(YES, NULL, **{"L = 1, d = 5": states(YES, C2=WEAK)})
     verdict = judge(table)
     assert verdict.ruling.word is Word.REPRODUCED
-    assert shown(table, "L = 1, d = 5").statistic == "C2 (partly)"
+    assert shown(table, "L = 1, d = 5").statistic == "C2 (holds in part)"
     assert behaviours.words(named(table)).loc["L = 1, d = 5", "C3"] == "not measurable"
     assert not table[1, 5]["C3"].missing
     whole = table_of(YES, NULL, **{"L = 1, d = 5": YES})

@@ -107,7 +107,7 @@ def test_tail_indices_are_hills_and_the_moments() -> None:
 
 def test_means_are_geometric() -> None:
     figure = noise.excess_along({"1": along()}, "a finding")
-    assert figure.get_suptitle() == "a finding"
+    assert figure.get_suptitle() == "A finding"
     thick = [line for line in figure.axes[0].lines if line.get_marker() in ("s", "o")]
     values = table()["excess"]
     for line in thick:
