@@ -153,7 +153,7 @@ def test_deviations_of_inputs_are_named(tmp_path: Path) -> None:
 def test_claims_stand_in_order_and_have_what_pages_need() -> None:
     numbers = [(name[0], int(name[1:])) for name in scorecard.CLAIMS]
     assert numbers == sorted(numbers)
-    assert scorecard.GROUPS == ("behaviours", "causes", "practice")
+    assert scorecard.GROUPS == ("behaviours", "causes", "why", "practice")
     in_book = {Path(page).name for page in pages(ROOT)}
     for name, claim in scorecard.CLAIMS.items():
         assert name == claim.CLAIM

@@ -1,8 +1,8 @@
 """A claim, its statistic, its verdict.
 
 :mod:`.rules` judges, :mod:`.records` keeps, :mod:`.scorecard` finds the claims and sums up; one module per claim
-judges what :mod:`lintrans.paper.measure` trained and measured. A new claim is found by the name of its module, c18, or
-p6 for one on practice.
+judges what :mod:`lintrans.paper.measure` trained and measured. A new claim is found by the name of its module: c18
+for one of the paper's, f11 for a prediction of this book, p6 for one on practice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ __all__ = [
 
 
 def claim_names() -> list[str]:
-    """The claims that there are modules for, C1, C2, ..., P1, ..., in the order of their numbers."""
-    names = [found.name for found in pkgutil.iter_modules(__path__) if re.fullmatch(r"[cp]\d+", found.name)]
+    """The claims that there are modules for, C1, C2, ..., F1, ..., P1, ..., in the order of their numbers."""
+    names = [found.name for found in pkgutil.iter_modules(__path__) if re.fullmatch(r"[cfp]\d+", found.name)]
     return [name.upper() for name in sorted(names, key=lambda name: (name[0], int(name[1:])))]

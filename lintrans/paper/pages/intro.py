@@ -52,8 +52,14 @@ SHORT = {
     "C14": "A larger model: Adam lower, noise heavy",
     "C15": "Nonlinear regression: the same behaviours",
     "C16": "Nothing smaller shows all five",
+    "F5": "The gap in steps does not depend on the batch",
+    "F6": "Gaussian noise of the same covariance, the same gap",
+    "F7": "Averaging or a cooldown closes half of the gap",
+    "F8": "Five numbers without noise show the gap",
+    "F9": "A larger initial scale, no gap",
+    "F10": "Curvature between blocks predicts the gap",
 }
-"""The paper's claims in a few words, for cards, the best known first."""
+"""The paper's claims, then this book's predictions, in a few words, for cards, the best known first."""
 LINES = 5
 """Most lines of a card."""
 PRACTICE = {f"P{k}": f"C{k}" for k in range(1, 6)}
