@@ -75,9 +75,7 @@ class MeanSquare:
     def zero_loss(self) -> float:
         return self.mean
 
-    def sample(
-        self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]
-    ) -> Nodes:
+    def sample(self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]) -> Nodes:
         """The rule, whatever is asked for."""
         nodes, weights = scipy.special.roots_genlaguerre(self.points, self.shape - 1.0)
         how = {"dtype": options.get("dtype") or torch.float64, "device": options.get("device", "cpu")}

@@ -128,7 +128,7 @@ def cells(budget: LeastBudget) -> dict[tuple[str, float, float], Trained]:
 
 
 def map_table(found: dict[tuple[str, float, float], Trained], budget: LeastBudget, reading: str) -> pd.DataFrame:
-    """A row a cell and judging seed: cell, form, moment, scale, seed, predictor, gap (logs, SGD over Adam), censored."""
+    """A row a cell and judging seed: cell, form, moment, scale, seed, predictor, gap (logs, SGD over Adam)."""
     seeds = range(budget.first_seed, budget.first_seed + budget.map_seeds)
     parts = []
     for (form, moment, size), cell in found.items():
