@@ -158,6 +158,32 @@ def gaps_by_scale(
     }
 
 
+def share_larger(own: Trained, seeds: Iterable[int], budget: LeastBudget) -> float:
+    """Share of the steps kept from the first probe on at which SGD meets the larger v'Hv along its step (C4)."""
+    history, wanted = own.history, list(seeds)
+    runs = history.runs[history.runs["seed"].isin(wanted)]
+    signs = []
+    for step in range(0, budget.steps, budget.every):
+        if step < budget.probes[0]:
+            continue
+        before, after = history.parameters(step).double(), history.parameters(step + 1).double()
+        moved = after - before
+        products = torch.einsum("ri,rij,rj->r", moved, hessians(own.model, own.law, before), moved)
+        smooth = products / (moved * moved).sum(-1)
+        wide = runs.assign(value=smooth[runs["run"].tolist()].tolist())
+        wide = wide.pivot(index="seed", columns="optimizer", values="value").dropna()
+        signs.append((wide["sgd"] > wide["adam"]).mean())
+    return float(np.mean(signs))
+
+
+def closed(own: Trained, seeds: Iterable[int]) -> dict[str, float]:
+    """Share of the log gap in steps that Adam with grouped second moments closes (F1); empty where SGD is no slower."""
+    steps = own.steps[own.steps["seed"].isin(list(seeds))]
+    logs = np.log(steps.groupby("optimizer")["steps"].apply(lambda each: np.exp(np.log(each.clip(lower=1)).mean())))
+    gap = logs["sgd"] - logs["adam"]
+    return {} if gap <= 0 else {each.name: float((logs["sgd"] - logs[each.name]) / gap) for each in GROUPED}
+
+
 def surface(around: tuple[float, float], extent: float, points: int, p: float) -> tuple[np.ndarray, ...]:
     """Loss of two layers over q1 and q2 at one p, as (q1, q2, loss)."""
     one, two = (np.linspace(centre - extent, centre + extent, points) for centre in around)
