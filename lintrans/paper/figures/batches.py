@@ -79,7 +79,7 @@ def rate_curves(table: pd.DataFrame) -> Figure:
 
 
 def robust_widths(table: pd.DataFrame, within: float = 2.0) -> pd.DataFrame:
-    """Over how many rates of the grid an arm ends within a factor of its own best: columns setting, arm, rates, best."""
+    """How many rates of the grid end within a factor of the arm's own best: columns setting, arm, rates, best."""
     medians = table.groupby(["setting", "arm", "lr"], sort=False)["loss"].median().reset_index()
     rows = []
     for (name, arm), own in medians.groupby(["setting", "arm"], sort=False):
