@@ -13,12 +13,12 @@ from lintrans.training.train import plan_training
 
 def test_swapped_noise_has_the_covariance_that_it_claims() -> None:
     model, task = lt.LinearTransformer(layers=2, d=1), lt.LinearRegression(d=1, n=5)
-    runs, batch, draws = lt.grid(optimizer="sgd", lr=0.1, seed=7), 50, 2000
+    runs, batch, draws = lt.grid(optimizer="sgd", lr=0.1, seed=7), 50, 600
     plan = plan_training(model, task, runs, steps=draws, batch=batch, device="cpu")
-    engine = GaussianNoise(plan, 1000, 10)
+    engine = GaussianNoise(plan, 500, 10)
     point = model.init([7]) + 0.3
     found = torch.cat([engine.fresh_gradient(point, torch.tensor([0]), step, batch) for step in range(draws)])
-    noise = measure_noise(model, task, point, batch=batch, samples=20_000, reference=1_000_000, seed=3)
+    noise = measure_noise(model, task, point, batch=batch, samples=3000, reference=200_000, seed=3)
     centred = found.reshape(draws, -1).double() - noise.gradient
     scale = noise.covariance[0].diagonal().sqrt()
     used = scale > 0
@@ -26,6 +26,6 @@ def test_swapped_noise_has_the_covariance_that_it_claims() -> None:
     assert mean.abs().max() < 4
     ratio = (centred.T @ centred / draws)[used][:, used] / scale[used] / scale[used][:, None]
     expected = noise.covariance[0][used][:, used] / scale[used] / scale[used][:, None]
-    torch.testing.assert_close(ratio, expected, atol=0.2, rtol=0)
+    torch.testing.assert_close(ratio, expected, atol=0.3, rtol=0)
     with pytest.raises(ValueError, match="give more than 50"):
         GaussianNoise(plan, 40, 10)
