@@ -78,9 +78,9 @@ class MeanSquare:
     def sample(self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]) -> Nodes:
         """The rule, whatever is asked for."""
         nodes, weights = scipy.special.roots_genlaguerre(self.points, self.shape - 1.0)
-        how = {"dtype": options.get("dtype") or torch.float64, "device": options.get("device", "cpu")}
-        both = (torch.tensor(np.asarray(each), **how) for each in (nodes * self.mean / self.shape, weights))
-        at, share = both
+        kind, device = options.get("dtype") or torch.float64, options.get("device", "cpu")
+        both = (nodes * self.mean / self.shape, weights)
+        at, share = (torch.tensor(np.asarray(each), dtype=kind, device=device) for each in both)
         return Nodes(at, share / share.sum(), self.mean)
 
 
@@ -122,7 +122,7 @@ class LeastModel:
 
     @property
     def blocks(self) -> tuple[Tensor, ...]:
-        return tuple(torch.arange(len(self.numbers_of)).split(1))
+        return tuple(torch.arange(len(self.numbers_of)).unsqueeze(-1))
 
     @property
     def groups(self) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ def test_f5() -> None:
 
 def test_f6() -> None:
     def judged(ratio: float, spread: float = 0.01) -> list[State]:
-        return states(f6.judge("paper", dict.fromkeys(f6.SETTINGS, (gap(ratio, spread), gap(2.0)))))
+        return states(f6.judge("paper", dict.fromkeys(f5.SETTINGS, (gap(ratio, spread), gap(2.0)))))
 
     assert judged(2.05) == [YES] * 3
     assert judged(2.5) == judged(1.5) == [REV] * 3

@@ -46,8 +46,10 @@ def units_of(
             units.append(Unit(case, MOVED, ratio, gap_state(ratio), keys=keys))
     for name in SETTINGS:
         frame = tails.get(name)
-        ends = None if frame is None or frame.shape[1] < 2 else frame[[min(frame), max(frame)]].dropna().to_numpy()
-        ratio = geometric_ratio(*np.asarray(ends, np.float64).T) if ends is not None and len(ends) else None
+        ratio = None
+        if frame is not None and frame.shape[1] > 1:
+            ends = frame.sort_index(axis=1).iloc[:, [0, -1]].dropna().to_numpy(np.float64)
+            ratio = geometric_ratio(ends[:, 0], ends[:, 1]) if len(ends) else None
         units.append(ratio_unit(f"{title(name)}, tail", TAIL, ratio, keys=Keys((name,), part="tail")))
     return units
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def batch_panels(
     """The gap in steps and the noise's E against the batch, a line a setting; bounds are hollow."""
     figure, (left, right) = panels(2, 3.4, sharey=False)
     for row, name in enumerate(dict.fromkeys((*gaps, *tails))):
-        style = {"color": OTHERS[row], "dashes": LINES[row], "linewidth": 1.6}
+        style: dict[str, Any] = {"color": OTHERS[row], "dashes": LINES[row], "linewidth": 1.6}
         points = [(batch, found, found.ratio()) for batch, found in gaps.get(name, {}).items()]
         own = [(batch, found, ratio) for batch, found, ratio in points if ratio is not None]
         left.plot([batch for batch, _, _ in own], [ratio.estimate for _, _, ratio in own], **style)
@@ -93,7 +94,7 @@ def equal_table(table: pd.DataFrame) -> pd.DataFrame:
     rows: dict[str, dict[str, str]] = {}
     for (name, batch), own in table.groupby(["setting", "batch"], sort=False):
         wide = own.pivot(index="seed", columns="optimizer", values="loss")
-        wide = wide[np.isfinite(wide).all(axis=1)]
+        wide = pd.DataFrame(wide[np.isfinite(wide).all(axis=1)])
         ratio = geometric_ratio(wide["sgd"].to_numpy(), wide["adam"].to_numpy()) if len(wide) else None
         text = f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio else "diverged"
         title = PROBLEMS[str(name)].title

@@ -136,7 +136,8 @@ class GaussianNoise(ReferenceEngine):
         normals = Source(own, step, Stream.NOISE, batch=1).normals(self.groups).reshape(len(own), self.groups)
         noise = torch.einsum("rj,rj...->r...", normals.to(each.dtype), each - mean)
         wide = (1 / batch - 1 / self.prompts) * self.group_size / (self.groups - 1)
-        return mean[:, 0] + wide**0.5 * noise
+        found: Tensor = mean[:, 0] + wide**0.5 * noise
+        return found
 
 
 def _losses(setting: Setting, runs: Runs, budget: BatchBudget) -> pd.DataFrame:

@@ -137,8 +137,8 @@ def map_table(found: dict[tuple[str, float, float], Trained], budget: LeastBudge
         gap = cell.gap(rates, seeds)
         columns = {"predictor": cell.between(rates, seeds, budget.probes[0]), "gap": gap.logs}
         frame = pd.DataFrame(columns).rename_axis("seed").reset_index()
-        more = {"cell": f"{form} {moment:g} {size:g}", "form": form, "moment": moment, "scale": size}
-        parts.append(frame.assign(**more, bounded=bool((gap.least | gap.most).any())))
+        name = f"{form} {moment:g} {size:g}"
+        parts.append(frame.assign(cell=name, form=form, moment=moment, scale=size))
     return pd.concat(parts, ignore_index=True)
 
 
