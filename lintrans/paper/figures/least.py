@@ -29,10 +29,10 @@ def surface_and_drops(two: Trained, three: Trained, title: str) -> Figure:
     centre, extent = (q.max(0) + q.min(0)) / 2, float(np.ptp(q, axis=0).max()) / 2 + 0.4
     first, second, loss = surface((float(centre[0]), float(centre[1])), extent, 80, float(np.median(every[:, 0])))
     shades = left.contourf(first, second, np.log10(loss), levels=14, cmap="Greys", alpha=0.6)
-    figure.colorbar(shades, ax=left, label="log10 loss")
+    figure.colorbar(shades, ax=left)
     for name, path in paths.items():
         left.plot(path[:, 1], path[:, 2], marker=MARKERS[name], markersize=3, color=COLOURS[name], linewidth=1.2)
-    left.set(xlabel="$q_1$", ylabel="$q_2$", title="two layers: surface and paths")
+    left.set(xlabel="$q_1$", ylabel="$q_2$", title="two layers: log10 loss, paths")
     rows = three.history.metric(COARSE_LOSS)
     for name in ("sgd", "adam"):
         table = by_seed(rows, name)
