@@ -124,18 +124,19 @@ class GaussianNoise(ReferenceEngine):
         super().__init__(plan)
         if not plan.batch < prompts or prompts % group:
             raise ValueError(f"prompts = {prompts} is not allowed: give more than {plan.batch}, a multiple of {group}")
-        self.groups, self.group_size, self.prompts = prompts // group, group, prompts
+        self.parts_drawn, self.group_size, self.prompts = prompts // group, group, prompts
 
-    def fresh_gradient(self, parameters: Tensor, seeds: Tensor, step: int, batch: int) -> Tensor:
-        own = [self.seeds[place] for place in seeds.tolist()]
+    def fresh_gradient(self, parameters: Tensor, runs: Tensor, step: int, batch: int) -> Tensor:
+        own = [self.plan.runs[run].seed for run in runs.tolist()]
         _, each = batch_gradients(
-            self.plan.model, self.plan.task, parameters, batch=self.group_size, count=self.groups, seed=own,
-            first=step * self.groups, stream=Stream.TRAINING,
+            self.plan.model, self.plan.task, parameters, batch=self.group_size, count=self.parts_drawn, seed=own,
+            first=step * self.parts_drawn, stream=Stream.TRAINING,
         )  # fmt: skip
         mean = each.mean(1, keepdim=True)
-        normals = Source(own, step, Stream.NOISE, batch=1).normals(self.groups).reshape(len(own), self.groups)
+        drawn = Source(own, step, Stream.NOISE, batch=1).normals(self.parts_drawn)
+        normals = drawn.reshape(len(own), self.parts_drawn)
         noise = torch.einsum("rj,rj...->r...", normals.to(each.dtype), each - mean)
-        wide = (1 / batch - 1 / self.prompts) * self.group_size / (self.groups - 1)
+        wide = (1 / batch - 1 / self.prompts) * self.group_size / (self.parts_drawn - 1)
         found: Tensor = mean[:, 0] + wide**0.5 * noise
         return found
 
