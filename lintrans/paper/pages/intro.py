@@ -56,6 +56,12 @@ SHORT = {
     "F2": "One second moment for everything is too little",
     "F3": "Fixed rates a block, from the curvature, are enough",
     "F4": "Adam's axes do not matter",
+    "F5": "The gap in steps does not depend on the batch",
+    "F6": "Gaussian noise of the same covariance, the same gap",
+    "F7": "Averaging or a cooldown closes half of the gap",
+    "F8": "Five numbers without noise show the gap",
+    "F9": "A larger initial scale, no gap",
+    "F10": "Curvature between blocks predicts the gap",
 }
 """The paper's claims, then this book's predictions, in a few words, for cards, the best known first."""
 LINES = 5

@@ -1,0 +1,70 @@
+"""The least model: its quadrature against prompts, its groups, its place among models that train."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import lintrans as lt
+from lintrans.paper.least import FORMS, LeastModel, MeanSquare
+from lintrans.paper.measure.least import hessians, surface
+
+
+@pytest.mark.parametrize(("layers", "form"), [(2, "sparse"), (3, "sparse"), (3, "full"), (2, "merged")])
+def test_the_quadrature_is_the_mean_over_a_million_prompts(layers: int, form: str) -> None:
+    least, n = LeastModel(layers, form), 20
+    numbers = torch.linspace(-0.4, 0.3, *least.parameter_shape, dtype=torch.float64)
+    value = dict(zip(least.numbers_of, numbers.tolist(), strict=True))
+    model = lt.LinearTransformer(layers, 1, form="full")
+    full = torch.zeros(model.parameter_shape, dtype=torch.float64)
+    for layer in range(layers):
+        full[layer, 0, 0] = torch.diag(
+            torch.tensor([value.get((layer, k), float(k != "p" or layer + 1 < layers)) for k in "pv"])
+        )
+        full[layer, 0, 1, 0, 0] = value[layer, "q"]
+    task = lt.LinearRegression(1, n)
+    losses = torch.stack(
+        [model.loss(full, task.sample_moments(20_000, 5, step, dtype=torch.float64)) for step in range(50)]
+    )
+    error = losses.std() / len(losses) ** 0.5
+    exact = least.loss(numbers, MeanSquare(n / 2).sample(0))
+    assert abs(losses.mean() - exact) < 4 * error
+    assert error < 0.01 * exact
+
+
+def test_more_points_change_nothing() -> None:
+    model = LeastModel(3)
+    theta = model.init(range(5)) + 0.2
+    torch.testing.assert_close(
+        model.loss(theta, MeanSquare(points=14).sample(0)), model.loss(theta, MeanSquare(points=30).sample(0)),
+        rtol=1e-10, atol=0,
+    )  # fmt: skip
+
+
+def test_the_scale_of_covariates_is_a_change_of_units() -> None:
+    theta = LeastModel(3).init(0) + 0.1
+    q = torch.tensor([kind == "q" for _, kind in LeastModel(3).numbers_of])
+    scaled = torch.where(q, theta / 5, theta)
+    ratio = LeastModel(3).loss(scaled, MeanSquare(mean=5.0).sample(0)) / LeastModel(3).loss(
+        theta, MeanSquare().sample(0)
+    )
+    assert float(ratio) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_trains_like_any_model(form: str) -> None:
+    model, law = LeastModel(3, form), MeanSquare()
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(2))
+    history = lt.train(model, law, runs, steps=100, batch=1, clip=1.0, probes=[], engine="reference", progress=False)
+    nodes = law.sample(0)
+    assert (model.loss(history.parameters(100), nodes) < model.loss(model.init(0), nodes)).all()
+    assert len(model.parameter_shape) == 1
+    assert model.parameter_shape[0] == {"sparse": 5, "full": 8, "merged": 3}[form]
+    both = hessians(model, law, history.parameters(100))
+    torch.testing.assert_close(both, both.transpose(-1, -2))
+
+
+def test_surface() -> None:
+    first, second, loss = surface((-0.5, -0.5), 0.5, 3, 0.0)
+    assert loss.shape == first.shape == second.shape == (3, 3)
+    assert loss[2, 2] == pytest.approx(1.0)
