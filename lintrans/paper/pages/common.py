@@ -47,7 +47,7 @@ def at_edge(best: Choice) -> str:
 
 def unit_text(unit: Unit) -> str:
     """Interval and state of a unit: "3.2 [2.8, 3.7] holds"."""
-    return f"{interval_text(unit.interval)} {NAMES[unit.state]}"
+    return NAMES[unit.state] if unit.interval is None else f"{interval_text(unit.interval)} {NAMES[unit.state]}"
 
 
 def agrees(compared: pd.DataFrame) -> bool:
