@@ -92,7 +92,7 @@ def test_numbers_are_the_kept_ones(kept: Store) -> None:
     assert shown.query("column == 'cnn'")["effect"].abs().max() == pytest.approx(0.0, abs=1e-9)
 
 
-def test_distances_and_the_answer(kept: Store) -> None:
+def test_distances_and_the_answer(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = proxies.matrix("paper")
     rows = {str(row["column"]): row for row in proxies.distances(cells).to_dict("records")}
     found = {name: [float(row[each]) for each in ("low", "distance", "high")] for name, row in rows.items()}
@@ -110,7 +110,12 @@ def test_distances_and_the_answer(kept: Store) -> None:
     assert answer is not None
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
     assert answer.bridge == found["lm_linear"][1]
-    assert "Setting 1" in answer.text
+    assert "**Setting 1**" in answer.text, "the nearest"
+    monkeypatch.setattr(proxies, "SURE", 1.01)
+    unsure = proxies.answer("paper")
+    assert unsure is not None
+    assert "open which proxy" in unsure.text
+    assert "**Setting 1**" not in unsure.text
     lacks, adds, unsettled = proxies.missed(cells, "cnn")
     assert (lacks, adds, unsettled) == (list(proxies.BEHAVIOURS.values()), [], [])
     assert proxies.missed(cells, "softmax")[2] == list(proxies.BEHAVIOURS.values())

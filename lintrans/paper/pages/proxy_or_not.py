@@ -26,6 +26,7 @@ from ..claims.p3 import PER_LAYER
 from ..claims.practice import OWN, TRANSFORMER
 from ..claims.records import interval_text, keys_of, number_text, verdict_records
 from ..claims.rules import LEAST_CORRELATION, MARGIN, State, Unit
+from ..claims.wording import NAMES
 from ..measure import variants
 from ..problems import LARGER
 from ..scales import ATTENTION
@@ -50,6 +51,8 @@ CLEAR = {"ratio": math.log(MARGIN), "share": math.log(3.0), "correlation": math.
 NORMAL = 1.96
 """Half a 95% interval of a Gaussian, in standard errors."""
 DRAWS = 10_000
+SURE = 0.95
+"""Share of the draws from which on a proxy is called the nearest."""
 FEWEST = 3
 """Behaviours that two columns must share for a distance."""
 SHOWS, LACKS = (State.YES, State.WEAK), (State.NULL, State.REV)
@@ -263,7 +266,7 @@ def table(cells: Matrix) -> pd.DataFrame:
         row = {"behaviour": words}
         for name, title in COLUMNS.items():
             cell = cells.get(name, {}).get(claim)
-            row[title] = "" if cell is None else f"{interval_text(cell.interval)} {cell.state}"
+            row[title] = "" if cell is None else f"{interval_text(cell.interval)} {NAMES[cell.state]}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -327,15 +330,17 @@ def answer(scale: str, reading: str = "tuned") -> Answer | None:
     own = found[found["proxy"]]
     if own.empty:
         return None
-    row = own.iloc[0]
+    row = own.sort_values(["distance", "nearest"], ascending=[True, False]).iloc[0]
     lacks, adds, unsettled = missed(cells, str(row["column"]))
     others = found.set_index("column")["distance"]
     bridge = float(others["lm_linear"]) if "lm_linear" in others else None
-    text = (
-        f"Of the proxies **{row['title']}** is nearest to a real Transformer ({TRANSFORMER}): "
+    away = (
         f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}] least clear effects "
         f"away on {row['behaviours']} behaviours, and nearest in {row['nearest']:.0%} of bootstrap draws. "
     )
+    nearest = f"Of the proxies **{row['title']}** is nearest to a real Transformer ({TRANSFORMER}): {away}"
+    unclear = f"It is open which proxy is nearest to a real Transformer ({TRANSFORMER}). {row['title']} is {away}"
+    text = nearest if row["nearest"] >= SURE else unclear
     decided = len(BEHAVIOURS) - len(unsettled)
     none = f"Of the {decided} behaviours that are decided in both it misses none. "
     text += f"It misses {listed(lacks)}. " if lacks else none if decided else "No behaviour is decided in both. "
