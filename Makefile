@@ -10,6 +10,8 @@ RESULTS ?=
 OPTIONS ?=
 # processes of pytest
 TESTERS ?= 2
+# of the fuzzer in `make torture`
+INPUTS ?= 5000
 PIP_FLAGS ?=
 # the first of these that is Python 3.11 or newer
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -55,8 +57,9 @@ bench: .venv/ready  ## time the engines side by side, ten to twenty minutes, and
 	@$(BIN)/python -m benchmarks.bench
 	@$(BIN)/python -m benchmarks.import_time
 
-torture: .venv/ready  ## kill and damage on purpose, for hours, and show what was lost; OPTIONS='--trainings 10 --books 0'
+torture: .venv/ready  ## kill, damage and feed nonsense on purpose, for hours; OPTIONS='--trainings 10 --books 0' INPUTS=500
 	@$(BIN)/python -m benchmarks.torture $(OPTIONS)
+	@$(BIN)/python -m benchmarks.fuzz $(INPUTS)
 
 lab: .venv/ready  ## edit chapters in JupyterLab, on this machine only
 	@$(BIN)/lintrans pairs
