@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lintrans.paper import figures
 from lintrans.paper.claims import State, Word, p1, p2, p3, p4, p5, practice
 from lintrans.paper.claims.records import interval_text
+from lintrans.paper.claims.wording import NAMES
 from lintrans.paper.pages import practice as tables
 from lintrans.paper.practice import measured
 from lintrans.paper.practice.data import DataError
@@ -46,7 +47,8 @@ def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measure
     for verdict in verdicts:
         assert verdict.ruling.word is Word.UNMEASURABLE
         assert {unit.state for unit in verdict.units if unit.decides} == {State.MISSING}
-        assert tables.lines(verdict, **WORDS).count("not measured") >= len(practice.NETWORKS)
+        assert {unit.case for unit in tables.own(verdict)} == set(practice.NETWORKS)
+        assert all(name in tables.seen({"Here": verdict}, **WORDS) for name in practice.NETWORKS)
     shown = [
         figures.gap_panels(nothing.histories("tuned")),
         figures.noise_dots(nothing.noise, 1.25, p2.WHOLE),
@@ -60,7 +62,7 @@ def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measure
         tables.signs(nothing), tables.noise_table(nothing), tables.split_table(verdicts[2]), tables.bounds({}),
     ):  # fmt: skip
         assert table.empty
-    assert (tables.by_batch(verdicts[0], nothing).drop(columns="network") == "not measured MISSING").all(axis=None)
+    assert (tables.by_batch(verdicts[0], nothing).drop(columns="network") == NAMES[State.MISSING]).all(axis=None)
 
 
 def test_a_reader_s_own_bad_data_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -105,7 +105,7 @@ def layer_ratios(ratios: pd.DataFrame) -> Figure:
         axes.set_yticks(own.index, own["layer"], fontsize="x-small")
         axes.invert_yaxis()
         axes.set(title=name, xlabel="R_med, SGD over Adam")
-        log_axis(axes, "x", 4)
+        log_axis(axes, "x", 3)
     return figure
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,16 @@ from ..claims import c5, practice
 from ..claims.c3 import log_ratios_along
 from ..claims.common import judged_losses, on_batches
 from ..claims.p2 import WHOLE
-from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN
+from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN, SHOWS, SMALLER, TRANSFORMER
 from ..claims.records import Verdict, interval_text
-from ..claims.rules import State, Unit
+from ..claims.rules import Unit
+from ..claims.wording import NAMES, cases, counts, record_of
 from ..practice.instruments import Budget
 from ..practice.measured import BUDGETS, Measured, batch_words
 from ..scale_names import based_on
 from ..scales import LABELS
+from .template import Lamp, confirmed
+from .words import listed, sized, tally
 
 KINDS = {
     "lm_softmax": "Transformer, softmax attention",
@@ -83,7 +87,7 @@ def by_batch(verdict: Verdict, measured: Measured) -> pd.DataFrame:
         if name is None or part in ("steps", AGAINST) or (name in IMAGES and part is None):
             continue
         words = whole if size or part == OWN else str(part)
-        rows.setdefault(name, {"network": name})[words] = f"{interval_text(unit.interval)} {unit.state}"
+        rows.setdefault(name, {"network": name})[words] = _text(unit)
     return pd.DataFrame(rows.values()).fillna("")
 
 
@@ -159,11 +163,11 @@ def split_table(verdict: Verdict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def negative(frames: Mapping[str, pd.DataFrame]) -> str:
-    """Share of measured steps along which the curvature is negative, in a sentence."""
+def negative(frames: Mapping[str, pd.DataFrame], optimizers: Collection[str] = tuple(LABELS)) -> str:
+    """Share of measured steps along which the curvature is negative, by network and optimizer, in a sentence."""
     parts = []
     for name, frame in frames.items():
-        rows = on_batches(frame[frame["metric"] == "directional_smoothness"])
+        rows = on_batches(frame[(frame["metric"] == "directional_smoothness") & frame["optimizer"].isin(optimizers)])
         shares = (rows["value"] < 0).groupby(rows["optimizer"]).mean()
         parts.append(f"{name} " + ", ".join(f"{LABELS[str(each)]} {share:.0%}" for each, share in shares.items()))
     return "; ".join(parts)
@@ -177,17 +181,99 @@ def bounds(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return shown.rename(columns={"setting": "network", "l0": "$L_0$", "l1": "$L_1$"})
 
 
-def lines(verdict: Verdict, *, yes: str, weak: str, null: str, rev: str, undecided: str = "open") -> str:
-    """What each network shows by its own effect, a line each in Markdown, and how it counts for the claim."""
-    words = dict(zip(State, (yes, weak, null, rev, undecided, "not measured"), strict=True))
-    found = []
-    for name in practice.NETWORKS:
-        units = [unit for unit in verdict.units if unit.keys.problem == name]
-        deciding = next(unit for unit in units if unit.decides)
-        own = next((unit for unit in units if unit.keys.part == OWN), deciding)
-        counts = ", ".join(deciding.remarks) if name in IMAGES else ""
-        found.append(f"- {name}: {words[own.state]}, {interval_text(own.interval)}{f' ({counts})' * bool(counts)}.")
-    return "\n".join(found)
+def own(verdict: Verdict) -> list[Unit]:
+    """What each network shows by itself, a unit a network; for the claim an image network is compared with others."""
+    wanted = {name: OWN if name in IMAGES else None for name in practice.NETWORKS}
+    found = {(unit.keys.problem, unit.keys.part): unit for unit in verdict.units}
+    return [replace(found[name, part], case=name) for name, part in wanted.items()]
+
+
+def headline(verdicts: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
+    """How many networks agree with each claim, in a line, as a quotation in Markdown; behaviours in words, by claim."""
+    found = "; ".join(f"*{words}*: {counts(cases(record_of(verdicts[claim])))}" for claim, words in behaviours.items())
+    return (
+        f"> **Do language models show it, and image networks not?** Of {len(practice.NETWORKS)} networks, at each "
+        f"optimizer's best rate: {found}."
+    )
+
+
+def seen(verdicts: Mapping[str, Verdict], **words: str) -> str:
+    """What networks show by themselves, a sentence a verdict, and which image networks count by comparison.
+
+    Args:
+        verdicts: by how a sentence begins.
+        **words: of :func:`.words.phrases`.
+    """
+    return "\n".join(f"- **{start}**: {_seen(verdict, words)}" for start, verdict in verdicts.items())
+
+
+def _seen(verdict: Verdict, words: Mapping[str, str]) -> str:
+    units = own(verdict)
+    known = [unit for unit in units if unit.interval is not None]
+    parts = [sized(known, where=" in {cases} ({sizes})", **words)] if known else []
+    if rest := [unit.case for unit in units if unit.interval is None]:
+        parts.append(f"not measured: {listed(rest)}")
+    for remark in (SMALLER, SHOWS):
+        if found := [unit.case for unit in verdict.units if unit.decides and remark in unit.remarks]:
+            parts.append(f"{remark}: {listed(found)}")
+    return ". ".join(f"{part[:1].upper()}{part[1:]}" for part in parts) + "."
+
+
+def one_real_model(verdict: Verdict, measured: Measured) -> str:
+    """The gap of the one real Transformer here, in a sentence."""
+    if TRANSFORMER not in measured.networks:
+        return "No network was measured here."
+    [unit] = [unit for unit in own(verdict) if unit.case == TRANSFORMER]
+    size = measured.networks[TRANSFORMER].model.parameter_shape[0]
+    return (
+        f"The Transformer with softmax attention here has {size:,} parameters; at the best rates SGD ends at "
+        f"{interval_text(unit.interval)} times Adam's loss."
+    )
+
+
+def by_horizon(verdict: Verdict, measured: Measured) -> Lamp:
+    """Whether the decided language models say the same of end losses at the horizon of the larger batches."""
+    [words] = {batch_words(each.small, each.larger_steps) for each in measured.trainings.values()}
+    others = [unit for unit in verdict.units if unit.keys.part == words and unit.keys.problem in LANGUAGE]
+    return confirmed(f"decided language models end alike at {words}", (verdict, others))
+
+
+def means(tuned: Mapping[str, Verdict], published: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
+    """What follows by state, a line each: by behaviour at both rates, and how linear attention differs from softmax."""
+    rows = []
+    for claim, words in behaviours.items():
+        one, other = (counts(cases(record_of(found[claim]))) for found in (tuned, published))
+        both = one if tuned[claim] is published[claim] else f"{one} at the best rates, {other} at the published ones"
+        rows.append(f"- **{words[:1].upper()}{words[1:]}** on language and not on images: {both}.")
+    units = [unit for verdict in tuned.values() for unit in verdict.units if unit.keys.part == AGAINST]
+    found = tally(
+        units,
+        "comparisons",
+        yes="clearly larger",
+        weak="a little larger",
+        null="alike",
+        rev="smaller",
+        undecided="open",
+        missing="not measured",
+    )
+    return "\n".join([*rows, f"- **Linear attention in place of softmax**, size of the five effects: {found}."])
+
+
+def batch_answer(verdict: Verdict, measured: Measured) -> str:
+    """Whether the gap on the whole set is larger than at the small batch after as many steps, in sentences."""
+    [small] = {batch_words(each.small, each.larger_steps) for each in measured.trainings.values()}
+    [whole] = {batch_words(0, each.larger_steps) for each in measured.trainings.values()}
+    found = {(unit.keys.problem, unit.keys.part): unit.interval for unit in verdict.units}
+    pairs = {name: (found.get((name, small)), found.get((name, whole))) for name in practice.NETWORKS}
+    known = {name: (one, other) for name, (one, other) in pairs.items() if one is not None and other is not None}
+    if not known:
+        return "Not measured at this scale."
+    larger = [name for name, (one, other) in known.items() if other.estimate > one.estimate]
+    sure = [name for name, (one, other) in known.items() if other.low > one.high]
+    return (
+        f"Of {len(known)} networks the estimate on the whole set is the larger in {listed(larger) or 'none'}; whole "
+        f"intervals are apart in {listed(sure) or 'none'}."
+    )
 
 
 def bridge(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
@@ -203,7 +289,7 @@ def bridge(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
 
 
 def _text(unit: Unit) -> str:
-    return f"{interval_text(unit.interval)} {unit.state}"
+    return NAMES[unit.state] if unit.interval is None else f"{interval_text(unit.interval)} ({NAMES[unit.state]})"
 
 
 def deviations(scale: str, measured: Measured) -> tuple[str, ...]:

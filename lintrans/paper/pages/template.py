@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..claims import stability
 from ..claims.common import FIXED_BATCH
+from ..claims.practice import ANOTHER_SET
 from ..claims.records import Verdict
 from ..claims.rules import State, Unit, agree
 from ..claims.scorecard import CLAIMS, cases_of
@@ -18,7 +19,7 @@ from ..figures.cases import Html, case_forest
 from .words import sized
 
 Records = Mapping[tuple[str, str], Record]
-CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches"), "horizon": ("cooled",)}
+CHECKED_BY = {"test batch": (FIXED_BATCH, "other batches", ANOTHER_SET), "horizon": ("cooled",)}
 """By lamp, the checks of a verdict that are about it; all others are about a convention."""
 LAMPS = ("convention", "test batch", "horizon", "seeds")
 STYLE = """<style>
