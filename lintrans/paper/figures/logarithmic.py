@@ -10,6 +10,8 @@ from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, Nul
 
 SHORT = 10.0**1.5
 """An axis that spans less has labels at 1, 2 and 5."""
+APART = 0.12
+"""The least distance between two labels, as a share of the axis."""
 
 
 class Decades(LogLocator):
@@ -31,7 +33,7 @@ class Numbers(Decades):
         if not 0 < low < high or (high >= SHORT * low and _inside(ticks, low, high) > 1):
             return ticks
         for finer in (LogLocator(subs=(1.0, 2.0, 5.0), numticks=15), MaxNLocator(4), MaxNLocator(8)):
-            ticks = [float(tick) for tick in finer.tick_values(low, high) if tick > 0]
+            ticks = _apart([float(tick) for tick in finer.tick_values(low, high) if tick > 0], low, high)
             if _inside(ticks, low, high) > 1:
                 break
         return ticks
@@ -43,7 +45,8 @@ class Labels(LogFormatterMathtext):
     def __call__(self, x: float, pos: int | None = None) -> str:
         """See ``Formatter``."""
         low, high = sorted(self.axis.get_view_interval()) if self.axis is not None else (0.0, 1.0)
-        return f"{x:.6g}" if low > 0 and high < SHORT * low else str(super().__call__(x, pos))
+        power = x > 0 and float(np.log10(x)).is_integer()
+        return f"{x:.6g}" if low > 0 and (high < SHORT * low or not power) else str(super().__call__(x, pos))
 
 
 class BookScale(LogScale):
@@ -58,6 +61,15 @@ class BookScale(LogScale):
         axis.set_major_locator(Numbers())
         axis.set_major_formatter(Labels())
         axis.set_minor_formatter(NullFormatter())
+
+
+def _apart(ticks: list[float], low: float, high: float) -> list[float]:
+    """Those ticks inside whose labels do not touch the one before."""
+    kept: list[float] = []
+    for tick in sorted(tick for tick in ticks if low <= tick <= high):
+        if not kept or np.log(tick / kept[-1]) >= APART * np.log(high / low):
+            kept.append(tick)
+    return kept
 
 
 def _inside(ticks: list[float], low: float, high: float) -> int:

@@ -243,7 +243,7 @@ def means(tuned: Mapping[str, Verdict], published: Mapping[str, Verdict], behavi
     rows = []
     for claim, words in behaviours.items():
         one, other = (counts(cases(record_of(found[claim]))) for found in (tuned, published))
-        both = one if tuned[claim] is published[claim] else f"{one} at the best rates, {other} at the published ones"
+        both = one if tuned[claim] is published[claim] else f"at the best rates {one}; at the published ones {other}"
         rows.append(f"- **{words[:1].upper()}{words[1:]}** on language and not on images: {both}.")
     units = [unit for verdict in tuned.values() for unit in verdict.units if unit.keys.part == AGAINST]
     found = tally(
@@ -289,7 +289,7 @@ def bridge(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
 
 
 def _text(unit: Unit) -> str:
-    return NAMES[unit.state] if unit.interval is None else f"{interval_text(unit.interval)} ({NAMES[unit.state]})"
+    return NAMES[unit.state] if unit.interval is None else f"{interval_text(unit.interval)}, {NAMES[unit.state]}"
 
 
 def deviations(scale: str, measured: Measured) -> tuple[str, ...]:
