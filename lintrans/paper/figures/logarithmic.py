@@ -10,7 +10,7 @@ from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, Nul
 
 SHORT = 10.0**1.5
 """An axis that spans less has labels at 1, 2 and 5."""
-APART = 0.12
+APART = 0.18
 """The least distance between two labels, as a share of the axis."""
 
 

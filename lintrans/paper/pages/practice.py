@@ -235,7 +235,7 @@ def by_horizon(verdict: Verdict, measured: Measured) -> Lamp:
     """Whether the decided language models say the same of end losses at the horizon of the larger batches."""
     [words] = {batch_words(each.small, each.larger_steps) for each in measured.trainings.values()}
     others = [unit for unit in verdict.units if unit.keys.part == words and unit.keys.problem in LANGUAGE]
-    return confirmed(f"decided language models end alike at {words}", (verdict, others))
+    return confirmed(f"language models whose end losses decide say the same at {words}", (verdict, others))
 
 
 def means(tuned: Mapping[str, Verdict], published: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
