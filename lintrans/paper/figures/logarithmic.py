@@ -45,7 +45,7 @@ class Labels(LogFormatterMathtext):
     def __call__(self, x: float, pos: int | None = None) -> str:
         """See ``Formatter``."""
         low, high = sorted(self.axis.get_view_interval()) if self.axis is not None else (0.0, 1.0)
-        power = x > 0 and float(np.log10(x)).is_integer()
+        power = x > 0 and bool(np.isclose(np.log10(x) % 1, (0, 1), atol=1e-9).any())
         return f"{x:.6g}" if low > 0 and (high < SHORT * low or not power) else str(super().__call__(x, pos))
 
 
