@@ -124,7 +124,7 @@ def _eigenvalues(dense: Tensor) -> Tensor:
     One matrix at a time, in memory of its own: LAPACK's last bits can depend on where a matrix begins.
     """
     lost = ~dense.isfinite().flatten(-2).all(-1)
-    finite = torch.where(lost[..., None, None], 0.0, dense).flatten(0, -3)
+    finite = torch.where(lost[..., None, None], 0.0, dense).reshape(-1, *dense.shape[-2:])
     values = torch.stack([torch.linalg.eigvalsh(each.clone()) for each in finite]).reshape(dense.shape[:-1])
     values[lost] = math.nan
     return values
