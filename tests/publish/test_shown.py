@@ -167,7 +167,9 @@ def test_examples_in_docstrings_give_what_they_say() -> None:
 
 
 def test_the_map_of_the_paper_knows_every_claim_and_figure() -> None:
-    assert sorted({claim for place in PLACES for claim in place.claims}) == sorted(CLAIMS)
+    assert sorted({claim for place in PLACES for claim in place.claims}) == sorted(
+        name for name in CLAIMS if name.startswith("C")
+    ), "the paper's own"
     texts = "\n".join(chapter.text.read_text() for chapter in chapters(ROOT))
     labels = {label for place in PLACES for label in place.labels()}
     assert {label for label in labels if not re.search(rf"^ +name: {label}$", texts, re.M)} == set()
