@@ -151,10 +151,10 @@ def test_a_declared_parameter_that_the_chapter_forgets_is_named() -> None:
 
 def test_plain_python_without_a_kernel() -> None:
     space: dict[str, Any] = {"parameters": page_module.parameters}
-    exec("steps: int = 5\npage = parameters(steps=steps)", space)
-    assert (space["page"].steps, space["page"].changed) == (5, ())
+    exec("steps: int = 12\npage = parameters(steps=steps)", space)
+    assert (space["page"].steps, space["page"].changed) == (12, ())
     with pytest.raises(ParameterError, match=r"steps = 0\.5"):
-        exec("steps: int = 5\nparameters(steps=0.5)", space)
+        exec("steps: int = 12\nparameters(steps=0.5)", space)
 
 
 def test_the_error_has_no_traceback_in_a_notebook() -> None:
