@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 import lintrans as lt
 from lintrans.paper.claims import Ruling, State, Unit, Verdict, Word, record, stability, twice, verdict_records
-from lintrans.publish import cli, listing, repeating
+from lintrans.publish import cli, cli_results, listing, repeating
 from lintrans.publish.book import Built, Outcome, Report, chapters
 from lintrans.statistics import Interval
 
@@ -72,7 +72,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     return filled
 
 
-COMMANDS = [[], *([name] for name in cli.main.commands), *(["results", name] for name in cli.results.commands)]
+COMMANDS = [
+    [],
+    *([name] for name in cli.main.commands),
+    *(["results", name] for name in cli_results.results.commands),
+]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)

@@ -21,10 +21,11 @@ from ..budgets import TuningBudget
 from ..problems import PROBLEMS, SETTINGS
 from ..scales_adaptivity import HORIZONS, WHY_PROTOCOL, WhyBudget
 from .common import deviations, judged_losses, rules_digest, steps_to, target_of
+from .predictions import side_state
 from .records import Verdict
 from .rules import NO_KEYS, Keys, State, Unit, ratio_state, rule
 
-CHAPTER, GROUP = "which_adaptivity", "why"
+CHAPTER = "which_adaptivity"
 READINGS = ("tuned", "cooled")
 CLOSED = "share of the gap closed"
 BY_STEPS = "share of the gap in steps closed"
@@ -84,12 +85,8 @@ def share_closed(sgd: Array, arm: Array, adam: Array, threshold: float) -> Inter
 
 
 def threshold_state(found: Interval | None, threshold: float, above: bool = True) -> State:
-    """YES where the interval lies on the predicted side of a threshold, REV where it lies on the other."""
-    if found is None or math.isnan(found.estimate):
-        return State.MISSING
-    if math.isnan(found.low) or found.low <= threshold <= found.high or found.two_kinds:
-        return State.UNDECIDED
-    return State.YES if (found.low > threshold) == above else State.REV
+    """As :func:`~.predictions.side_state`, and open where seeds are of two kinds."""
+    return State.UNDECIDED if found is not None and found.two_kinds else side_state(found, threshold, above)
 
 
 def closed_unit(cell: Cell, arm: str, threshold: float, above: bool, cooled: bool, label: str = "") -> Unit:

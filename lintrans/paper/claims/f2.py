@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..scales_adaptivity import SETTINGS, WhyBudget
-from .adaptivity import CHAPTER, GROUP, READINGS, Cell, closed_unit, judge_cells
+from .adaptivity import CHAPTER, READINGS, Cell, closed_unit, judge_cells
 from .common import Basis
+from .predictions import GROUP
 from .records import Verdict
 
 CLAIM = "F2"

@@ -8,8 +8,9 @@ import numpy as np
 
 from ...statistics import paired_t
 from ..scales_adaptivity import SETTINGS, WhyBudget
-from .adaptivity import CHAPTER, GROUP, READINGS, SEARCHED, Cell, judge_cells, threshold_state
+from .adaptivity import CHAPTER, READINGS, SEARCHED, Cell, judge_cells, threshold_state
 from .common import Basis
+from .predictions import GROUP
 from .records import Verdict
 from .rules import Keys, State, Unit
 
