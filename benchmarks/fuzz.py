@@ -3,7 +3,8 @@
 ``python -m benchmarks.fuzz 5000 --seed 3``. An input fails when an exception comes from inside (it was not raised by a
 ``raise`` of this package, or its type is none of a caller's mistakes), when it cannot be interrupted, when a file stays
 half-written, or when NaN is taken for a setting in silence. What a machine of 256 MB could not hold counts as refused:
-:func:`small_memory` sees to it that a slip of the hand costs no memory here.
+:func:`small_memory` sees to it that a slip of the hand costs no memory here. The table of what is fed to what is most
+of this long file: a new public name is one line there.
 """
 
 from __future__ import annotations
@@ -307,7 +308,7 @@ def _stop(_: int, frame: FrameType | None) -> None:
 def small_memory() -> Iterator[None]:
     """A machine of 256 MB, as far as this library asks."""
     before = errors.memory
-    errors.memory = lambda: 2**28  # type: ignore[assignment]
+    errors.memory = lambda: 2**28  # type: ignore[assignment]  # it is cached, which a lambda is not
     try:
         yield
     finally:
@@ -318,7 +319,7 @@ def small_memory() -> Iterator[None]:
 def uncompiled() -> Iterator[None]:
     """Without compiled loops, whose compiles take minutes; torch does all."""
     before = compiling.unsupported_cpu
-    compiling.unsupported_cpu = lambda: "not while values are odd"  # type: ignore[assignment]
+    compiling.unsupported_cpu = lambda: "not while values are odd"  # type: ignore[assignment]  # cached as well
     try:
         yield
     finally:

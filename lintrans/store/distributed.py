@@ -2,6 +2,7 @@
 
 Nothing here is imported from Dask before it is asked for. A shard is an ordinary :func:`lintrans.experiment`, which a
 worker finds, goes on with, or computes; what it returns is kept under its own key in the store of whoever asked, too.
+What the client asks and what a worker does stand in one long file, since they must agree.
 """
 
 from __future__ import annotations

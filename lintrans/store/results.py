@@ -34,7 +34,8 @@ from ..training.runs import Runs
 from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
 from ..unfinished import Nowhere, Part, kept_by
 from .checkpoints import Checkpoints
-from .sources import classes_in, code, digest_outside, is_ours
+from .outside import classes_in, digest_outside, is_ours
+from .sources import code
 from .specs import canonical, key_of, name_of
 from .store import VARIABLE, DamagedError, Entry, Payload, Store, UnreadableError, age, store
 

@@ -6,34 +6,23 @@ comments, docstrings, layout, the names and places of files, the order of import
 module that nobody thought of counts: forgetting fails safe.
 
 A module with ``SERVES = ("Sphere",)`` counts only where one of these classes is in use: what draws one law decides no
-number of another. Classes and functions from outside the package are known by their own source, and by that of their
-author's other ones which they use.
+number of another. What comes from outside the package: :mod:`.outside`.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import dataclasses
 import hashlib
-import inspect
-import json
-import linecache
 import sys
-import sysconfig
-import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Any, NamedTuple, TypeGuard
-
-from torch import Tensor
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parents[__name__.count(".") - 1]
 NEUTRAL = frozenset(
     {"errors", "progress", "files", "interrupts", "unfinished"}
-    | {f"store.{name}" for name in ("store", "specs", "sources", "results", "checkpoints")}
+    | {f"store.{name}" for name in ("store", "specs", "sources", "outside", "results", "checkpoints")}
     | {f"store.{name}" for name in ("shards", "distributed", "planning")}
 )
 """Modules of the package whose own code decides no number, but how it is said, shown and kept."""
@@ -60,7 +49,7 @@ class Module:
     @cached_property
     def _spelling(self) -> tuple[str, list[Use]]:
         spelling = _Spelling(self._code, self.bindings)
-        return _text(spelling.visit(self._tree)), spelling.uses
+        return spelled(spelling.visit(self._tree)), spelling.uses
 
     @cached_property
     def _names(self) -> dict[str, Use]:
@@ -79,7 +68,7 @@ class Module:
     @cached_property
     def own(self) -> str:
         """Digest of its code alone, which calls all modules of the package by one name."""
-        return _hash(self._spelling[0])
+        return hashed(self._spelling[0])
 
     @property
     def targets(self) -> set[str]:
@@ -93,7 +82,7 @@ class Module:
         """Digest of its code, and of that of each module behind a name that it uses."""
         names = sorted(f"{alias} {use.name} {self._code.own(use.target)}" for alias, use in self._names.items())
         chains = (f"{use.name} {self._code.own(use.target)}" for use in self._spelling[1])
-        return _hash("\n".join([self.own, *names, *chains]))
+        return hashed("\n".join([self.own, *names, *chains]))
 
 
 class EditedError(RuntimeError):
@@ -182,7 +171,7 @@ class Code:
 
     def digest(self, *roots: str, classes: Collection[str] = ()) -> str:
         """Digest of a closure, whatever its modules are called."""
-        return _hash("\n".join(sorted({module.digest for module in self.closure(*roots, classes=classes).values()})))
+        return hashed("\n".join(sorted({module.digest for module in self.closure(*roots, classes=classes).values()})))
 
 
 _CODE = Code()
@@ -213,7 +202,7 @@ def _serves(tree: ast.Module) -> Iterator[str]:
             yield from ast.literal_eval(node.value)
 
 
-class _Plain(ast.NodeTransformer):
+class Plain(ast.NodeTransformer):
     """Takes away docstrings."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
@@ -221,7 +210,7 @@ class _Plain(ast.NodeTransformer):
         return ast.Pass() if text else self.generic_visit(node)
 
 
-class _Spelling(_Plain):
+class _Spelling(Plain):
     """Takes away docstrings and imports of the package, and calls all of its modules by one name."""
 
     def __init__(self, code: Code, bindings: dict[str, Use]) -> None:
@@ -285,124 +274,11 @@ def _for_the_checker(node: ast.If) -> bool:
     return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _text(tree: ast.AST) -> str:
+def spelled(tree: ast.AST) -> str:
     """Code in one spelling, without lines that do nothing."""
     return "\n".join(line for line in ast.unparse(tree).splitlines() if line.strip() not in ("", "pass"))
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
+    """Sixteen hexadecimal digits of SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def classes_in(value: Any) -> set[type]:
-    """The classes of the frozen dataclasses in a value, at any depth, with those that they inherit from."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (getattr(value, field.name) for field in dataclasses.fields(value))
-        return {each for each in type(value).__mro__ if _tells(each)}.union(*map(classes_in, fields))
-    if isinstance(value, Mapping):
-        return set().union(*map(classes_in, value.values()))
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Tensor):
-        return set().union(*map(classes_in, value))
-    return set()
-
-
-def is_ours(thing: type | FunctionType) -> bool:
-    """Whether a class or function is of this package, whose closure tells what it depends on."""
-    return thing.__module__.partition(".")[0] == PACKAGE.name
-
-
-def digest_outside(thing: type | FunctionType) -> str:
-    """Digest of the source of a class or function from outside, and of its author's others that it uses.
-
-    Plain values that it takes from its module count as well: numbers, texts, lists and dictionaries of them.
-    """
-    texts: dict[str, str] = {}
-    ahead: list[Any] = [thing]
-    while ahead:
-        one = ahead.pop()
-        name = f"{one.__module__}.{one.__qualname__}"
-        if name in texts:
-            continue
-        tree = _tree_of(one)
-        texts[name] = _text(tree)
-        if isinstance(one, type):
-            ahead += [base for base in one.__mro__[1:] if _tells(base) and not is_ours(base)]
-        for name, value in _globals_of(one, tree):
-            if isinstance(value, type | FunctionType):
-                ahead.append(value)
-            else:
-                texts[name] = value
-    return _hash("\n".join(f"{name} {text}" for name, text in sorted(texts.items())))
-
-
-def _tells(each: type) -> bool:
-    return each.__module__ not in ("builtins", "typing", "typing_extensions", "abc", "enum")
-
-
-def _functions(thing: type | FunctionType) -> Iterator[FunctionType]:
-    """A function, or those of a class."""
-    for value in vars(thing).values() if isinstance(thing, type) else [thing]:
-        inner = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
-        if isinstance(inner, FunctionType):
-            yield inner
-
-
-def _globals_of(thing: type | FunctionType, tree: ast.AST) -> Iterator[tuple[str, Any]]:
-    """What code takes from its module or others of its author's: functions, classes, and plain values as texts."""
-    nodes = [*ast.walk(tree)]
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    own = next((function.__globals__ for function in _functions(thing)), vars(sys.modules[thing.__module__]))
-    places = [(thing.__module__, own, names)]
-    places += [(m.__name__, vars(m), attributes) for m in map(own.get, names) if _is_authors(m)]
-    for module, place, used in places:
-        for name in used & place.keys():
-            value = place[name]
-            if isinstance(value, type | FunctionType):
-                if _is_authors(sys.modules.get(value.__module__)):
-                    yield f"{module}.{name}", value
-            else:
-                with contextlib.suppress(TypeError, ValueError):  # an object, which has no spelling of its own
-                    yield f"{module}.{name}", json.dumps(value, sort_keys=True)
-
-
-def _is_authors(module: Any) -> TypeGuard[ModuleType]:
-    """Whether a module is neither of this package nor an installed one."""
-    if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] == PACKAGE.name:
-        return False
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return module.__name__ == "__main__"
-    return not any(Path(file).is_relative_to(place) for place in _installed())
-
-
-@cache
-def _installed() -> tuple[str, ...]:
-    return tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
-
-
-def _tree_of(thing: type | FunctionType) -> ast.AST:
-    """A class's or function's code without docstrings."""
-    try:
-        text = inspect.getsource(thing)
-    except (OSError, TypeError):  # a class of a notebook or of a text handed to Python: where its methods are written
-        text = _class_in_cell(thing)
-    if not text:
-        raise ValueError(
-            f"the source of {thing.__module__}.{thing.__qualname__} cannot be read, so nobody could tell when a stored "
-            "result is out of date: define it in a file or a notebook, or use lintrans.train, which keeps nothing"
-        )
-    try:
-        tree = ast.parse(textwrap.dedent(text))
-    except SyntaxError:  # a lambda amid an expression
-        tree = ast.Module([ast.Expr(ast.Constant(text.encode()))], [])
-    return _Plain().visit(tree)  # type: ignore[no-any-return]  # NodeTransformer says Any
-
-
-def _class_in_cell(thing: type | FunctionType) -> str:
-    for function in _functions(thing):
-        lines = linecache.getlines(function.__code__.co_filename)
-        for node in ast.walk(ast.parse("".join(lines))) if lines else ():
-            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                return ast.unparse(node)
-    return ""

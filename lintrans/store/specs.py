@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .sources import is_ours
+from .outside import is_ours
 
 
 def canonical(value: Any) -> Any:

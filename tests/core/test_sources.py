@@ -12,7 +12,7 @@ import pytest
 
 import lintrans as lt
 from lintrans.paper.claims import claim_names
-from lintrans.store import sources
+from lintrans.store import outside, sources
 from lintrans.store.sources import PACKAGE, Code, EditedError, code
 
 TRAINING = lt.train.__module__
@@ -219,7 +219,7 @@ def test_a_users_code_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "mine", module)
         spec.loader.exec_module(module)
-        return sources.digest_outside(module.Law)
+        return outside.digest_outside(module.Law)
 
     assert old in LAW
     assert digest(LAW, "one") == digest(f"# a comment\n{LAW}", "same") != digest(LAW.replace(old, new), "other")
@@ -238,7 +238,7 @@ def test_classes_of_a_notebook_are_read_from_their_cell() -> None:
     digests = []
     for text in (LAW, f"# a comment\n{LAW}", LAW.replace("return d *", "return 2 * d *")):
         assert shell.run_cell(text).success
-        digests.append(sources.digest_outside(shell.user_ns["Law"]))
+        digests.append(outside.digest_outside(shell.user_ns["Law"]))
     assert digests[0] == digests[1] != digests[2]
 
 

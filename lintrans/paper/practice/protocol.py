@@ -155,7 +155,7 @@ def _run(
 
 def _training_loss(own: PracticeBudget, **times: tuple[int, ...] | int) -> TypicalLoss:
     """Loss on a fixed sample of the training set, the same for all runs."""
-    return TypicalLoss(blocks=1, batch=own.evaluation, metric=LOSS, **times)  # type: ignore[arg-type]
+    return TypicalLoss(blocks=1, batch=own.evaluation, metric=LOSS, **times)  # type: ignore[arg-type]  # at= or every=
 
 
 def _tune(net: PracticeNetwork, own: PracticeBudget, device: str) -> Tuning:
