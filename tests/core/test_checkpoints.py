@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,15 @@ def test_nothing_is_kept_outside_of_the_store(tmp_path: Path) -> None:
     own.keep(lambda: pytest.fail("nobody keeps it"), now=True)
 
 
-def test_a_first_signal_waits_and_a_second_does_not() -> None:
+@pytest.fixture
+def answered() -> Iterator[None]:
+    """Ctrl-C as in a terminal, also where whoever started the tests has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_first_signal_waits_and_a_second_does_not(answered: None) -> None:
     done = []
 
     def signalled(times: int) -> None:
