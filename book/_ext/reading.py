@@ -101,7 +101,7 @@ def _hints(env: Any) -> dict[str, Any]:
 
 
 def keep_for_files(app: Any, failure: Exception | None) -> None:
-    """Write, as scripts, what a browser cannot fetch where pages are opened as files: page texts and sources."""
+    """Write the texts of all pages as a script: a browser fetches no pages where they are opened as files."""
     if failure or app.builder.format != "html":
         return
     folder = Path(app.outdir)
@@ -109,10 +109,6 @@ def keep_for_files(app: Any, failure: Exception | None) -> None:
     scripts = folder / "_static" / "offline"
     scripts.mkdir(parents=True, exist_ok=True)
     (scripts / "texts.js").write_text(f"window.PAGE_TEXTS = {json.dumps(pages)};\n", "utf-8")
-    for source in (folder / "_sources" / "book").glob("*.*"):
-        if source.suffix in (".ipynb", ".md"):
-            text = json.dumps(source.read_text("utf-8"))
-            (scripts / f"{source.name}.js").write_text(f"window.PAGE_SOURCE = {text};\n", "utf-8")
 
 
 def _text(page: Path) -> str:

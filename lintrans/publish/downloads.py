@@ -178,7 +178,13 @@ def _value(data: Mapping[str, Any]) -> Any:
 
 
 def make_plain(pages: Path, bibliography: Path) -> None:
-    """Write the notebooks that a built site offers again, in plain Markdown."""
+    """Write the notebooks that a built site offers again, in plain Markdown.
+
+    All that it offers is written as scripts, too: where pages are opened as files, a browser can fetch nothing else.
+    """
     site = site_of(pages, bibliography)
     for path in sorted((pages / "_sources").rglob("*.ipynb")):
         write(path, plain_notebook(path.read_text("utf-8"), site))
+    for path in sorted((pages / "_sources" / "book").glob("*.*")):
+        script = f"window.PAGE_SOURCE = {json.dumps(path.read_text('utf-8'))};\n"
+        write(pages / "_static" / "offline" / f"{path.name}.js", script)

@@ -17,6 +17,7 @@ MADE = "**How this page was made**"
 OUTSIDE = 3  # lines of the provenance that are not folded
 HIDING = {"hide-input", "remove-input", "remove-cell", "hide-cell", "parameters", "injected-parameters"}
 DATA = "text/csv"  # what a figure carries for the gallery, and no page shows
+NO_BAR = "no-bar"  # folded code that only the page's switch shows
 QUIET = {"remove-stdout", "remove-stderr"}  # cells that compute, and show nothing
 Notebook = dict[str, Any]
 
@@ -55,13 +56,16 @@ def _markdown(cell: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def _less_code(cell: dict[str, Any], tags: set[str]) -> dict[str, Any]:
-    """The cell without its code where that is one line, and folded where it only computes."""
-    foldable = "hide-input" in tags or (bool(tags & QUIET) and not tags & HIDING)
+    """The cell without its code where that is one line; more is folded, and without a bar where the chapter hides it.
+
+    What has no bar is shown by the page's switch.
+    """
+    foldable = bool(tags & {"hide-input", "remove-input"}) or (bool(tags & QUIET) and not tags & HIDING)
     if not foldable:
         return cell
     lines = [line for line in _source(cell).splitlines() if line.strip()]
-    new = "remove-input" if len(lines) <= 1 else "hide-input"
-    return {**cell, "metadata": {**cell["metadata"], "tags": sorted(tags - {"hide-input"} | {new})}}
+    new = {"remove-input"} if len(lines) <= 1 else {"hide-input", NO_BAR} if "remove-input" in tags else {"hide-input"}
+    return {**cell, "metadata": {**cell["metadata"], "tags": sorted(tags - {"hide-input", "remove-input"} | new)}}
 
 
 def _without_data(cell: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def page() -> list[dict[str, Any]]:
 def test_lines_alone_have_no_bar_and_what_computes_is_folded() -> None:
     tags = [cell["metadata"].get("tags", []) for cell in page()]
     kinds = [{"hide-input", "remove-input"} & set(each) for each in tags[3:9]]
-    assert kinds == [{"remove-input"}, {"hide-input"}, {"remove-input"}, {"hide-input"}, set(), {"remove-input"}]
+    assert kinds == [{"remove-input"}, {"hide-input"}, {"remove-input"}, {"hide-input"}, set(), {"hide-input"}]
+    assert ["no-bar" in each for each in tags[3:9]] == [False, False, False, False, False, True]
 
 
 def test_parameters_and_provenance_become_folded_text() -> None:
