@@ -136,7 +136,8 @@ class Line:
         return torch.nn.Linear(self.inputs, 1, bias=False)
 
     def loss(self, module: Any, examples: Any) -> torch.Tensor:
-        return (module(examples.inputs).squeeze(-1) - examples.targets).square().mean()
+        error: torch.Tensor = module(examples.inputs).squeeze(-1) - examples.targets
+        return error.square().mean()
 
 
 def test_noise_by_batch_has_the_tail_of_its_examples() -> None:

@@ -138,8 +138,9 @@ def by_batch_noise(measured: Measured) -> pd.DataFrame:
     """E by batch size, from the gradients of single examples: a row a network and step."""
     rows = []
     for name, table in measured.by_batch.items():
-        for step, own in table.groupby("step"):
-            sizes = {f"E, batch {row['batch']}": f"{row['excess']:.2f}" for row in own.to_dict("records")}
+        for step in table["step"].unique().tolist():
+            own = table[table["step"] == step]
+            sizes = {f"E, batch {batch}": f"{e:.2f}" for batch, e in zip(own["batch"], own["excess"], strict=True)}
             when = f"step {step}" if step else "initialization"
             rows.append({"network": name, "at": when, "examples": f"{own['examples'].iloc[0]}", **sizes})
     return pd.DataFrame(rows).fillna("")
@@ -149,11 +150,12 @@ def averaging(measured: Measured) -> str:
     """How far E falls from single examples to a batch, a line a time, in Markdown; empty where nothing is measured."""
     lines = []
     every = [table.assign(network=name) for name, table in measured.by_batch.items() if len(table)]
-    for step, rows in pd.concat(every).groupby("step") if every else ():
-        parts = []
+    together = pd.concat(every) if every else pd.DataFrame(columns=["step"])
+    for step in together["step"].unique().tolist():
+        rows, parts = together[together["step"] == step], []
         for kind, names in (("language models", LANGUAGE), ("image networks", IMAGES)):
             found = rows[rows["network"].isin(names)].groupby("batch")["excess"].agg(["min", "max"])
-            ranges = [f"{low:.2f} to {high:.2f} at batch {batch}" for batch, low, high in found.itertuples()]
+            ranges = [f"{own['min']:.2f} to {own['max']:.2f} at batch {batch}" for batch, own in found.iterrows()]
             parts += [f"{kind} {', '.join(ranges)}"] if ranges else []
         lines.append(f"- {f'At step {step}' if step else 'At initialization'}, E by batch: {'; '.join(parts)}.")
     return "\n".join(lines)

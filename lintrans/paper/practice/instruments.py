@@ -221,16 +221,22 @@ class Instruments:
         """Tails by batch size of Adam's first run, at initialization and at the later step: with a column step."""
         few = first_seeds(history, 1)
         few = few.select([int(run) for run in few.runs[few.runs["optimizer"] == "adam"]["run"]])
-        steps, title = (0, self.budget.later), f"{self.name}, gradient noise by batch"
-        how = {"batches": list(self.budget.batches), "examples": self.budget.singles, "seed": self.budget.first_seed}
+        own, steps, title = self.budget, (0, self.budget.later), f"{self.name}, gradient noise by batch"
 
         def compute() -> pd.DataFrame:
-            parts = [tails_by_batch(self.model, self.task, few.parameters(step)[0], **how) for step in steps]
-            return pd.concat([part.assign(step=step) for step, part in zip(steps, parts, strict=True)])
+            tails = [
+                tails_by_batch(
+                    self.model, self.task, few.parameters(step)[0], own.batches, own.singles, own.first_seed
+                ).assign(step=step)
+                for step in steps
+            ]
+            return pd.concat(tails, ignore_index=True)
 
-        return measurement(
-            title, {"what": "noise by batch", "history": key_of_history(few), "steps": steps, **how}, compute
-        )
+        of = {
+            "what": "noise by batch", "history": key_of_history(few), "steps": list(steps),
+            "batches": list(own.batches), "examples": own.singles, "seed": own.first_seed,
+        }  # fmt: skip
+        return measurement(title, of, compute)
 
     def _noise(self, when: str, parameters: Tensor, seeds: Sequence[int], of: Mapping[str, Any]) -> pd.DataFrame:
         budget, title = self.budget, f"{self.name}, gradient noise {when}"
