@@ -228,13 +228,13 @@ def test_a_network_is_tuned_and_judged_at_every_batch_size() -> None:
     found = protocol.train_network(net, replace(own, points=(0, 5), signs=(protocol.WHOLE,)))
     assert [each.batch for each in found.values()] == [64, 512, net.task.n]
     first, second, whole = found.values()
-    assert set(first.histories) == {"tuned", "published"}
+    assert set(first.histories) == {"tuned", "default"}
     assert set(second.histories) == {"tuned"}
     assert first.signs is not None
     assert second.signs is None
     assert whole.signs is not None
     assert sorted(first.histories["tuned"].snapshots) == [0, 1, 5, 6]
-    rates = first.histories["published"].runs.groupby("optimizer")["lr"].unique().map(list).to_dict()
+    rates = first.histories["default"].runs.groupby("optimizer")["lr"].unique().map(list).to_dict()
     assert rates == {"sgd": [0.01], "adam": [0.001]}
     for trained in found.values():
         for name, choice in trained.tuning.best.items():

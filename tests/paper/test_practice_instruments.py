@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,8 +14,10 @@ import torch
 import lintrans as lt
 from lintrans.diagnostics import along
 from lintrans.diagnostics.sampled import WHOLE
+from lintrans.diagnostics.tails import quantile_ratio
 from lintrans.models.flatten import pack
 from lintrans.paper.practice import instruments, measured
+from lintrans.paper.practice.batch_noise import tails_by_batch
 from lintrans.paper.practice.measured import BUDGETS
 from lintrans.paper.practice.networks import NAMES
 from lintrans.paper.practice.protocol import budget as training_budget
@@ -101,20 +106,54 @@ def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(measured, "NAMES", ("mlp",))
     found = measured.everything("quick")
     assert set(found.trained) == {"mlp"}
-    assert set(found.conditions["published"]) == set(found.steps["published"]) == {"mlp"}
+    assert set(found.conditions["default"]) == set(found.steps["default"]) == {"mlp"}
     again = measured.everything("quick")
-    pd.testing.assert_frame_equal(found.conditions["published"]["mlp"], again.conditions["published"]["mlp"])
+    pd.testing.assert_frame_equal(found.conditions["default"]["mlp"], again.conditions["default"]["mlp"])
     budget = found.budget
-    rows = found.conditions["published"]["mlp"]
+    rows = found.conditions["default"]["mlp"]
     assert set(rows["batch"]) == set(budget.numbers)
     assert set(rows["step"]) == set(budget.probes)
     assert {"within_0", "within_2"} <= set(rows["metric"])
-    history = found.histories("published")["mlp"]
+    history = found.histories("default")["mlp"]
     shown = (
         p1.shown("mlp", history, found.zero_losses["mlp"], 1e-3),
         p3.shown("mlp", rows, budget.settled),
-        p4.shown("mlp", found.steps["published"]["mlp"], budget.settled),
-        p5.shown("mlp", found.steps["published"]["mlp"]),
+        p4.shown("mlp", found.steps["default"]["mlp"], budget.settled),
+        p5.shown("mlp", found.steps["default"]["mlp"]),
     )
     assert all(each.unit.state is not State.MISSING for each in shown)
     assert set(found.noise["mlp"]["layer"]) == {"all", "0", "2"}
+    assert set(found.by_batch["mlp"]["step"]) == {0, budget.later}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One output of `inputs` numbers, squared error: gradients at zero are -2 y x."""
+
+    inputs: int
+
+    def build(self) -> torch.nn.Module:
+        return torch.nn.Linear(self.inputs, 1, bias=False)
+
+    def loss(self, module: Any, examples: Any) -> torch.Tensor:
+        error: torch.Tensor = module(examples.inputs).squeeze(-1) - examples.targets
+        return error.square().mean()
+
+
+def test_noise_by_batch_has_the_tail_of_its_examples() -> None:
+    """Gradients that are Gaussian, or of spread lengths: E of one example is known, and averaging brings it to one."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 3, generator=generator)
+    spread = torch.randn(400, generator=generator).exp()
+    model, zero = lt.ModuleModel(Line(3)), torch.zeros(3)
+    for scale, expected in ((torch.ones(400), (0.85, 1.2)), (spread, (1.5, math.inf))):
+        task = lt.Examples(scale[:, None] * x, torch.ones(400), x[:5], torch.ones(5), zero_loss=1.0)
+        found = tails_by_batch(model, task, zero, (1, 8, 100, 300), examples=400).set_index("batch")["excess"]
+        assert list(found.index) == [1, 8, 100]
+        assert expected[0] < found[1] < expected[1]
+        assert abs(found[100] - 1) < 0.15
+        assert found[1] >= found[8] - 0.05
+        slopes = -2 * task.inputs  # of every example
+        away = torch.linalg.vector_norm(slopes - slopes.mean(0), dim=1)
+        tails = tails_by_batch(model, task, zero, (1,), examples=400)
+        assert tails["q99"].item() == pytest.approx(quantile_ratio(away), rel=1e-3)

@@ -60,7 +60,7 @@ SHAPES = {
     State.UNDECIDED: ("#b07a00", "M-1.6 -5.5H1.6V-1.6H5.5V1.6H1.6V5.5H-1.6V1.6H-5.5V-1.6H-1.6Z"),
 }
 """By state: colour, and a path around the origin."""
-COLUMNS = {"published": "published", "init": "published", "tuned": "tuned", "cooled": "cooled"}
+COLUMNS = {"published": "published", "default": "published", "init": "published", "tuned": "tuned", "cooled": "cooled"}
 """The column that a reading stands in."""
 LOOKS = {"published": (1.0, 1.0), "tuned": (0.0, 1.0), "cooled": (0.0, 0.7)}
 """By column: opacity of a marker's inside, and its size."""
@@ -180,7 +180,11 @@ def _notes(own: Mapping[str, Row]) -> str:
 
 def _key(states: list[State], columns: list[str]) -> str:
     shown = [(_mark(state, "published", "7", 6), NAMES[state]) for state in states]
-    words = {"published": "published rates, or at initialization", "tuned": "best rates", "cooled": "after a cooldown"}
+    words = {
+        "published": "published or default rates, or at initialization",
+        "tuned": "best rates",
+        "cooled": "after a cooldown",
+    }
     shown += [(_mark(State.NULL, column, "7", 6), words[column]) for column in columns]
     return "".join(f'<span><svg aria-hidden="true">{mark}</svg>{text}</span>' for mark, text in shown)
 

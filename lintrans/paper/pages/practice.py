@@ -19,7 +19,7 @@ from ..claims.records import Verdict, interval_text
 from ..claims.rules import Unit
 from ..claims.wording import NAMES, cases, counts, record_of
 from ..practice.instruments import Budget
-from ..practice.measured import BUDGETS, Measured, batch_words
+from ..practice.measured import BUDGETS, READINGS, Measured, batch_words
 from ..scale_names import based_on
 from ..scales import LABELS
 from .template import Lamp, confirmed
@@ -65,7 +65,7 @@ def not_measured(measured: Measured) -> str:
 def rates(measured: Measured) -> pd.DataFrame:
     """Rates and end losses, a row a network and reading: medians over judging seeds."""
     rows = []
-    for reading in ("published", "tuned"):
+    for reading in READINGS:
         for name, history in measured.histories(reading).items():
             ends = judged_losses(history, measured.zero_losses[name])
             row = {"network": name, "reading": reading}
@@ -132,6 +132,33 @@ def noise_table(measured: Measured) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def by_batch_noise(measured: Measured) -> pd.DataFrame:
+    """E by batch size, from the gradients of single examples: a row a network and step."""
+    rows = []
+    for name, table in measured.by_batch.items():
+        for step in table["step"].unique().tolist():
+            own = table[table["step"] == step]
+            sizes = {f"E, batch {batch}": f"{e:.2f}" for batch, e in zip(own["batch"], own["excess"], strict=True)}
+            when = f"step {step}" if step else "initialization"
+            rows.append({"network": name, "at": when, "examples": f"{own['examples'].iloc[0]}", **sizes})
+    return pd.DataFrame(rows).fillna("")
+
+
+def averaging(measured: Measured) -> str:
+    """How far E falls from single examples to a batch, a line a time, in Markdown; empty where nothing is measured."""
+    lines = []
+    every = [table.assign(network=name) for name, table in measured.by_batch.items() if len(table)]
+    together = pd.concat(every) if every else pd.DataFrame(columns=["step"])
+    for step in together["step"].unique().tolist():
+        rows, parts = together[together["step"] == step], []
+        for kind, names in (("language models", LANGUAGE), ("image networks", IMAGES)):
+            found = rows[rows["network"].isin(names)].groupby("batch")["excess"].agg(["min", "max"])
+            ranges = [f"{own['min']:.2f} to {own['max']:.2f} at batch {batch}" for batch, own in found.iterrows()]
+            parts += [f"{kind} {', '.join(ranges)}"] if ranges else []
+        lines.append(f"- {f'At step {step}' if step else 'At initialization'}, E by batch: {'; '.join(parts)}.")
+    return "\n".join(lines)
 
 
 def layer_ratios(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFrame:
@@ -238,12 +265,12 @@ def by_horizon(verdict: Verdict, measured: Measured) -> Lamp:
     return confirmed(f"language models whose end losses decide say the same at {words}", (verdict, others))
 
 
-def means(tuned: Mapping[str, Verdict], published: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
+def means(tuned: Mapping[str, Verdict], default: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
     """What follows by state, a line each: by behaviour at both rates, and how linear attention differs from softmax."""
     rows = []
     for claim, words in behaviours.items():
-        one, other = (counts(cases(record_of(found[claim]))) for found in (tuned, published))
-        both = one if tuned[claim] is published[claim] else f"at the best rates {one}; at the published ones {other}"
+        one, other = (counts(cases(record_of(found[claim]))) for found in (tuned, default))
+        both = one if tuned[claim] is default[claim] else f"at the best rates {one}; at the default ones {other}"
         rows.append(f"- **{words[:1].upper()}{words[1:]}** on language and not on images: {both}.")
     units = [unit for verdict in tuned.values() for unit in verdict.units if unit.keys.part == AGAINST]
     found = tally(

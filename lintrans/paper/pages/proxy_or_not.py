@@ -141,7 +141,8 @@ def matrix(scale: str, reading: str = "tuned") -> dict[str, dict[str, Cell]]:
             per_block = keys.convention == PER_LAYER and keys.part is None
             if per_block if claim == "C3" else decides and keys.convention != c4.SPEED:
                 add(keys.problem, claim, _kept(row))
-        for keys, row, decides in _cases(kept.get((claim.replace("C", "P"), own))):
+        real = "default" if own == "published" else own
+        for keys, row, decides in _cases(kept.get((claim.replace("C", "P"), real))):
             if (decides and keys.problem in practice.LANGUAGE) or keys.part == OWN:
                 add(keys.problem, claim, _kept(row))
     for keys, row, decides in _cases(kept.get(("C14", reading))):

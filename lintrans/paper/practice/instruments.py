@@ -27,6 +27,7 @@ from ...store.results import measurement
 from ...tasks.regression import Task
 from ...training.history import COLUMNS, History
 from ..measure.curvature import first_seeds, key_of_history
+from .batch_noise import tails_by_batch
 
 RESIDUAL = 0.03
 """Relative residual of spectral norms, whose errors are of its square."""
@@ -52,6 +53,7 @@ class Budget:
         later: the step at which noise is measured again, of `later_seeds` of Adam's runs.
         text_batch, image_batch: examples of a minibatch.
         reference: examples behind the gradient that noise is measured from.
+        batches: sizes of a batch at which its tail is looked at once more, from gradients of `singles` examples.
         first_seed, first_set: the seeds and sets are these and those after them.
     """
 
@@ -71,6 +73,8 @@ class Budget:
     text_batch: int
     image_batch: int
     reference: int
+    singles: int
+    batches: tuple[int, ...] = (1, 8, 64)
     first_seed: int = 0
     first_set: int = 0
 
@@ -212,6 +216,27 @@ class Instruments:
         seeds, step = [int(seed) for seed in few.runs["seed"]], self.budget.later
         of = {"parameters": key_of_history(few), "step": step}
         return self._noise(f"at step {step:,}", few.parameters(step), seeds, of)
+
+    def noise_by_batch(self, history: History) -> pd.DataFrame:
+        """Tails by batch size of Adam's first run, at initialization and at the later step: with a column step."""
+        few = first_seeds(history, 1)
+        few = few.select([int(run) for run in few.runs[few.runs["optimizer"] == "adam"]["run"]])
+        own, steps, title = self.budget, (0, self.budget.later), f"{self.name}, gradient noise by batch"
+
+        def compute() -> pd.DataFrame:
+            tails = [
+                tails_by_batch(
+                    self.model, self.task, few.parameters(step)[0], own.batches, own.singles, own.first_seed
+                ).assign(step=step)
+                for step in steps
+            ]
+            return pd.concat(tails, ignore_index=True)
+
+        of = {
+            "what": "noise by batch", "history": key_of_history(few), "steps": list(steps),
+            "batches": list(own.batches), "examples": own.singles, "seed": own.first_seed,
+        }  # fmt: skip
+        return measurement(title, of, compute)
 
     def _noise(self, when: str, parameters: Tensor, seeds: Sequence[int], of: Mapping[str, Any]) -> pd.DataFrame:
         budget, title = self.budget, f"{self.name}, gradient noise {when}"

@@ -16,24 +16,26 @@ from .networks import LANGUAGE, NAMES, PracticeNetwork, network
 from .protocol import PAIR, PracticeBudget, Trained, train_network
 from .protocol import budget as training_budget
 
-READINGS = ("published", "tuned")
+READINGS = ("default", "tuned")
 LARGE = "large"
 """The scale that is trained where there is a GPU."""
 
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "paper": Budget(
-            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(10, 60), settled=5,
-            noise_seeds=6, samples=150, later=60, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
+            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(20, 120), settled=5,
+            noise_seeds=6, samples=150, later=120, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
+            singles=512,
         ),
         "quick": Budget(
             seeds=2, sets=2, text=4, images=8, few_text=2, few_images=4, entries=3, probes=(8,), settled=0,
             noise_seeds=2, samples=10, later=8, later_seeds=1, text_batch=8, image_batch=16, reference=100,
+            singles=32, batches=(1, 8),
         ),
         LARGE: Budget(
             seeds=6, sets=4, text=64, images=256, few_text=64, few_images=256, entries=64, probes=(200, 1000),
             settled=200, noise_seeds=8, samples=1000, later=1000, later_seeds=4, text_batch=64, image_batch=64,
-            reference=20_000,
+            reference=20_000, singles=2000,
         ),
     }
 )  # fmt: skip
@@ -63,6 +65,7 @@ class Measured:
     trained: dict[str, dict[int, Trained]] = field(default_factory=dict)
     noise: dict[str, pd.DataFrame] = field(default_factory=dict)
     later: dict[str, pd.DataFrame] = field(default_factory=dict)
+    by_batch: dict[str, pd.DataFrame] = field(default_factory=dict)
     conditions: dict[str, dict[str, pd.DataFrame]] = field(default_factory=lambda: {each: {} for each in READINGS})
     steps: dict[str, dict[str, pd.DataFrame]] = field(default_factory=lambda: {each: {} for each in READINGS})
     missing: dict[str, str] = field(default_factory=dict)
@@ -144,6 +147,7 @@ def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None 
             if name in (histories := found.histories(reading)):
                 found.conditions[reading][name] = instruments.conditions(histories[name])
                 found.steps[reading][name] = instruments.steps(histories[name])
-        last = found.histories("tuned").get(name, found.histories("published")[name])
+        last = found.histories("tuned").get(name, found.histories("default")[name])
         found.later[name] = instruments.noise_later(last)
+        found.by_batch[name] = instruments.noise_by_batch(last)
     return found

@@ -1,4 +1,4 @@
-"""How the networks of practice are trained: at rates that people start from, and at each optimizer's best.
+"""How the networks of practice are trained: at the rates that libraries have, and at each optimizer's best.
 
 An optimizer's best rate is found as for the linear model: a coarse grid on one seed, its lowest minimum with both
 neighbours to the horizon on all tuning seeds, and further neighbours until the best is inside. At a larger batch the
@@ -29,8 +29,8 @@ PAIR: tuple[Optimizer, ...] = (SGD(), Adam(betas=(0.9, 0.999)))
 SIGNS: tuple[Optimizer, ...] = (Signum(), NormalizedSGD())
 """Sign descent and normalized SGD, both with momentum 0.9."""
 OPTIMIZERS = PAIR + SIGNS
-PUBLISHED: Mapping[str, float] = MappingProxyType({"sgd": 0.01, "adam": 0.001})
-"""Rates that people start from: Adam's is that of Kingma and Ba (2015), SGD's the one of Keras and torch's MNIST."""
+DEFAULTS: Mapping[str, float] = MappingProxyType({"sgd": 0.01, "adam": 0.001})
+"""Rates where none is set: SGD's in Keras, Adam's in Keras and torch. No paper publishes any for such networks."""
 GRID: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
         "sgd": (0.01, 0.05, 0.2, 1.0),
@@ -51,6 +51,7 @@ class PracticeBudget:
         steps: horizon at the batch of `small`, with all four optimizers.
         small: the first batch size; the instruments look at these runs.
         seeds, tuning_seeds: judging seeds, and those of tuning, which never judge.
+        sign_seeds: of sign descent and normalized SGD, which no claim judges; they are tuned on the first tuning seed.
         screening: steps of the coarse grid, on one seed.
         every: steps between two points of a curve.
         evaluation: examples behind a loss, of training or held out, as far as there are so many.
@@ -63,9 +64,10 @@ class PracticeBudget:
     steps: int
     small: int = 64
     seeds: int = 6
+    sign_seeds: int = 3
     tuning_seeds: tuple[int, ...] = (1000, 1001, 1002)
     screening: int
-    every: int = 10
+    every: int = 20
     evaluation: int = 256
     points: tuple[int, ...]
     larger: tuple[int, ...] = (512, WHOLE)
@@ -76,19 +78,21 @@ class PracticeBudget:
 
 
 _PAPER = PracticeBudget(
-    steps=100, screening=30, points=(0, 5, 10, 20, 30, 40, 60, 80, 90, 99), larger_steps=20
+    steps=200, screening=30, points=(0, 5, 10, 20, 40, 60, 90, 120, 160, 199), larger_steps=20
 )  # fmt: skip
 _QUICK = PracticeBudget(
-    steps=12, seeds=2, tuning_seeds=(1000,), screening=6, every=4, evaluation=64, points=(0, 4, 8, 11),
+    steps=12, seeds=2, sign_seeds=2, tuning_seeds=(1000,), screening=6, every=4, evaluation=64, points=(0, 4, 8, 11),
     larger=(WHOLE,), larger_steps=4, larger_seeds=2,
 )  # fmt: skip
-_LARGE = replace(_PAPER, steps=2000, screening=200, every=50, points=tuple(range(0, 2000, 200)), larger_steps=300)
+_LARGE = replace(
+    _PAPER, steps=2000, sign_seeds=6, screening=200, every=50, points=tuple(range(0, 2000, 200)), larger_steps=300
+)
 """Budgets by scale.
 
 On one idle core a step of one run takes about 11 ms for a language model at batch 64, 8 ms for LeNet,
 0.4 ms for the perceptron, and in proportion at larger batches; on a busy machine up to twice that. A network makes some
-9,000 such steps at the small batch and 300 to 500 at larger ones: by this count about 13 CPU minutes for all six at the
-paper scale. At the quick scale they take half a minute. "large" is untried.
+12,000 such steps at the small batch and 300 to 500 at larger ones: by this count about 16 CPU minutes for all six at
+the paper scale, and some six more for the measurements. At the quick scale they take half a minute. "large" is untried.
 """
 
 
@@ -106,7 +110,7 @@ class Trained:
 
     Attributes:
         batch: examples of a step.
-        histories: by reading, "published" and "tuned", of SGD and Adam; metrics ``typical_loss`` (training loss on a
+        histories: by reading, "default" and "tuned", of SGD and Adam; metrics ``typical_loss`` (training loss on a
             fixed sample) and ``test_loss`` (on what is held out); with snapshots at the small batch.
         signs: at their best rates, sign descent and normalized SGD; None where they did not run.
         tuning: the search, of all optimizers that ran.
@@ -168,9 +172,16 @@ def _tune(net: PracticeNetwork, own: PracticeBudget, device: str) -> Tuning:
 def _settled(
     net: PracticeNetwork, own: PracticeBudget, batch: int, wanted: list[Arm], screened: pd.DataFrame, device: str
 ) -> Tuning:
-    losses, best = settle(
-        lambda arms, what: _run(net, own, batch, arms, own.steps, own.tuning_seeds, what, device), wanted, own.steps
-    )
+    def run(arms: list[Arm], what: str) -> pd.DataFrame:
+        kinds = ((PAIR, own.tuning_seeds), (SIGNS, own.tuning_seeds[:1]))
+        parts = [
+            _run(net, own, batch, some, own.steps, seeds, what, device)
+            for optimizers, seeds in kinds
+            if (some := [arm for arm in arms if arm[0] in optimizers])
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    losses, best = settle(run, wanted, own.steps)
     tried = pd.concat([part for part in (screened, losses) if len(part)], ignore_index=True)
     return Tuning(net.name, tried, best, all(each.interior for each in best.values()))
 
@@ -182,7 +193,7 @@ def _judge(
     tuned: list[Arm] = [(o, tuning.best[o.name].lr, math.inf) for o in optimizers]
     arms = {"tuned": tuned[: len(PAIR)], "signs": tuned[len(PAIR) :]}
     if batch == own.small:
-        arms["published"] = [(o, PUBLISHED[o.name], math.inf) for o in PAIR]
+        arms["default"] = [(o, DEFAULTS[o.name], math.inf) for o in PAIR]
     done = {reading: _curves(net, own, batch, each, reading, device) for reading, each in arms.items() if each}
     signs = done.pop("signs", None)
     return Trained(net.name, batch, MappingProxyType(done), signs, tuning)
@@ -197,7 +208,7 @@ def _curves(
         TestLoss(every=None, at=(0, own.steps), batch=min(own.evaluation, len(net.task.held_out_inputs))),
     ]
     kept = () if reading == "signs" else own.points
-    runs: Runs = arm_runs(arms, range(own.seeds))
+    runs: Runs = arm_runs(arms, range(own.sign_seeds if reading == "signs" else own.seeds))
     return experiment(
         net.model, net.task, runs, steps=own.steps, batch=batch, device=device, engine="reference", probes=probes,
         snapshots=[*kept, *(step + 1 for step in kept)], title=f"{net.name}, batch {batch}, {reading}",
