@@ -41,9 +41,12 @@ def test_tables_and_figures() -> None:
     assert page.correlations(f3.judge("tuned", "quick", [cell(table=table)], WHY_PROTOCOL)).count("between") == 1
 
 
-def test_long_horizons_train_few_arms() -> None:
+def test_deep_and_long_trainings_have_few_arms() -> None:
     budget = WHY("paper")
-    short, long = budget.trainings
-    assert budget.trains("lion", short)
-    assert not budget.trains("lion", long)
-    assert budget.trains("oracle", long)
+    first, *others = budget.trainings
+    assert budget.trains("lion", first)
+    for training in others:
+        assert not budget.trains("lion", training)
+        assert budget.trains("oracle", training)
+        assert budget.trains("rotated", training), "F4 is judged in every cell"
+    assert (budget.curvature_seeds_of("1"), budget.curvature_seeds_of("depth 8")) == (12, 6)
