@@ -49,7 +49,8 @@ def share_unit(name: str, logs: pd.DataFrame, arm: str, label: str, threshold: f
     case, keys = f"{name}, {label}", Keys((name,), part=arm)
     if not {"sgd", "adam", arm} <= set(logs):
         return Unit(case, CLOSED, None, State.MISSING, keys=keys, remarks=(SEARCHED,))
-    found = share_closed(*(logs[each].to_numpy(np.float64) for each in ("sgd", arm, "adam")), threshold)
+    sgd, own, adam = (logs[each].to_numpy(np.float64) for each in ("sgd", arm, "adam"))
+    found = share_closed(sgd, own, adam, threshold)
     if found is None:
         return Unit(case, CLOSED, None, State.UNDECIDED, decides=False, keys=keys, remarks=(NO_GAP,))
     return Unit(case, CLOSED, found, threshold_state(found, threshold, above), keys=keys)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
@@ -17,16 +17,23 @@ from torch import Tensor
 from ...models.module_model import ModuleModel
 from ...store.results import experiment
 from ...training.history import History
-from ...training.optimizers import SGD, Adam, Signum
+from ...training.optimizers import SGD, Adam, Optimizer, Signum
 from ...training.probes import TypicalLoss
 from ..judged import LOSS, Tuning, end_steps, end_values
 from ..protocol import Arm, arm_runs, followed, settle
+from ..scale_names import based_on
 from ..scales import TUNING_SEEDS, Table
-from .networks import PracticeNetwork
+from .data import DataError
+from .networks import PracticeNetwork, network
 
 ADAM = Adam(betas=(0.9, 0.999))
 """As torch has it."""
-ARMS = (SGD(), ADAM, *(replace(ADAM, second_moment=by, name=by) for by in ("layer", "kind", "all")), Signum())
+ARMS: tuple[Optimizer, ...] = (
+    SGD(),
+    ADAM,
+    *(replace(ADAM, second_moment=by, name=by) for by in ("layer", "kind", "all")),
+    Signum(),
+)
 GRID = {"sgd": (0.01, 0.05, 0.2, 1.0), "signum": (0.0001, 0.0005, 0.002, 0.01)}
 ADAMS = (0.0005, 0.002, 0.01, 0.05)
 """The grid of Adam and its groups."""
@@ -116,3 +123,27 @@ def train_arms(net: PracticeNetwork, own: ArmsBudget, device: str = "auto") -> t
     judging = range(own.first_seed, own.first_seed + own.seeds)
     inside = [(arm, best[arm.name].lr, math.inf) for arm in ARMS if best[arm.name].interior]
     return trained(inside, own.steps, judging, "at their best rates", own.every), tuning
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The six arms by network: judged trainings, searches, losses of the zero predictor, why networks are missing."""
+
+    histories: dict[str, History] = field(default_factory=dict)
+    tunings: dict[str, Tuning] = field(default_factory=dict)
+    zero_losses: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def train_all(names: Iterable[str], scale: str, device: str = "auto") -> Trained:
+    """:func:`train_arms` on each of these networks; one whose data is not there is missing."""
+    found = Trained()
+    for name in names:
+        try:
+            net = network(name, based_on(scale)[0])
+        except DataError as error:
+            found.missing[name] = str(error)
+            continue
+        found.histories[name], found.tunings[name] = train_arms(net, BUDGETS(scale), device)
+        found.zero_losses[name] = float(net.task.zero_loss)
+    return found
