@@ -10,7 +10,7 @@ from lintrans.paper import figures
 from lintrans.paper.claims import f1, f3, f11
 from lintrans.paper.measure.adaptivity import _rates
 from lintrans.paper.pages import which_adaptivity as page
-from lintrans.paper.practice.arms import Trained
+from lintrans.paper.practice.arms import ASKED, BUDGETS, Trained
 from lintrans.paper.scales_adaptivity import WHY, WHY_PROTOCOL
 from lintrans.training.arms import ARMS
 
@@ -57,6 +57,8 @@ def test_deep_and_long_trainings_have_few_arms() -> None:
 
 
 def test_real_networks() -> None:
+    assert page.networks_short(ASKED) == []
+    assert "networks: 8 judging seeds instead of 12" in page.networks_short(BUDGETS("paper"))
     names = ("lm_softmax", "cnn")
     found = Trained({name: history(SIX) for name in names}, {}, dict.fromkeys(names, 5.0))
     tables = page.ends_on_networks(found)

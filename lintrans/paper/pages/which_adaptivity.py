@@ -10,12 +10,13 @@ import pandas as pd
 
 from ..claims import f11
 from ..claims.adaptivity import BY_STEPS, Cell, closed_unit, points
+from ..claims.common import fewer
 from ..claims.f3 import PREDICTORS
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import State, Unit
 from ..claims.wording import AGREEING, cases, in_words, record_of
 from ..measure.adaptivity import Measured
-from ..practice.arms import Trained
+from ..practice.arms import ASKED, ArmsBudget, Trained
 from ..problems import PROBLEMS
 from .common import clip_words
 from .words import listed
@@ -133,6 +134,16 @@ def ends_on_networks(found: Trained) -> dict[str, pd.DataFrame]:
     tables = {name: f11.logs_of(history, found.zero_losses[name]) for name, history in found.histories.items()}
     ratios = {name: own.sub(own["sgd"], axis=0) for name, own in tables.items() if "sgd" in own}
     return {name: own[[arm for arm in f11.RANKING if arm in own]].apply(np.exp) for name, own in ratios.items()}
+
+
+def networks_short(own: ArmsBudget) -> list[str]:
+    """Where the trainings on networks fall short of what the rules ask for, in words."""
+    return fewer(
+        ("networks: horizon of {} steps instead of {}", own.steps, ASKED.steps),
+        ("networks: {} judging seeds instead of {}", own.seeds, ASKED.seeds),
+        ("networks: {} tuning seeds instead of {}", len(own.tuning_seeds), len(ASKED.tuning_seeds)),
+        ("networks: grid of rates run for {} steps instead of {}", own.screening, ASKED.screening),
+    )
 
 
 def networks_table(found: Trained) -> pd.DataFrame:

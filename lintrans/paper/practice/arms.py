@@ -65,6 +65,8 @@ BUDGETS = Table(
     quick=ArmsBudget(steps=12, seeds=3, screening=6, every=4, evaluation=64, tuning_seeds=TUNING_SEEDS[:1]),
 )
 """About 10,000 steps of one run a network at the paper scale, of some 10 ms on one idle core."""
+ASKED = replace(BUDGETS["paper"], seeds=12, tuning_seeds=TUNING_SEEDS)
+"""What the rules of judgement ask for."""
 
 
 class GroupedModel(ModuleModel):
