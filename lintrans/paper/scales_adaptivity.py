@@ -27,7 +27,8 @@ class WhyBudget:
         curvature_seeds: how many judging seeds it is measured on.
         batches: evaluation batches behind it.
         oracle_seeds: tuning seeds behind the oracle's rates.
-        long_arms: names of the arms that are trained beyond the shortest horizon; all of them if empty.
+        few_arms: names of the arms of all trainings but the first; all of them if empty.
+        fewer_curvature_seeds: (problem, how many judging seeds) where the Hessian costs much.
     """
 
     trainings: tuple[TuningBudget, ...]
@@ -35,11 +36,16 @@ class WhyBudget:
     curvature_seeds: int
     batches: int
     oracle_seeds: int
-    long_arms: tuple[str, ...] = ()
+    few_arms: tuple[str, ...] = ()
+    fewer_curvature_seeds: tuple[tuple[str, int], ...] = ()
 
     def trains(self, arm: str, training: TuningBudget) -> bool:
         """Whether an arm, by its name, is trained there."""
-        return not self.long_arms or training.steps == self.trainings[0].steps or arm in self.long_arms
+        return not self.few_arms or training == self.trainings[0] or arm in self.few_arms
+
+    def curvature_seeds_of(self, problem: str) -> int:
+        """How many judging seeds curvature is measured on in a problem, by its name."""
+        return dict(self.fewer_curvature_seeds).get(problem, self.curvature_seeds)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -67,13 +73,17 @@ WHY = Table(
     paper=WhyBudget(
         trainings=(
             _PAPER,
-            replace(_PAPER, settings=("1",), steps=HORIZONS[1], seeds=6, tuning_seeds=TUNING_SEEDS[:1], screening=1000),
+            replace(_PAPER, settings=("depth 8", "softmax"), tuning_seeds=TUNING_SEEDS[:1]),
+            replace(
+                _PAPER, settings=SETTINGS, steps=HORIZONS[1], seeds=6, tuning_seeds=TUNING_SEEDS[:1], screening=1000
+            ),
         ),
         early=EARLY,
         curvature_seeds=12,
         batches=2,
         oracle_seeds=2,
-        long_arms=("sgd", "adam", "layer", "kind", "all", "oracle", "rotated"),
+        few_arms=("sgd", "adam", "block", "layer", "kind", "all", "oracle", "rotated"),
+        fewer_curvature_seeds=(("depth 8", 6), ("softmax", 4)),
     ),
     quick=WhyBudget(trainings=(_QUICK,), early=20, curvature_seeds=3, batches=1, oracle_seeds=1),
 )

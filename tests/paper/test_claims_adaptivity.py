@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import made_up
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 import scipy
 
 import lintrans as lt
-from lintrans.paper.claims import State, Verdict, Word, f1, f2, f3, f4
+from lintrans.paper.claims import State, Verdict, Word, f1, f2, f3, f4, f11
 from lintrans.paper.claims.adaptivity import (
     BY_STEPS,
     NO_GAP,
@@ -159,6 +159,31 @@ def test_f4() -> None:
 
 def test_what_falls_short_is_said() -> None:
     assert short(WHY_PROTOCOL) == ()
-    assert any("L = 8" in text for text in short(WHY("paper")))
+    texts = short(WHY("paper"))
+    assert any("L = 8, softmax at 1,000 steps: curvature of 6 and 4 seeds instead of 12" in text for text in texts)
+    assert not any("not run" in text for text in texts), "every problem that the rules name is run"
     assert any("no training to 1,000, 10,000 steps" in text for text in short(WHY("quick")))
     assert all(budget.trainings[0].first_seed == 100 for budget in (WHY_PROTOCOL, WHY("paper"), WHY("quick")))
+
+
+SIX = dict(zip(f11.RANKING, (1e-3, 1.1e-3, 2e-2, 5e-2, 6e-2, 1e-1), strict=True))
+
+
+def on_networks(losses: Mapping[str, float] = SIX, names: Sequence[str] = f11.NETWORKS) -> Verdict:
+    zero = dict.fromkeys(names, 5.0)
+    return f11.judge("paper", {name: history(losses) for name in names}, zero)
+
+
+def test_f11() -> None:
+    good = on_networks()
+    assert states(good) == [YES] * 12
+    assert good.ruling.word is Word.REPRODUCED
+    assert all(unit.interval and unit.interval.estimate > 0.9 for unit in good.units if unit.keys.part == "ranking")
+    backwards = dict(zip(SIX, reversed(SIX.values()), strict=True))
+    assert states(on_networks(backwards, ["cnn"]))[-1:] == [REV], "and SGD ends lower, so that no share is judged"
+    assert [unit.remarks for unit in on_networks(backwards).units[:3]] == [(NO_GAP,)] * 3
+    other = {**SIX, "layer": 5e-2, "kind": 1e-3}
+    assert states(on_networks(other))[:3] == [REV, REV, YES]
+    assert states(on_networks(SIX, ["cnn"]))[:8] == [MISSING] * 8
+    without = {arm: loss for arm, loss in SIX.items() if arm != "kind"}
+    assert states(on_networks(without))[:4] == [YES, MISSING, YES, MISSING]

@@ -176,8 +176,10 @@ def short(budget: WhyBudget) -> tuple[str, ...]:
         names = ", ".join(PROBLEMS[name].title for name in training.settings)
         own = deviations(training, replace(wanted, settings=training.settings, steps=training.steps))
         texts += [f"{names} at {training.steps:,} steps: {text}" for text in own]
-    if budget.long_arms and len(budget.trainings) > 1:
-        texts.append(f"at the longest horizon only the arms {', '.join(budget.long_arms)}")
-    if budget.curvature_seeds < wanted.seeds:
-        texts.append(f"curvature of {budget.curvature_seeds} seeds instead of {wanted.seeds}")
+        if budget.few_arms and training != budget.trainings[0]:
+            texts.append(f"{names} at {training.steps:,} steps: only the arms {', '.join(budget.few_arms)}")
+        curved = [min(training.seeds, budget.curvature_seeds_of(name)) for name in training.settings]
+        if min(curved) < wanted.seeds:
+            each = " and ".join(map(str, dict.fromkeys(curved)))
+            texts.append(f"{names} at {training.steps:,} steps: curvature of {each} seeds instead of {wanted.seeds}")
     return tuple(dict.fromkeys(texts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adaptivity import predictors, shares_closed
+from .adaptivity import predictors, ranked, shares_closed
 from .agreement import agreement, twice_means
 from .cases import Html, case_forest
 from .curvature import (
@@ -35,7 +35,7 @@ __all__ = [
     "COLOURS", "DASHES", "WIDTH", "Html", "agreement", "balance", "basin_bars", "case_forest", "condition_curves",
     "distance_bars", "effect_matrix", "forest", "gain_curves", "gap_curves", "gap_panels", "layer_ratios",
     "level_panels", "loss_against_rate", "loss_curves", "noise_dots", "norm_panels", "norms_scatter", "nothing",
-    "one_layer_loss", "predictors", "shares_closed", "side_by_side", "size_grid", "smoothness_curves",
+    "one_layer_loss", "predictors", "ranked", "shares_closed", "side_by_side", "size_grid", "smoothness_curves",
     "smoothness_panels", "speed_against_smoothness", "split_curves", "survival_curves", "target_steps", "titled",
     "twice_means", "typical_curves", "use",
 ]  # fmt: skip

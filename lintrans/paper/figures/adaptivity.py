@@ -80,3 +80,28 @@ def predictors(tables: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
     all_axes[0].set_ylabel("end loss, SGD over arm")
     figure.suptitle(title)
     return legend_below(figure, [dot_key(cell, mark[0], 5, mark[1]) for cell, mark in marks.items()])
+
+
+def ranked(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str], title: str = "") -> Figure:
+    """End losses over SGD's, a panel a network, arms in the order that was predicted, thin lines seeds.
+
+    Args:
+        tables: by network, a row a seed and a column an arm, the predicted lowest first.
+        labels: names of arms.
+        title: what is seen.
+    """
+    if not tables:
+        return nothing("no network was measured")
+    figure, all_axes = panels(len(tables), 3.6)
+    for axes, (name, own) in zip(all_axes, tables.items(), strict=True):
+        places = np.arange(own.shape[1])
+        for _, row in own.iterrows():
+            axes.plot(places, row.to_numpy(np.float64), color=GREY, linewidth=0.6, alpha=0.6)
+        axes.plot(places, own.median().to_numpy(np.float64), "o-", color=OTHERS[0], linewidth=2.0)
+        axes.axhline(1.0, color=GREY, linewidth=0.8, linestyle=DASHED)
+        axes.set_xticks(places, [labels.get(str(arm), "SGD") for arm in own.columns], rotation=55, ha="right")
+        axes.set_title(name)
+        log_axis(axes, "y")
+    all_axes[0].set_ylabel("end loss over SGD's")
+    figure.suptitle(title)
+    return figure

@@ -209,7 +209,7 @@ def early_measures(
     setting: Setting, runs: Runs, training: TuningBudget, budget: WhyBudget, device: str
 ) -> pd.DataFrame:
     """Curvature in blocks at the early step, of the first judging seeds; see :func:`.blocks.blocks_along`."""
-    few = [run for run in runs if run.seed in training.judging[: budget.curvature_seeds]]
+    few = [run for run in runs if run.seed in training.judging[: budget.curvature_seeds_of(setting.name)]]
     history = experiment(
         setting.model, setting.task, Runs(few), steps=budget.early, batch=training.batch,
         snapshots=[budget.early], device=device, title=f"{setting.title}, every arm's first steps",

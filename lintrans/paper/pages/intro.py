@@ -62,6 +62,7 @@ SHORT = {
     "F8": "Five numbers without noise show the gap",
     "F9": "A larger initial scale, no gap",
     "F10": "Curvature between blocks predicts the gap",
+    "F11": "On language models and LeNet, the same",
 }
 """The paper's claims, then this book's predictions, in a few words, for cards, the best known first."""
 LINES = 5

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
+from ..claims import f11
 from ..claims.adaptivity import BY_STEPS, Cell, closed_unit, points
+from ..claims.common import fewer
 from ..claims.f3 import PREDICTORS
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import State, Unit
 from ..claims.wording import AGREEING, cases, in_words, record_of
 from ..measure.adaptivity import Measured
+from ..practice.arms import ASKED, ArmsBudget, Trained
 from ..problems import PROBLEMS
 from .common import clip_words
 from .words import listed
@@ -50,12 +54,12 @@ def units(cells: Iterable[Cell], cooled: bool = False) -> list[tuple[str, Unit]]
     ]
 
 
-def shares(found: Iterable[tuple[str, Unit]]) -> pd.DataFrame:
-    """Those that have a number, for a figure: columns cell, arm, estimate, low, high."""
+def shares(found: Iterable[tuple[str, Unit]], steps: int) -> pd.DataFrame:
+    """Those of a horizon that have a number, for a figure: columns cell, arm, estimate, low, high."""
     rows = [
         (unit.case, arm, unit.interval.estimate, unit.interval.low, unit.interval.high)
         for arm, unit in found
-        if unit.interval is not None and unit.statistic != BY_STEPS
+        if unit.interval is not None and unit.statistic != BY_STEPS and unit.keys.step == steps
     ]
     return pd.DataFrame(rows, columns=["cell", "arm", "estimate", "low", "high"])
 
@@ -109,9 +113,9 @@ def predictor_tables(cells: Sequence[Cell], cooled: bool = False) -> dict[str, p
     return {PREDICTORS[metric]: points(cells, metric, cooled) for metric in ("between", "r_lower")}
 
 
-def title(verdict: Verdict, words: str) -> str:
-    """A claim's cases in a line for a figure: "One moment a layer closes 80% in 4 of 6 cases"."""
-    states = [unit.state for unit in verdict.units if unit.decides]
+def title(verdict: Verdict, words: str, steps: int) -> str:
+    """A claim's cases of a horizon in a line for a figure: "One moment a layer closes 80% in 4 of 6 cases"."""
+    states = [unit.state for unit in verdict.units if unit.decides and unit.keys.step == steps]
     return f"{words} in {sum(state in AGREEING for state in states)} of {len(states)} cases" if states else ""
 
 
@@ -123,6 +127,47 @@ def correlations(verdict: Verdict) -> str:
         if unit.decides and unit.interval is not None and unit.interval.kind == "correlation"
     ]
     return f"Rank correlation with the gap: {', '.join(texts)}" if texts else ""
+
+
+def ends_on_networks(found: Trained) -> dict[str, pd.DataFrame]:
+    """End losses over SGD's on the same batches by network, for a figure: a row a seed, columns as ranked before."""
+    tables = {name: f11.logs_of(history, found.zero_losses[name]) for name, history in found.histories.items()}
+    ratios = {name: own.sub(own["sgd"], axis=0) for name, own in tables.items() if "sgd" in own}
+    return {name: own[[arm for arm in f11.RANKING if arm in own]].apply(np.exp) for name, own in ratios.items()}
+
+
+def networks_short(own: ArmsBudget) -> list[str]:
+    """Where the trainings on networks fall short of what the rules ask for, in words."""
+    return fewer(
+        ("networks: horizon of {} steps instead of {}", own.steps, ASKED.steps),
+        ("networks: {} judging seeds instead of {}", own.seeds, ASKED.seeds),
+        ("networks: {} tuning seeds instead of {}", len(own.tuning_seeds), len(ASKED.tuning_seeds)),
+        ("networks: grid of rates run for {} steps instead of {}", own.screening, ASKED.screening),
+    )
+
+
+def networks_table(found: Trained) -> pd.DataFrame:
+    """Median end losses and best rates of the six arms, networks by arms."""
+    rows = []
+    for name, history in found.histories.items():
+        ends, best = f11.logs_of(history, found.zero_losses[name]).median(), found.tunings[name].best
+        texts = {
+            ARMS.get(arm, "SGD"): f"{math.exp(ends[arm]):.3g} (rate {best[arm].lr:g})" if arm in ends else "at the edge"
+            for arm in f11.RANKING
+        }
+        rows.append({"network": name, **texts})
+    return pd.DataFrame(rows)
+
+
+def rankings(cells: Iterable[Cell], steps: int) -> str:
+    """How the six arms rank in each cell of a horizon, lowest end loss first, in a list in Markdown."""
+    lines = []
+    for cell in cells:
+        ends = cell.logs().median()
+        if cell.history.steps == steps and set(f11.RANKING) <= set(ends.index):
+            order = ends[list(f11.RANKING)].sort_values().index
+            lines.append(f"- {cell.case}: {', '.join(ARMS.get(str(arm), 'SGD') for arm in order)}.")
+    return "\n".join(lines)
 
 
 def headline(verdicts: Mapping[tuple[str, str], Verdict], says: Mapping[str, str]) -> str:
@@ -152,7 +197,7 @@ def kept_after_cooldown(verdicts: Mapping[tuple[str, str], Verdict]) -> tuple[in
     """How many deciding cases say the same at a constant rate and after the cooldown, and of how many."""
     pairs = []
     for (claim, reading), verdict in verdicts.items():
-        if reading == "tuned":
+        if reading == "tuned" and (claim, "cooled") in verdicts:
             before, after = (
                 {row["case"]: row["state"] for row in cases(record_of(each))}
                 for each in (verdict, verdicts[claim, "cooled"])
