@@ -268,7 +268,7 @@ def compute(work: Work) -> History:
 
 
 def _reporter(key: str) -> Callable[[int], None]:
-    """Tells the scheduler how many steps are done, once a second."""
+    """Tells the scheduler at which step a worker begins, then once a second how many are done."""
     from distributed import get_worker
 
     worker, done, last = get_worker(), 0, 0.0
@@ -276,9 +276,10 @@ def _reporter(key: str) -> Callable[[int], None]:
     def report(steps: int) -> None:
         nonlocal done, last
         done += steps
-        if time.monotonic() - last > 1:
-            last = time.monotonic()
-            worker.log_event(TOPIC, {"key": key, "steps": done})
+        now = time.monotonic()
+        if now - last > 1:
+            worker.log_event(TOPIC, {"key": key, "steps": done, "begins": not last})
+            last = now
 
     return report
 
@@ -365,6 +366,8 @@ class Cluster:
                 if isinstance(event, dict):
                     number = numbers.get(event["key"], -1)
                     reached = min(event["steps"], steps)
+                    if event["begins"] and reached and number in done:
+                        say(f"{works[number].title}: a worker goes on from step {reached:,} of {steps:,}")
                 elif event in done:
                     history = self._result(works[event], futures[event])
                     yield event, history

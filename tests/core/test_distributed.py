@@ -235,6 +235,34 @@ def test_a_killed_worker_changes_nothing(cluster: Any, tmp_path: Path, instant: 
     assert [path.name for path in (tmp_path / "experiments").iterdir() if path.name.startswith(".")] == []
 
 
+OFTEN = "from lintrans.store import checkpoints as c; c.SOONEST, c.SHARE = 0.02, 1.0"
+
+
+def test_killed_workers_go_on_where_they_were(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are killed once they have kept something; those that follow begin at a step that is not the first."""
+    wait_for(lambda: len(cluster.scheduler_info(n_workers=-1)["workers"]) == 2)
+    cluster.run(exec, OFTEN)
+    steps, batch, store = 3000, 400, Store(tmp_path)
+    pids = list(cluster.run(os.getpid).values())
+    said: list[str] = []
+    monkeypatch.setattr(distributed, "say", said.append)
+
+    def kill() -> None:
+        wait_for(lambda: any(tmp_path.glob("unfinished/*/*.checkpoint")), 120)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with lt.distributed(cluster):
+        history = experiment(store, steps=steps, batch=batch)
+    killer.join(10)
+    same(history, undisturbed(steps, batch))
+    begun = [line for line in said if "goes on from step" in line]
+    assert begun, said
+    assert store.unfinished() == []
+
+
 SCRIPT = """
 import sys
 import lintrans as lt
