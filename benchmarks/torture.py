@@ -70,7 +70,7 @@ class Row:
         return self.kind, str(self.faults), str(self.noticed), lost, str(self.wrong), str(self.left)
 
 
-HEAD = ("fault", "faults", "noticed or gone on", "seconds lost", "wrong numbers", "left behind")
+HEAD = ("fault", "faults", "noticed or gone on", "computing lost (s)", "wrong numbers", "left behind")
 
 
 @dataclass(frozen=True)
