@@ -397,6 +397,7 @@ def test_lines_for_people_are_wrapped_in_a_terminal_only(monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     line = "    name: str = 'x'  " + "words that say what it is " * 6
     assert listing.wrapped(line, 8) == line
+    assert listing.wrapped("a title\x1b[2J of\nelsewhere, d’ailleurs", 8) == r"a title\x1b[2J of\nelsewhere, d’ailleurs"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     first, *rest = listing.wrapped(line, 8).splitlines()
     assert first.startswith("    name")
