@@ -365,9 +365,8 @@ def attempt(name: str, arguments: Arguments) -> Failure | None:
     """Call a target; how it failed, None where it answered or refused in words."""
     target = TARGETS[name]
     written = errors.shown(arguments, 300)
-    began = time.monotonic()
     before = signal.signal(signal.SIGALRM, _stop)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    began, (others, _) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -386,6 +385,7 @@ def attempt(name: str, arguments: Arguments) -> Failure | None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, max(0.01, others - (time.monotonic() - began)) if others else 0)
     if time.monotonic() - began > HANG:
         return Failure(name, "not to be interrupted", "", written)
     if parts := [*Path(os.environ["LINTRANS_STORE"]).rglob("*part*")]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import html
 import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 UINT32 = 2**32
 SQUARES = 1e-150, 1e150
 """Lengths whose squares a float64 can hold."""
+MARKUP = re.compile(r"[\\`*_{}\[\]$|~]")
 
 
 def shown(value: Any, most: int = 80) -> str:
@@ -23,6 +26,11 @@ def shown(value: Any, most: int = 80) -> str:
     except Exception:  # a user's own class
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def plain_text(text: str) -> str:
+    """A text from a file, or of a reader's, as Markdown that shows it letter by letter, in one line."""
+    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

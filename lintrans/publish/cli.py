@@ -254,7 +254,7 @@ def _settle(names: tuple[str, ...], only_check: bool, take: str | None, going_on
                 continue
             found = state(known[name])
             if not found.settled:
-                bad += 1
+                bad += not found.harmless
                 text = conflict(known[name], found) if found.edited == "both" else f"{name}: {found.why}\n{found.diff}"
                 click.echo(text.rstrip())
         except PairError as error:

@@ -26,7 +26,11 @@ def width() -> int:
 
 
 def wrapped(line: str, indent: int) -> str:
-    """A line in as many as the terminal needs, all but the first indented; whole where it goes to a file or a pipe."""
+    """A line in as many as the terminal needs, all but the first indented; whole where it goes to a file or a pipe.
+
+    What a stored text would tell the terminal to do is shown as letters.
+    """
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
     if not sys.stdout.isatty():
         return line
     return textwrap.fill(

@@ -61,13 +61,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class State:
-    """How two halves compare: `edited` is "", "text", "notebook" or "both"; not `tidy` if only their form is off."""
+    """How two halves compare: `edited` is "", "text", "notebook" or "both"; not `tidy` if only their form is off.
+
+    That is `harmless` where an editor has noted something for itself and nothing else is off.
+    """
 
     edited: str
     tidy: bool
     wanted: str  # the text that both should say; empty where both were edited
     why: str
     diff: str = ""
+    harmless: bool = False
 
     @property
     def settled(self) -> bool:
@@ -166,9 +170,13 @@ def state(pair: Pair) -> State:
         return State("notebook", False, ours, "there is no text yet")
     theirs = _guard(pair.text, canonical, text, pair.root)
     if theirs == ours:
-        tidy = text == theirs and notebook == notebook_of(theirs, pair.root, pair.name, notebook)
-        tidy = tidy and not (marked(pair.text) or marked(pair.notebook))
-        return State("", tidy, theirs, "" if tidy else "same inputs; outputs, metadata or layout to tidy")
+        clean = notebook_of(theirs, pair.root, pair.name, notebook)
+        plain = text == theirs and not (marked(pair.text) or marked(pair.notebook))
+        if plain and notebook == clean:
+            return State("", True, theirs, "")
+        if plain and _without_metadata(notebook) == _without_metadata(clean):
+            return State("", False, theirs, "same inputs; metadata of an editor to tidy", harmless=True)
+        return State("", False, theirs, "same inputs; outputs or layout to tidy")
     for place, base_text, base_notebook in _baselines(pair):
         if ours == base_notebook or _digest(ours) == base_notebook:
             return State("text", False, theirs, f"only the text differs from {place}", _diff(ours, theirs))
@@ -366,6 +374,13 @@ def _read_notebook(content: str) -> Any:
     import nbformat
 
     return nbformat.reads(content, as_version=4)
+
+
+def _without_metadata(content: str) -> dict[str, Any]:
+    """A notebook less what is noted about it and its cells."""
+    notebook = _read_notebook(content)
+    cells = [{name: value for name, value in cell.items() if name != "metadata"} for cell in notebook.cells]
+    return {"cells": cells}
 
 
 def _write_text(notebook: Any, root: Path) -> str:

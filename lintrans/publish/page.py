@@ -6,7 +6,6 @@ Everything works in JupyterLab, under plain papermill and as plain Python; nothi
 from __future__ import annotations
 
 import datetime
-import html
 import platform
 import re
 import sys
@@ -14,13 +13,12 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from ..errors import shown
+from ..errors import plain_text, shown
 from .chapter_parameters import Declared, ParameterError, assigned, check, declared, is_declaration, unknown
 
 GLUE_PREFIX = "application/papermill.record/"
 MISSING = "–"
 TAG = re.compile(r"<(?=[A-Za-z/!?])(?!br>)")
-MARKUP = re.compile(r"[\\`*_{}\[\]$|~]")
 INJECTED = "# Parameters"  # the first line of the cell that papermill puts after the parameters cell
 
 
@@ -139,11 +137,6 @@ def table(frame: Any) -> None:
 def untagged(text: str) -> str:
     """Markdown without HTML but for line breaks: a blank ends what would be a tag, and harms no formula."""
     return TAG.sub("< ", text)
-
-
-def plain_text(text: str) -> str:
-    """A text from a file as Markdown that shows it letter by letter."""
-    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def glue(**values: Any) -> None:

@@ -47,6 +47,8 @@ SHARE = 0.9
 """Of a worker's memory that a shard and its process may fill."""
 PROCESS_BYTES = 6 * 10**8
 """What a worker's process takes with PyTorch and compiled loops and without a shard."""
+CLOSING = 30.0
+"""Seconds that workers of this process have to end; after these they end with it."""
 FAILURES = 10
 """Deaths of workers that a shard survives on workers that this process starts."""
 
@@ -127,10 +129,8 @@ def local_workers(count: int) -> Iterator[Client]:
 
     threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
-        _quiet(),
-        LocalCluster(
+    with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}), _quiet():
+        cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             processes=True,
@@ -139,10 +139,13 @@ def local_workers(count: int) -> Iterator[Client]:
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server, at a port that is free
             env={**threads, **quiet},
             silence_logs=logging.CRITICAL,
-        ) as cluster,  # fmt: skip
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+        )
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                yield client
+        finally:
+            with contextlib.suppress(TimeoutError):
+                cluster.close(timeout=CLOSING)
 
 
 @contextlib.contextmanager
@@ -268,7 +271,7 @@ def compute(work: Work) -> History:
 
 
 def _reporter(key: str) -> Callable[[int], None]:
-    """Tells the scheduler how many steps are done, once a second."""
+    """Tells the scheduler at which step a worker begins, then once a second how many are done."""
     from distributed import get_worker
 
     worker, done, last = get_worker(), 0, 0.0
@@ -276,9 +279,10 @@ def _reporter(key: str) -> Callable[[int], None]:
     def report(steps: int) -> None:
         nonlocal done, last
         done += steps
-        if time.monotonic() - last > 1:
-            last = time.monotonic()
-            worker.log_event(TOPIC, {"key": key, "steps": done})
+        now = time.monotonic()
+        if now - last > 1:
+            worker.log_event(TOPIC, {"key": key, "steps": done, "begins": not last})
+            last = now
 
     return report
 
@@ -354,26 +358,26 @@ class Cluster:
             for number, work in works.items():
                 futures[number] = client.submit(compute, work, key=f"{work.title}-{work.key}", pure=False)
                 futures[number].add_done_callback(lambda _, number=number: events.put(number))
-            while len(done):
+            while done:
                 try:
                     event = events.get(timeout=0.5)
-                except queue.Empty:
-                    if client.status not in ("running", "connecting"):
-                        event = next(iter(done))
-                    else:
-                        continue
+                except queue.Empty:  # word of a shard that is done may be lost, with the connection
+                    lost = client.status not in ("running", "connecting")
+                    event = next((number for number in done if lost or futures[number].done()), None)
                 if isinstance(event, dict):
-                    number = numbers.get(event["key"], -1)
-                    reached = min(event["steps"], steps)
+                    number, reached = numbers.get(event["key"], -1), min(event["steps"], steps)
+                    if event["begins"] and reached and number in done:
+                        say(f"{works[number].title}: a worker goes on from step {reached:,} of {steps:,}")
                 elif event in done:
-                    history = self._result(works[event], futures[event])
-                    yield event, history
+                    yield event, self._result(works[event], futures[event])
                     number, reached = event, steps
+                else:
+                    continue
                 if number in done and reached > done[number]:
                     report(reached - done[number])
                     done[number] = reached
-                if not isinstance(event, dict):
-                    done.pop(event, None)
+                if event == number:
+                    del done[number]
         finally:
             with contextlib.suppress(Exception):  # a scheduler that is gone
                 client.unsubscribe_topic(TOPIC)
@@ -383,7 +387,7 @@ class Cluster:
         from distributed import KilledWorker
 
         try:
-            history: History = future.result()
+            history: History = future.result(None if self.client.status == "running" else PATIENCE)
         except KilledWorker as error:
             raise DistributedError(
                 f"{work.title}: workers died of it, one after another (out of memory?); what is finished stays: {error}"

@@ -276,8 +276,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def wait_for(store: Path, process: subprocess.Popen[str]) -> None:
-    """Until something is kept."""
+    """Until something is kept, or the process has ended."""
+    end = time.monotonic() + 300
     while process.poll() is None and not any(store.glob("unfinished/*/*.checkpoint")):
+        assert time.monotonic() < end
         time.sleep(0.005)
 
 
@@ -312,7 +314,7 @@ def test_ten_kills_at_random_instants(tmp_path: Path, undisturbed: dict[str, byt
         wait_for(tmp_path, process)
         time.sleep(chance.random() * 0.2)
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
         kills += process.returncode != 0
         if Store(tmp_path).entries():
             break

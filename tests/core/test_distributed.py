@@ -175,7 +175,7 @@ def test_a_worker_that_comes_later_is_looked_at_too(cluster: Any, tmp_path: Path
     made = {**distributed.here(), "numpy": "0.1"}
     work = distributed.Work(MODEL, TASK, runs, {"steps": 1}, "late", "0" * 16, str(tmp_path), True, made)
     with pytest.raises(distributed.DistributedError, match="numpy"):
-        cluster.submit(distributed.compute, work, pure=False).result()
+        cluster.submit(distributed.compute, work, pure=False).result(120)
 
 
 def test_too_little_memory_is_said_before_anything_starts(
@@ -207,13 +207,13 @@ def test_ctrl_c_keeps_what_is_done(cluster: Any, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(distributed.Cluster, "_result", interrupted)
     with lt.distributed(cluster), pytest.raises(KeyboardInterrupt):
-        experiment(Store(tmp_path), seeds=40, batch=400)
+        experiment(Store(tmp_path), seeds=40, steps=1000, batch=400)  # far longer than the client is late
     assert done[0] in {entry.key for entry in Store(tmp_path).entries()}
     wait_for(lambda: not any(cluster.processing().values()))  # what was queued is cancelled
     assert len(Store(tmp_path).entries()) < 40
 
 
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
+def wait_for(condition: Any, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -235,6 +235,33 @@ def test_a_killed_worker_changes_nothing(cluster: Any, tmp_path: Path, instant: 
     assert [path.name for path in (tmp_path / "experiments").iterdir() if path.name.startswith(".")] == []
 
 
+OFTEN = "from lintrans.store import checkpoints as c; c.SOONEST, c.SHARE = 0.02, 1.0"
+
+
+def test_killed_workers_go_on_where_they_were(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are killed once they have kept something; those that follow begin at a step that is not the first."""
+    wait_for(lambda: len(cluster.scheduler_info(n_workers=-1)["workers"]) == 2)
+    cluster.run(exec, OFTEN)
+    steps, batch, store = 3000, 400, Store(tmp_path)
+    pids = list(cluster.run(os.getpid).values())
+    said: list[str] = []
+    monkeypatch.setattr(distributed, "say", said.append)
+
+    def kill() -> None:
+        wait_for(lambda: any(tmp_path.glob("unfinished/*/*.checkpoint")))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with lt.distributed(cluster):
+        history = experiment(store, steps=steps, batch=batch)
+    killer.join(10)
+    same(history, undisturbed(steps, batch))
+    assert any("goes on from step" in line for line in said), said
+    assert store.unfinished() == []
+
+
 SCRIPT = """
 import sys
 import lintrans as lt
@@ -253,7 +280,7 @@ with lt.distributed(sys.argv[1]):
 def test_two_clients_agree(cluster: Any, tmp_path: Path) -> None:
     address, stores = cluster.scheduler.address, [tmp_path / "one", tmp_path / "two"]
     started = [subprocess.Popen([sys.executable, "-c", SCRIPT, address, str(store)], cwd=ROOT) for store in stores]
-    assert [process.wait(120) for process in started] == [0, 0]
+    assert [process.wait(300) for process in started] == [0, 0]
     for store in stores:
         assert len(Store(store).entries()) == 4
         same(experiment(Store(store)), undisturbed(40, 50))
@@ -279,16 +306,16 @@ def test_a_lost_scheduler_leaves_what_is_finished(tmp_path: Path) -> None:
     try:
 
         def kill() -> None:
-            wait_for(lambda: len(store.entries()) >= 1, 120)
+            wait_for(lambda: len(store.entries()) >= 1)
             process.kill()
 
         with lt.distributed(address) as client:
             client._timeout = 2  # what a client waits for a scheduler to come back
-            killer = threading.Thread(target=kill)
+            killer = threading.Thread(target=kill, daemon=True)
             killer.start()
             with pytest.raises(distributed.DistributedError, match="finished shards are stored"):
                 experiment(store, seeds=30, steps=2000)
-            killer.join()
+            killer.join(120)
     finally:
         process.kill()
         process.wait()

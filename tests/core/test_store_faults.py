@@ -155,7 +155,7 @@ def test_a_lock_whose_owner_died_is_free(tmp_path: Path) -> None:
     assert owner.stdout.readline()
     assert Store(tmp_path).busy("a")
     owner.kill()
-    owner.communicate()
+    owner.communicate(timeout=60)
     assert not Store(tmp_path).busy("a")
     began = time.monotonic()
     with locked(tmp_path / "locks" / "a.lock", lambda: pytest.fail("nobody holds it")) as held:
@@ -180,7 +180,7 @@ def test_four_processes_compute_once_even_when_the_first_is_killed(tmp_path: Pat
     others = [start() for _ in range(3)]
     first.kill()
     lines = [process.communicate(timeout=300)[0] for process in others]
-    first.communicate()
+    first.communicate(timeout=60)
     assert all(process.returncode == 0 for process in others)
     assert sum("computing" in line or "going on" in line for line in lines) == 1, lines
     assert sum("reused" in line for line in lines) == 2, lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import made_up
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from lintrans.errors import plain_text
 from lintrans.paper import figures
 from lintrans.paper.claims import State, Word, p1, p2, p3, p4, p5, practice
 from lintrans.paper.claims.records import interval_text
@@ -32,11 +34,22 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> measured.Measured:
     return measured.everything("quick")
 
 
+def test_a_path_of_a_reader_is_text(nothing: measured.Measured) -> None:
+    evil = "<script>x</script>_a_ `b`"
+    nothing.missing["cnn"] = f"{evil} is no folder"
+    assert evil not in tables.not_measured(nothing)
+    assert plain_text(evil) in tables.not_measured(nothing)
+    model, task = SimpleNamespace(parameter_shape=(5,)), SimpleNamespace(n=1, zero_loss=1.0)
+    net: Any = SimpleNamespace(source=evil, unknown=0.0, model=model, task=task)
+    nothing.networks["cnn"] = net
+    assert list(tables.networks_table(nothing)["data"]) == [plain_text(evil)]
+
+
 def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measured) -> None:
     text = tables.not_measured(nothing)
     assert text.count("\n") == 0
     assert "lm_softmax" in text
-    assert 'pip install "lintrans[practice]"' in text
+    assert r'pip install "lintrans\[practice\]"' in text
     verdicts = [
         p1.judge("tuned", "quick", nothing.histories("tuned"), nothing.every(), nothing.zero_losses),
         p2.judge("quick", nothing.noise),

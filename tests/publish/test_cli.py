@@ -174,6 +174,13 @@ def test_pairs(here: Path) -> None:
     assert "Edited." not in (here / "book" / "first.ipynb").read_text()
     assert "first: rewrote book/first.ipynb" in call("pairs").output
     assert call("pairs", "--check").exit_code == 0
+    path = here / "book" / "first.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][0]["metadata"]["scrolled"] = True
+    path.write_text(json.dumps(notebook))
+    checked = call("pairs", "--check")
+    assert checked.exit_code == 0
+    assert "first: same inputs; metadata of an editor to tidy" in checked.output
 
 
 def test_build_settles_pairs_first_if_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +397,7 @@ def test_lines_for_people_are_wrapped_in_a_terminal_only(monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     line = "    name: str = 'x'  " + "words that say what it is " * 6
     assert listing.wrapped(line, 8) == line
+    assert listing.wrapped("a title\x1b[2J of\nelsewhere, d’ailleurs", 8) == r"a title\x1b[2J of\nelsewhere, d’ailleurs"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     first, *rest = listing.wrapped(line, 8).splitlines()
     assert first.startswith("    name")

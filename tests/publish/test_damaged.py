@@ -103,6 +103,22 @@ def test_a_verdict_that_was_kept_is_read(tmp_path: Path) -> None:
     assert list(records.verdict_records("quick", store)) == [("C1", "tuned")]
 
 
+@pytest.mark.parametrize("evil", ["<script>x</script>", "{raw:html}`x`", "a\n\n:::{raw} html"])
+@pytest.mark.parametrize("name", ["case", "statistic", "flags", "chapter", "deviations"])
+def test_a_verdict_from_elsewhere_does_nothing_to_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evil: str, name: str
+) -> None:
+    monkeypatch.setattr(records, "say_once", lambda _: None)
+    store, path = kept(tmp_path)
+    content = json.loads(path.read_text())
+    now = content["now"]
+    row = now if name == "deviations" else now["rows"][0]
+    row[name] = [evil] if isinstance(row[name], list) else evil
+    del content["sum"]
+    path.write_text(json.dumps(content))
+    assert records.verdict_records("quick", store) == {}
+
+
 def test_damaged_verdicts_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(records, "say_once", said.append)

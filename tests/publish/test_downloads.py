@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lintrans.errors import plain_text
 from lintrans.publish.downloads import Site, plain_markdown, plain_notebook, site_of
-from lintrans.publish.page import GLUE_PREFIX, plain_text, untagged
+from lintrans.publish.page import GLUE_PREFIX, untagged
 
 SITE = Site(
     {"fig-one": "Fig. 2.1", "ex-one": "Exercise 3.2", "eq:one": "(4)"}, {"model": "1. A model"},

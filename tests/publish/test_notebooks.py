@@ -179,6 +179,29 @@ def test_outputs_and_an_editors_metadata_are_tidied_away(pair: Pair) -> None:
     assert git(pair.root, "status", "--porcelain") == ""
 
 
+def test_an_editors_metadata_alone_is_harmless(pair: Pair) -> None:
+    """What JupyterLab and others note: `pairs --check` bears it, and `pairs` takes it away."""
+    clean = pair.notebook.read_bytes()
+    notebook = json.loads(clean)
+    notebook["metadata"] |= {"language_info": {"name": "python"}, "toc-showcode": True, "widgets": {}}
+    for cell in notebook["cells"]:
+        cell["metadata"] |= {"scrolled": True, "collapsed": False, "editable": True, "jupyter": {"source_hidden": True}}
+    pair.notebook.write_text(json.dumps(notebook))
+    assert (state(pair).settled, state(pair).harmless) == (False, True)
+    for change in ({"outputs": [{"output_type": "stream", "name": "stdout", "text": ["a"]}]}, {"execution_count": 3}):
+        odd = json.loads(json.dumps(notebook))
+        next(cell for cell in odd["cells"] if cell["cell_type"] == "code").update(change)
+        pair.notebook.write_text(json.dumps(odd))
+        assert (state(pair).settled, state(pair).harmless) == (False, False)
+    odd = json.loads(json.dumps(notebook))
+    odd["cells"][-1]["metadata"]["tags"] = ["hide-output"]  # of the text, and so no editor's affair
+    pair.notebook.write_text(json.dumps(odd))
+    assert (state(pair).edited, state(pair).harmless) == ("notebook", False)
+    pair.notebook.write_text(json.dumps(notebook))
+    settle(pair)
+    assert pair.notebook.read_bytes() == clean
+
+
 @pytest.mark.parametrize("half", ["text", "notebook"])
 def test_a_byte_order_mark_is_dropped(pair: Pair, half: str) -> None:
     """It is no edit, and never a second header."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,8 @@ def in_a_terminal(
         command, cwd=folder, env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
     )
     os.close(follower)
-    shown = b""
-    while True:
+    shown, end = b"", time.monotonic() + 600
+    while select.select([leader], [], [], max(0.0, end - time.monotonic()))[0]:
         try:
             piece = os.read(leader, 65536)
         except OSError:  # the last process that had it open has ended
@@ -58,7 +60,10 @@ def in_a_terminal(
             break
         shown += piece
     os.close(leader)
-    return process.wait(60), shown.decode()
+    try:
+        return process.wait(60), shown.decode()
+    finally:
+        process.kill()
 
 
 def talk(root: Path, *names: str) -> None:

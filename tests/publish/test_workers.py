@@ -54,7 +54,9 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     def stopped() -> None:
         with workers:
             workers.start("long", linger, path)
+            end = time.monotonic() + 60
             while not path.exists() or not path.read_text():
+                assert time.monotonic() < end
                 time.sleep(0.05)
             raise KeyboardInterrupt
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,10 @@ COLUMNS = (
     "claim", "reading", "scale", "case", "statistic", "estimate", "low", "high", "state", "verdict", "chapter", "n",
     "bound", "kind", "decides", "robust", "flags", "deviations", "edition",
 )  # fmt: skip
+
+
+ACTING = re.compile(r"<[A-Za-z/!?]|[`\n]")
+"""What no verdict holds, and what would do something on a page: tags, roles, directives."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,8 @@ def _check(kept: Mapping[str, Any], path: Path) -> None:
     wrong = [row for row in kept["rows"] if (row["scale"], f"{row['claim']}-{row['reading']}") != place]
     texts = [kept["rules"], kept["created"], whole["verdict"], *kept["deviations"], *(row["case"] for row in cases)]
     texts += [text for row in kept["rows"] for text in row.get("flags") or ()]
+    if any(map(ACTING.search, _strings(kept))):
+        raise ValueError("its words are markup")
     numbers = [row[name] for row in cases for name in ("estimate", "low", "high") if row[name] is not None]
     marks, keys = (kept.get(name) or [None] * len(cases) for name in ("decides", "keys"))
     for row in cases:
@@ -210,6 +217,15 @@ def _check(kept: Mapping[str, Any], path: Path) -> None:
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise ValueError("what is no number stands where one belongs")
     word_of(whole["verdict"])
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in what JSON holds, those of its keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)
 
 
 def packaged(path: Path) -> dict[str, Any] | None:

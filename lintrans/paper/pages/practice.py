@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ...errors import plain_text
 from ...statistics import mean_of
 from ..claims import c5, practice
 from ..claims.c3 import log_ratios_along
@@ -44,7 +45,7 @@ def networks_table(measured: Measured) -> pd.DataFrame:
             "network": name,
             "what": KINDS[name],
             "parameters": f"{net.model.parameter_shape[0]:,}",
-            "data": net.source,
+            "data": plain_text(net.source),  # a path of a reader's
             "examples": f"{net.task.n:,}",
             "unknown words": "" if math.isnan(net.unknown) else f"{net.unknown:.1%}",
             "$f_0$": f"{net.task.zero_loss:.2f}",
@@ -59,7 +60,7 @@ def not_measured(measured: Measured) -> str:
     reasons: dict[str, list[str]] = {}
     for name, why in measured.missing.items():
         reasons.setdefault(why, []).append(name)
-    return "\n".join(f"- {', '.join(names)}: not measured: {why}." for why, names in reasons.items())
+    return "\n".join(f"- {', '.join(names)}: not measured: {plain_text(why)}." for why, names in reasons.items())
 
 
 def rates(measured: Measured) -> pd.DataFrame:
