@@ -37,9 +37,9 @@ def test_amounts_of_every_chapter_are_bounded() -> None:
                 assert check(name, item.default, "int") == item.default
                 least, most, or_zero = AMOUNTS[name]
                 assert check(name, least, "int") == least
-                assert or_zero == (item.default == 0)
-                with pytest.raises(ParameterError):
-                    check(name, most + 1, "int")
+                for wrong in [most + 1, *([] if or_zero else [0])]:
+                    with pytest.raises(ParameterError):
+                        check(name, wrong, "int")
 
 
 @pytest.mark.parametrize("text", ["meta", "cpu:x", "tpu", "", "cuda:-1", "a" * 1000])

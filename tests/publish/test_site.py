@@ -25,7 +25,6 @@ import pytest
 from conftest import ROOT
 
 from lintrans.paper.figures.data import COLUMNS
-from lintrans.publish import printing
 from lintrans.publish.chapters import chapters, pages
 from lintrans.publish.doctor import browser as find_browser
 
@@ -411,10 +410,17 @@ def test_every_axis_has_two_numbers(address: str) -> None:
     assert poor == []
 
 
-def test_the_book_prints_as_one_file_with_an_outline(chromium: Any, address: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("chromium", "address")  # which say what is missing
+def test_the_book_prints_as_one_file_with_an_outline(tmp_path: Path) -> None:
+    """By the command: a second browser in the process of the first is one too many."""
     from pypdf import PdfReader
 
-    reader = PdfReader(printing.pdf(ROOT, SCALE, tmp_path / "book.pdf"))
+    def printed(name: str, *options: str) -> PdfReader:
+        command = [sys.executable, "-m", "lintrans_command", "pdf", "--scale", SCALE, "--to", str(tmp_path / name)]
+        subprocess.run([*command, *options], cwd=ROOT, check=True, timeout=600)
+        return PdfReader(tmp_path / name)
+
+    reader = printed("book.pdf")
     tops = [each for each in reader.outline if not isinstance(each, list)]
     assert len(tops) == len(PAGES)
     numbers = [reader.get_destination_page_number(each) or 0 for each in tops]
@@ -427,6 +433,6 @@ def test_the_book_prints_as_one_file_with_an_outline(chromium: Any, address: str
     assert [
         word for word in ("How this page was made", "copy as CSV", "hide code", "figures.use()") if word in text
     ] == []
-    summary = PdfReader(printing.one_page(ROOT, SCALE, "summary", tmp_path / "summary.pdf"))
+    summary = printed("summary.pdf", "--page", "summary")
     assert len(summary.pages) == 1
     assert all(f"C{number} " in summary.pages[0].extract_text().replace("\n", " ") for number in (1, 17))
