@@ -244,10 +244,18 @@ def test_a_first_signal_waits_and_a_second_does_not(answered: None) -> None:
 
 
 SCRIPT = """
-import sys, lintrans as lt
-from lintrans.diagnostics.along import StepCurvature
+import os, signal, sys
+import lintrans as lt
 from lintrans.store import checkpoints
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests
 checkpoints.SOONEST, checkpoints.SHARE = 0.05, 1.0
+write = checkpoints.write_bytes
+def writing(*arguments):
+    write(*arguments)
+    if sys.argv[1:]:  # it waits at its first checkpoint for what comes
+        del sys.argv[1:]
+        os.kill(os.getpid(), signal.SIGSTOP)
+checkpoints.write_bytes = writing
 history = lt.experiment(
     lt.LinearTransformer(3, 4), lt.LinearRegression(4, 10), lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(2)),
     steps=1500, batch=400, clip=1.0, probes=[lt.TestLoss(every=50)], snapshots=range(0, 1500, 100), engine="cpu")
@@ -255,11 +263,12 @@ print(history.key)
 """
 
 
-def start(store: Path, threads: int = 1) -> subprocess.Popen[str]:
+def start(store: Path, *arguments: str, threads: int = 1) -> subprocess.Popen[str]:
     environment = {**os.environ, VARIABLE: str(store), "NUMBA_NUM_THREADS": str(threads), "LINTRANS_PROGRESS": "off"}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", SCRIPT, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
 
 
 def stored(store: Path) -> dict[str, bytes]:
@@ -290,9 +299,10 @@ def wait_for(store: Path, process: subprocess.Popen[str]) -> None:
 def test_a_killed_process_goes_on_with_another_number_of_threads(
     tmp_path: Path, undisturbed: dict[str, bytes], number: int, status: int | None
 ) -> None:
-    process = start(tmp_path)
-    wait_for(tmp_path, process)
+    process = start(tmp_path, "waits")
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     process.communicate(timeout=60)
     assert process.returncode == status if status is not None else process.returncode != 0
     [orphan] = Store(tmp_path).unfinished()
@@ -315,7 +325,7 @@ def test_ten_kills_at_random_instants(tmp_path: Path, undisturbed: dict[str, byt
         time.sleep(chance.random() * 0.2)
         process.kill()
         process.communicate(timeout=60)
-        kills += process.returncode != 0
+        kills += process.returncode == -signal.SIGKILL
         if Store(tmp_path).entries():
             break
     process = start(tmp_path)

@@ -99,7 +99,7 @@ def test_nobody_answers() -> None:
     address = "tcp://127.0.0.1:9"
     with pytest.raises(distributed.DistributedError, match=address) as caught, lt.distributed(address, timeout=0.5):
         pass
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert "\n" not in str(caught.value)
 
 
