@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -71,11 +73,16 @@ class Workers(Generic[Result]):
 
 
 def _call(parent: int, connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """In the new process: out of the terminal's reach, so that one Ctrl-C is one interrupt, from :class:`Workers`."""
+    """In the new process: out of the terminal's reach, so that one Ctrl-C is one interrupt, from :class:`Workers`.
+
+    A fork has the event loop of its parent, if that had one, and would share what wakes it with its siblings: it begins
+    with its own, and in a context that knows of no other.
+    """
     end_with_parent(parent)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    asyncio.set_event_loop(asyncio.new_event_loop())
     try:
-        connection.send(function(*arguments))
+        connection.send(contextvars.Context().run(function, *arguments))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from lintrans.publish.workers import Workers
+
+LOOP: list[object] = []
 
 
 def square(x: int) -> int:
@@ -17,6 +21,10 @@ def square(x: int) -> int:
 
 def die(code: int) -> int:
     os._exit(code)
+
+
+def has_the_same_loop(_: int) -> bool:
+    return ensure_event_loop() in LOOP or asyncio.get_event_loop() in LOOP
 
 
 def linger(path: Path) -> int:
@@ -38,6 +46,14 @@ def test_results_come_by_name() -> None:
         while len(workers):
             found |= dict(workers.finished())
     assert found == {"two": 4, "three": 9}
+
+
+def test_an_event_loop_is_not_shared() -> None:
+    """Siblings that share what wakes a loop take it from one another, and wait for ever."""
+    LOOP[:] = [ensure_event_loop()]
+    with Workers[bool]() as workers:
+        workers.start("own", has_the_same_loop, 0)
+        assert dict(workers.finished()) == {"own": False}
 
 
 def test_a_process_that_dies_has_no_result() -> None:
