@@ -9,6 +9,7 @@ tells, and otherwise Jupyter starts kernels as it always does.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import multiprocessing
 import os
 import signal
@@ -85,12 +86,16 @@ def manager() -> type[Any]:
 
 
 class Copy:
-    """A call of a function in a copy of this process, with what Jupyter asks of a ``subprocess.Popen``."""
+    """A call of a function in a copy of this process, with what Jupyter asks of a ``subprocess.Popen``.
+
+    Its context knows nothing of this one's, where an event loop may be, whose wake-up calls two would take by turns.
+    """
 
     stdin = stdout = stderr = None
 
     def __init__(self, function: Callable[..., None], *arguments: Any) -> None:
-        self._process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+        run = contextvars.Context().run
+        self._process = multiprocessing.get_context("fork").Process(target=run, args=(function, *arguments))
         self._process.start()
         self.pid = self._process.pid or 0
 

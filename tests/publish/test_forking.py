@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from jupyter_core.utils import ensure_event_loop
 
 from lintrans import devices
 from lintrans.publish import forking
@@ -34,6 +35,12 @@ def test_a_copy_ends_with_its_status(status: int) -> None:
     copy = forking.Copy(_end, status)
     assert copy.wait(20) == copy.poll() == status
     copy.send_signal(signal.SIGTERM)  # to nobody
+
+
+def test_a_copy_takes_no_event_loop_along() -> None:
+    here = ensure_event_loop()
+    copy = forking.Copy(lambda: _end(int(ensure_event_loop() is here)))
+    assert copy.wait(20) == 0
 
 
 @pytest.mark.parametrize(
