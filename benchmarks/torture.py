@@ -28,6 +28,7 @@ import torch
 
 import lintrans as lt
 from lintrans.paper.claims.records import verdict_frame
+from lintrans.publish.processes import stop_as_by_ctrl_c
 from lintrans.store.results import VARIABLE, measurement
 from lintrans.store.store import Store
 from lintrans.unfinished import Kept
@@ -112,6 +113,7 @@ class Job:
             status: int | str = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             status = f"still running after {LIMIT:.0f} s"
+        finally:
             process.kill()
         if status != 0:
             said = self.log(store).read_text(errors="replace")[-3000:]
@@ -189,9 +191,11 @@ def kill(job: Job, count: int, chance: random.Random, place: Path) -> Row:
         store = place / f"store-{number}"
         process, instant = job.start(store), chance.uniform(0, seconds)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(instant)
-        spent = computed(alive(store))
-        process.kill()
+            try:
+                process.wait(instant)
+            finally:
+                spent = computed(alive(store))
+                process.kill()
         process.wait()
         row.faults += 1
         row.left += end(store)
@@ -302,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--of", nargs="*", default=(), metavar="CHAPTER", help="the chapters of these books (all)")
     parser.add_argument("--seed", type=int, default=0, help="of the instants and damages (0)")
     options = parser.parse_args(arguments)
+    stop_as_by_ctrl_c()
     chance = random.Random(options.seed)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="lintrans-torture-") as folder:
