@@ -257,7 +257,7 @@ def writing(*arguments):
         os.kill(os.getpid(), signal.SIGSTOP)
 checkpoints.write_bytes = writing
 history = lt.experiment(
-    lt.LinearTransformer(3, 4), lt.LinearRegression(4, 10), lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(2)),
+    lt.LinearTransformer(3, 5), lt.LinearRegression(5, 10), lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(2)),
     steps=1500, batch=400, clip=1.0, probes=[lt.TestLoss(every=50)], snapshots=range(0, 1500, 100), engine="cpu")
 print(history.key)
 """
