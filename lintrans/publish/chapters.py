@@ -200,8 +200,9 @@ def _execute(
         waiting = readable
         under_way: dict[str, Chapter] = {}
         while waiting or under_way:
-            while waiting and len(under_way) < most and _may_start(waiting[0], under_way):
-                chapter = waiting.pop(0)
+            while len(under_way) < most and (ready := [each for each in waiting if _may_start(each, under_way)]):
+                chapter = ready[0]
+                waiting.remove(chapter)
                 own = changed[chapter.name]
                 parameters = ({"scale": scale} if "scale" in chapter.parameters() else {}) | own
                 target = _target(chapter, scale, own)
@@ -230,6 +231,8 @@ def _may_start(chapter: Chapter, under_way: dict[str, Chapter]) -> bool:
     """Whether a chapter may run beside those under way."""
     names = {chapter.name, *under_way}
     if len(names) > 1 and names.intersection(ALONE):
+        return False
+    if chapter.name in reuse.AFTER_PRACTICE and "practice" in under_way:
         return False
     return chapter.name not in reuse.LAST or names.issubset(reuse.LAST)
 

@@ -2,7 +2,7 @@
 
 ``build/SCALE/digests/X.json`` notes them for the copy ``build/SCALE/src/book/X.ipynb``: the chapter's text, its
 parameters, the code that its cells use, the lock file and, for the pages that show them, the stored verdicts,
-benchmarks, or what was computed twice.
+those on real networks, benchmarks, or what was computed twice.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from .notebooks import Pair, canonical, code_of, read
 
 BENCHMARKS = "benchmarks/*.json"  # what performance.py shows
 LAST = ("intro", "proxy_or_not", "scorecard", "summary", "verdict_changes")  # these show the verdicts of the others
+AFTER_PRACTICE = (
+    "adam_vs_sgd", "gradient_noise", "condition_number", "directional_smoothness", "generalized_smoothness",
+)  # fmt: skip
+"""These show what the page on practice keeps, and wait for it."""
 
 
 def record(target: Path, scale: str, content: str, digests: dict[str, Any]) -> None:
@@ -46,6 +50,8 @@ def digests_of(chapter: Pair, parameters: dict[str, Any]) -> dict[str, Any]:
     }
     if chapter.name in LAST:
         digests["verdicts"] = _verdicts()
+    if chapter.name in AFTER_PRACTICE:
+        digests["practice"] = _practice()
     if "performance.load(" in text:
         stored = sorted(chapter.root.glob(BENCHMARKS))
         digests["benchmarks"] = {record.name: digest_file(record) for record in stored}
@@ -66,6 +72,12 @@ def _verdicts() -> str:
     from ..paper.claims import verdicts_digest
 
     return str(verdicts_digest())
+
+
+def _practice() -> str:
+    from ..paper.pages.in_practice import digest as practice_digest
+
+    return practice_digest()
 
 
 def _twice() -> str:
@@ -97,6 +109,7 @@ def why_not(target: Path, note: Path, digests: dict[str, Any]) -> tuple[str, str
         "library": "the library changed",
         "lock": "the lock file changed",
         "verdicts": "the stored verdicts changed",
+        "practice": "what is kept of real networks changed",
         "benchmarks": "the stored benchmarks changed",
         "twice": "what is kept as computed twice changed",
         "stability": "the kept comparison on other seeds changed",

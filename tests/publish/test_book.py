@@ -341,6 +341,9 @@ def test_chapters_run_side_by_side_and_those_that_sum_up_wait(
         ("intro", [], True),
         ("scorecard", ["intro"], True),
         ("intro", ["performance"], False),
+        ("adam_vs_sgd", ["practice"], False),
+        ("adam_vs_sgd", ["depth"], True),
+        ("depth", ["practice"], True),
     ],
 )
 def test_what_may_run_beside_what(name: str, under_way: list[str], may: bool) -> None:

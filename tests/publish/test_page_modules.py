@@ -20,7 +20,7 @@ def test_a_page_module_is_in_the_closure_of_its_chapter_only() -> None:
     }
     del served["__init__"]
     shared = {name for name in served if name.removesuffix("_words") not in digests}
-    assert shared == {"common", "words", "behaviours", "template"}
+    assert shared == {"common", "words", "behaviours", "template", "in_practice"}
     own = {name: [name.removesuffix("_words")] for name in served.keys() - shared}
     own["adam_vs_sgd"] += ["larger", "nonlinear"]  # which read their gaps along the run with its functions
     own["intro"] += ["summary"]  # which says the front page's sentences
@@ -34,3 +34,9 @@ def test_the_last_chapters_are_those_that_show_the_kept_verdicts_of_others() -> 
     readers |= {"lintrans.paper.pages.proxy_or_not"}
     showing = {chapter.name for chapter in pairs(ROOT) if code().text(code_of(chapter)).targets & readers}
     assert showing == {*reuse.LAST}
+
+
+def test_the_chapters_that_wait_for_practice_are_those_that_show_what_it_keeps() -> None:
+    shown = "lintrans.paper.pages.in_practice"
+    showing = {chapter.name for chapter in pairs(ROOT) if code().text(code_of(chapter)).targets & {shown}}
+    assert showing == {*reuse.AFTER_PRACTICE}

@@ -14,54 +14,20 @@ from ..claims.wording import NAMES as STATES
 from ..claims.wording import record_of
 from ..figures.cases import Html, case_forest
 from .template import Lamp
-from .words import GAP, sized
+from .words import BEHAVIOURS, sized
 
 UNDEFINED, MISSING = "not measurable", "not measured"
 NAMES = dict(zip(Word, ("holds", "holds in part", "does not hold", "open"), strict=True))
 Behaviours = Mapping[str, Mapping[str, Behaviour]]
 """Of models by name, by claim."""
-WORDS = {
-    "C1": GAP,
-    "C2": {
-        "yes": "gradient noise has a clearly heavier tail than a Gaussian ({sizes})",
-        "weak": "gradient noise has a slightly heavier tail than a Gaussian ({sizes})",
-        "null": "gradient noise has the tail of a Gaussian ({sizes})",
-        "rev": "gradient noise has a lighter tail than a Gaussian ({sizes})",
-        "undecided": "it is open whether gradient noise has a heavy tail ({sizes})",
-        "missing": "gradient noise was not measured",
-    },
-    "C3": {
-        "yes": "Adam's condition number is clearly lower ({sizes})",
-        "weak": "Adam's condition number is a little lower ({sizes})",
-        "null": "both condition numbers are alike ({sizes})",
-        "rev": "SGD's condition number is lower ({inverse})",
-        "undecided": "it is open whose condition number is lower ({sizes})",
-        "missing": "condition numbers were not measured",
-    },
-    "C4": {
-        "yes": "SGD's steps meet the larger curvature (in a share of {sizes})",
-        "weak": "SGD's steps meet the larger curvature a little more often (in a share of {sizes})",
-        "null": "both meet the larger curvature as often (SGD in a share of {sizes})",
-        "rev": "Adam's steps meet the larger curvature (SGD's only in a share of {sizes})",
-        "undecided": "it is open whose steps meet the larger curvature ({sizes})",
-        "missing": "curvature along steps was not measured",
-    },
-    "C5": {
-        "yes": "curvature follows the length of the gradient (rank correlation {sizes})",
-        "weak": "curvature follows the length of the gradient a little (rank correlation {sizes})",
-        "null": "curvature does not follow the length of the gradient ({sizes})",
-        "rev": "curvature falls where the gradient is long (rank correlation {sizes})",
-        "undecided": "it is open whether curvature follows the length of the gradient ({sizes})",
-        "missing": "norms were not measured",
-    },
-}
-"""What each behaviour says of a model, by state."""
 
 
 def told(verdict: Verdict, decides: bool = True) -> list[str]:
     """What each case that decides, or each beside them, says of its behaviour, with its size."""
     pairs = zip(verdict.units, record_of(verdict)["rows"], strict=False)
-    return [sized([row], where="", **WORDS[str(unit.keys.claim)]) for unit, row in pairs if unit.decides == decides]
+    return [
+        sized([row], where="", **BEHAVIOURS[str(unit.keys.claim)]) for unit, row in pairs if unit.decides == decides
+    ]
 
 
 def otherwise(verdict: Verdict) -> Lamp:

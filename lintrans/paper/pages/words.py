@@ -21,6 +21,42 @@ GAP = {
     "missing": "nothing was measured",
 }
 """What C1 says, by state."""
+BEHAVIOURS: Mapping[str, Mapping[str, str]] = {
+    "C1": GAP,
+    "C2": {
+        "yes": "gradient noise has a clearly heavier tail than a Gaussian ({sizes})",
+        "weak": "gradient noise has a slightly heavier tail than a Gaussian ({sizes})",
+        "null": "gradient noise has the tail of a Gaussian ({sizes})",
+        "rev": "gradient noise has a lighter tail than a Gaussian ({sizes})",
+        "undecided": "it is open whether gradient noise has a heavy tail ({sizes})",
+        "missing": "gradient noise was not measured",
+    },
+    "C3": {
+        "yes": "Adam's condition number is clearly lower ({sizes})",
+        "weak": "Adam's condition number is a little lower ({sizes})",
+        "null": "both condition numbers are alike ({sizes})",
+        "rev": "SGD's condition number is lower ({inverse})",
+        "undecided": "it is open whose condition number is lower ({sizes})",
+        "missing": "condition numbers were not measured",
+    },
+    "C4": {
+        "yes": "SGD's steps meet the larger curvature (in a share of {sizes})",
+        "weak": "SGD's steps meet the larger curvature a little more often (in a share of {sizes})",
+        "null": "both meet the larger curvature as often (SGD in a share of {sizes})",
+        "rev": "Adam's steps meet the larger curvature (SGD's only in a share of {sizes})",
+        "undecided": "it is open whose steps meet the larger curvature ({sizes})",
+        "missing": "curvature along steps was not measured",
+    },
+    "C5": {
+        "yes": "curvature follows the length of the gradient (rank correlation {sizes})",
+        "weak": "curvature follows the length of the gradient a little (rank correlation {sizes})",
+        "null": "curvature does not follow the length of the gradient ({sizes})",
+        "rev": "curvature falls where the gradient is long (rank correlation {sizes})",
+        "undecided": "it is open whether curvature follows the length of the gradient ({sizes})",
+        "missing": "norms were not measured",
+    },
+}
+"""What C1 to C5 say of a model, by state."""
 
 
 def phrases(
