@@ -128,3 +128,39 @@ def test_noise_has_a_dot_an_initialization() -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata()) for line in figure.axes[0].lines[2:]])
     assert sorted(set(drawn.tolist())) == [1.1, 1.4]
     assert len(drawn) == 12
+
+
+def test_a_repeat_with_another_set_is_counted_case_by_case() -> None:
+    """Two networks: one whose share is the same on both sets, one whose second set says the opposite."""
+
+    def curvature(name: str) -> pd.DataFrame:
+        def value(seed: int, optimizer: str, step: int, batch: int) -> float:
+            larger = optimizer == ("adam" if name == "cnn" and batch else "sgd")
+            return 2.0 if larger else 1.0
+
+        return made_up.measured(range(5, 45), 4, range(2), directional_smoothness=value)
+
+    frames = {name: curvature(name) for name in ("mlp", "cnn")}
+    table = tables.set_by_set({"it": frames}, {"it": lambda name, frame: p4.shown(name, frame, 0)})
+    for row in table.to_dict("records"):
+        frame = frames[str(row["network"])]
+        assert row["all sets"] == NAMES[p4.shown("x", frame, 0).unit.state]
+        for number in (0, 1):
+            alone = p4.shown("x", frame[frame["batch"] == number], 0).unit.state
+            assert row[f"set {number}"] == NAMES[alone]
+    assert "in 1 of 2 cases; not in cnn (it)" in tables.unmoved(table)
+    assert "in 1 of 1 cases" in tables.unmoved(table[table["network"] == "mlp"])
+
+
+def test_what_a_page_cannot_do_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    assert tables.asked("quick", False, "auto", "", "") == ("quick", {})
+    assert tables.asked("paper", True, "cpu", str(tmp_path), "") == (measured.LARGE, {"text": str(tmp_path)})
+    with pytest.raises(ValueError, match=r"images = 'here/mine' is relative.*give the whole path"):
+        tables.asked("quick", False, "auto", "", "here/mine")
+    monkeypatch.setattr(tables, "resolve_device", lambda: SimpleNamespace(type="cpu"))
+    with pytest.raises(ValueError, match="large = True is for a GPU"):
+        tables.asked("quick", True, "auto", "", "")
+    monkeypatch.setattr(tables, "resolve_device", lambda: SimpleNamespace(type="cuda"))
+    assert tables.asked("quick", True, "auto", "", "")[0] == measured.LARGE

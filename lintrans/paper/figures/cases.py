@@ -62,6 +62,11 @@ SHAPES = {
 """By state: colour, and a path around the origin."""
 COLUMNS = {"published": "published", "default": "published", "init": "published", "tuned": "tuned", "cooled": "cooled"}
 """The column that a reading stands in."""
+WORDS = {
+    "published": "published rates", "default": "default rates of libraries", "init": "at initialization",
+    "tuned": "best rates", "cooled": "after a cooldown",
+}  # fmt: skip
+"""What a reading is."""
 LOOKS = {"published": (1.0, 1.0), "tuned": (0.0, 1.0), "cooled": (0.0, 0.7)}
 """By column: opacity of a marker's inside, and its size."""
 TRACK = 11
@@ -140,11 +145,9 @@ def _plot(own: Mapping[str, Row], axis: Axis) -> str:
     )
 
 
-def _head(axis: Axis, columns: list[str]) -> str:
+def _head(axis: Axis, titles: Mapping[str, str]) -> str:
     ticks = "".join(f'<text x="{axis.place(tick)}%" y="12" text-anchor="middle">{tick:g}</text>' for tick in axis.ticks)
-    names = "".join(
-        f'<span role="columnheader" class="number">{name if name in columns else ""}</span>' for name in LOOKS
-    )
+    names = "".join(f'<span role="columnheader" class="number">{titles.get(name, "")}</span>' for name in LOOKS)
     return (
         f'<div role="row" class="axis"><span role="columnheader">case</span><span role="columnheader" class="plot">'
         f'<svg height="16" role="img" aria-label="axis from {axis.least:g} to {axis.most:g}">{ticks}</svg></span>'
@@ -170,22 +173,19 @@ def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
 
 
 def _notes(own: Mapping[str, Row]) -> str:
-    """Flags of a case in all columns, with the columns where they are not the same in all."""
-    columns: dict[str, list[str]] = {}
-    for column, row in own.items():
+    """Flags of a case at all readings, with the readings where they are not the same at all."""
+    readings: dict[str, list[str]] = {}
+    for row in own.values():
         for flag in row["flags"]:
-            columns.setdefault(flag, []).append(column)
-    return " · ".join(flag if len(of) == len(own) else f"{', '.join(of)}: {flag}" for flag, of in columns.items())
+            readings.setdefault(flag, []).append(row["reading"])
+    return " · ".join(flag if len(of) == len(own) else f"{', '.join(of)}: {flag}" for flag, of in readings.items())
 
 
-def _key(states: list[State], columns: list[str]) -> str:
+def _key(states: list[State], readings: list[str], columns: list[str]) -> str:
     shown = [(_mark(state, "published", "7", 6), NAMES[state]) for state in states]
-    words = {
-        "published": "published or default rates, or at initialization",
-        "tuned": "best rates",
-        "cooled": "after a cooldown",
-    }
-    shown += [(_mark(State.NULL, column, "7", 6), words[column]) for column in columns]
+    for column in columns:
+        words = ", ".join(WORDS[reading] for reading in readings if COLUMNS[reading] == column)
+        shown.append((_mark(State.NULL, column, "7", 6), words))
     return "".join(f'<span><svg aria-hidden="true">{mark}</svg>{text}</span>' for mark, text in shown)
 
 
@@ -199,15 +199,18 @@ def case_forest(table: pd.DataFrame, heads: Mapping[str, str], page: str = "scor
     """
     if table.empty:
         return Html("<p><em>No case has been judged yet.</em></p>")
-    columns = [column for column in LOOKS if column in set(map(COLUMNS.__getitem__, table["reading"]))]
+    readings = [reading for reading in COLUMNS if reading in set(table["reading"])]
+    columns = [column for column in LOOKS if column in {COLUMNS[reading] for reading in readings}]
+    first = [reading for reading in readings if COLUMNS[reading] == "published"]
+    titles = {column: first[0] if column == "published" and len(first) == 1 else column for column in columns}
     parts = [STYLE, '<div class="forest">']
-    parts.append(f'<div class="key">{_key([s for s in SHAPES if s in set(table["state"])], columns)}</div>')
+    parts.append(f'<div class="key">{_key([s for s in SHAPES if s in set(table["state"])], readings, columns)}</div>')
     for kind, axis in AXES.items():
         own = table[table["kind"] == kind]
         if own.empty:
             continue
         parts.append(f'<div class="kind">{axis.label}</div>' if table["kind"].nunique() > 1 else "")
-        parts.append(f'<div role="table" aria-label="{axis.label}">{_head(axis, columns)}')
+        parts.append(f'<div role="table" aria-label="{axis.label}">{_head(axis, titles)}')
         for claim, rows in own.groupby("claim", sort=False):
             if head := heads.get(str(claim)):
                 parts.append(f'<div role="row" class="claim"><span role="cell">{head}</span></div>')

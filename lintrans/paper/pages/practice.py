@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ...devices import resolve_device
 from ...errors import plain_text
 from ...statistics import mean_of
 from ..claims import c5, practice
 from ..claims.c3 import log_ratios_along
 from ..claims.common import judged_losses, on_batches
 from ..claims.p2 import WHOLE
-from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN, SHOWS, SMALLER, TRANSFORMER
+from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN, SHOWS, SMALLER, TRANSFORMER, Shown
 from ..claims.records import Verdict, interval_text
 from ..claims.rules import Unit
 from ..claims.wording import NAMES, cases, counts, record_of
 from ..practice.instruments import Budget
-from ..practice.measured import BUDGETS, READINGS, Measured, batch_words
+from ..practice.measured import BUDGETS, LARGE, READINGS, Measured, batch_words
 from ..scale_names import based_on
 from ..scales import LABELS
 from .template import Lamp, confirmed
@@ -36,6 +38,23 @@ KINDS = {
 }
 """Networks in words."""
 _WITHIN = "within_"
+Frames = Mapping[str, pd.DataFrame]
+OneShown = Callable[[str, pd.DataFrame], Shown]
+
+
+def asked(scale: str, large: bool, device: str, text: str, images: str) -> tuple[str, dict[str, str]]:
+    """The scale of the networks, and a reader's own data by kind.
+
+    Raises:
+        ValueError: larger networks without a GPU, or a path that counts from a folder which a page does not know.
+    """
+    own = {kind: path for kind, path in (("text", text), ("images", images)) if path}
+    for kind, path in own.items():
+        if not Path(path).expanduser().is_absolute():
+            raise ValueError(f"{kind} = {path!r} is relative, and a page has a folder of its own: give the whole path")
+    if large and device == "auto" and resolve_device().type == "cpu":
+        raise ValueError("large = True is for a GPU, and there is none: leave it out, or wait days with device = 'cpu'")
+    return (LARGE if large else scale), own
 
 
 def networks_table(measured: Measured) -> pd.DataFrame:
@@ -175,6 +194,34 @@ def layer_ratios(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFra
                 layer = f"layer {number}" if layer.isdecimal() else layer
                 rows.append((name, layer, found.estimate, found.low, found.high))
     return pd.DataFrame(rows, columns=["network", "layer", "estimate", "low", "high"])
+
+
+def set_by_set(frames: Mapping[str, Frames], shown: Mapping[str, OneShown]) -> pd.DataFrame:
+    """States on each evaluation set alone beside those on all together: a row a behaviour and network.
+
+    Args:
+        frames: measurements by network, by behaviour.
+        shown: of each behaviour, what judges one network's measurements.
+    """
+    rows = []
+    for words, judge in shown.items():
+        for name, frame in frames[words].items():
+            row = {"": words, "network": name, "all sets": NAMES[judge(name, frame).unit.state]}
+            for number, own in on_batches(frame).groupby("batch"):
+                row[f"set {number}"] = NAMES[judge(name, own).unit.state]
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def unmoved(table: pd.DataFrame) -> str:
+    """How many states of :func:`set_by_set` are the same on every set alone, in a sentence."""
+    if table.empty:
+        return "Not measured at this scale."
+    states = table.iloc[:, 2:]
+    same = states.eq(states["all sets"], axis=0).all(axis=1)
+    moved = [f"{row['network']} ({row['']})" for row in table[~same].to_dict("records")]
+    text = f"Each evaluation set alone gives the same state in {int(same.sum())} of {len(same)} cases"
+    return f"{text}; not in {listed(moved)}." if moved else f"{text}: another set changes none."
 
 
 def split_table(verdict: Verdict) -> pd.DataFrame:
