@@ -16,6 +16,7 @@ from lintrans.diagnostics import along
 from lintrans.diagnostics.sampled import WHOLE
 from lintrans.diagnostics.tails import quantile_ratio
 from lintrans.models.flatten import pack
+from lintrans.paper.pages import practice as tables
 from lintrans.paper.practice import instruments, measured
 from lintrans.paper.practice.batch_noise import tails_by_batch
 from lintrans.paper.practice.measured import BUDGETS
@@ -124,6 +125,10 @@ def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert all(each.unit.state is not State.MISSING for each in shown)
     assert set(found.noise["mlp"]["layer"]) == {"all", "0", "2"}
     assert set(found.by_batch["mlp"]["step"]) == {0, budget.later}
+    ends = history.metric("test_loss").query(f"step == {history.steps}").groupby("optimizer")["value"].median()
+    row = tables.rates(found).set_index("reading").loc["default"]
+    assert row["held out, Adam"] == f"{ends['adam']:.3g}"
+    assert ("in mlp, of mlp" in tables.held_out(found, "default")) == (ends["adam"] < ends["sgd"])
 
 
 @dataclass(frozen=True)

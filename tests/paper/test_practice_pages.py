@@ -66,6 +66,7 @@ def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measure
     assert tables.headline(tuned, dict.fromkeys(tuned, "it")).count("not measured in 6 of 6") == len(tuned)
     assert tables.by_horizon(tuned["P1"], nothing).of == 0
     assert "Not measured" in tables.batch_answer(tuned["P1"], nothing)
+    assert tables.held_out(nothing) == ""
     shown = [
         figures.gap_panels(nothing.histories("tuned")),
         figures.noise_dots(nothing.noise, 1.25, p2.WHOLE),

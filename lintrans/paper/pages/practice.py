@@ -13,6 +13,7 @@ import pandas as pd
 from ...devices import resolve_device
 from ...errors import plain_text
 from ...statistics import mean_of
+from ...training.history import History
 from ..claims import c5, practice
 from ..claims.c3 import log_ratios_along
 from ..claims.common import judged_losses, on_batches
@@ -88,13 +89,33 @@ def rates(measured: Measured) -> pd.DataFrame:
     for reading in READINGS:
         for name, history in measured.histories(reading).items():
             ends = judged_losses(history, measured.zero_losses[name])
-            row = {"network": name, "reading": reading}
+            row, unseen = {"network": name, "reading": reading}, _held_out(history)
             for optimizer, own in ends.groupby("optimizer", sort=False):
                 label = LABELS[str(optimizer)]
                 row[f"rate, {label}"] = f"{own['lr'].iloc[0]:g}"
                 row[f"end loss, {label}"] = f"{own['loss'].median():.3g}"
+                row[f"held out, {label}"] = f"{unseen[str(optimizer)]:.3g}"
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _held_out(history: History) -> dict[str, float]:
+    """The median held-out loss at the end, by optimizer."""
+    rows = history.metric("test_loss")
+    found = rows[rows["step"] == history.steps].groupby("optimizer")["value"].median()
+    return {str(optimizer): float(loss) for optimizer, loss in found.items()}
+
+
+def held_out(measured: Measured, reading: str = "tuned") -> str:
+    """Where Adam's held-out loss is the lower one at the end, and where it is above that of zero, in sentences."""
+    ends = {name: _held_out(history) for name, history in measured.histories(reading).items()}
+    if not ends:
+        return ""
+    lower = [name for name, own in ends.items() if own["adam"] < own["sgd"]]
+    lost = [name for name, own in ends.items() if max(own.values()) > measured.zero_losses[name]]
+    text = f"On held-out examples Adam's median end loss is the lower one in {listed(lower) or 'none'}"
+    worse = f"; of {listed(lost)} at least one is worse there than a model that always says zero" if lost else ""
+    return f"{text}, of {listed(list(ends))}{worse}. P1 judges the loss of training."
 
 
 def by_batch(verdict: Verdict, measured: Measured) -> pd.DataFrame:
