@@ -128,7 +128,7 @@ def test_a_tiny_network_end_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ends = history.metric("test_loss").query(f"step == {history.steps}").groupby("optimizer")["value"].median()
     row = tables.rates(found).set_index("reading").loc["default"]
     assert row["held out, Adam"] == f"{ends['adam']:.3g}"
-    assert ("in mlp, of mlp" in tables.held_out(found, "default")) == (ends["adam"] < ends["sgd"])
+    assert ("in 1 of 1 networks (mlp)" in tables.held_out(found, "default")) == (ends["adam"] < ends["sgd"])
 
 
 @dataclass(frozen=True)

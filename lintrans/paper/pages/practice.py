@@ -113,9 +113,10 @@ def held_out(measured: Measured, reading: str = "tuned") -> str:
         return ""
     lower = [name for name, own in ends.items() if own["adam"] < own["sgd"]]
     lost = [name for name, own in ends.items() if max(own.values()) > measured.zero_losses[name]]
-    text = f"On held-out examples Adam's median end loss is the lower one in {listed(lower) or 'none'}"
-    worse = f"; of {listed(lost)} at least one is worse there than a model that always says zero" if lost else ""
-    return f"{text}, of {listed(list(ends))}{worse}. P1 judges the loss of training."
+    text = f"On held-out examples Adam's median end loss is the lower one in {len(lower)} of {len(ends)} networks"
+    text += f" ({listed(lower)})" if lower else ""
+    text += f"; in {listed(lost)} one is worse there than a model that always says zero" if lost else ""
+    return f"{text}. P1 judges the loss of training."
 
 
 def by_batch(verdict: Verdict, measured: Measured) -> pd.DataFrame:
