@@ -115,7 +115,11 @@ def held_out(measured: Measured, reading: str = "tuned") -> str:
     lost = [name for name, own in ends.items() if max(own.values()) > measured.zero_losses[name]]
     text = f"On held-out examples Adam's median end loss is the lower one in {len(lower)} of {len(ends)} networks"
     text += f" ({listed(lower)})" if lower else ""
-    text += f"; in {listed(lost)} one is worse there than a model that always says zero" if lost else ""
+    text += (
+        f"; in {listed(lost)} at least one of the two ends worse there than a model that always says zero"
+        if lost
+        else ""
+    )
     return f"{text}. P1 judges the loss of training."
 
 
