@@ -201,7 +201,8 @@ def averaging(measured: Measured) -> str:
         rows, parts = together[together["step"] == step], []
         for kind, names in (("language models", LANGUAGE), ("image networks", IMAGES)):
             found = rows[rows["network"].isin(names)].groupby("batch")["excess"].agg(["min", "max"])
-            ranges = [f"{own['min']:.2f} to {own['max']:.2f} at batch {batch}" for batch, own in found.iterrows()]
+            texts = {batch: [f"{own[edge]:.2f}" for edge in ("min", "max")] for batch, own in found.iterrows()}
+            ranges = [f"{' to '.join(dict.fromkeys(ends))} at batch {batch}" for batch, ends in texts.items()]
             parts += [f"{kind} {', '.join(ranges)}"] if ranges else []
         lines.append(f"- {f'At step {step}' if step else 'At initialization'}, E by batch: {'; '.join(parts)}.")
     return "\n".join(lines)
