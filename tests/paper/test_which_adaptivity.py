@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,8 @@ def test_the_oracle_looks_at_the_hessians_diagonal(tmp_path: Path, monkeypatch: 
     history = lt.train(setting.model, setting.task, runs, steps=4, batch=training.batch, snapshots=[4], probes=[])
     theta = history.parameters(4)[0].double()
     prompts = draw(setting.model, setting.task, [0], training.batch)[0]
-    dense = torch.autograd.functional.hessian(lambda point: setting.model.loss(point, prompts), theta)
+    hessian: Any = torch.autograd.functional.hessian
+    dense = hessian(lambda point: setting.model.loss(point, prompts), theta)
     diagonal = dense.reshape(theta.numel(), -1).diagonal().abs().reshape(4, -1)  # P1, Q1, P2, Q2
     inverse = 1 / diagonal[[0, 1, 3]].quantile(0.5, dim=1)
     expected = inverse / inverse.log().mean().exp()

@@ -155,15 +155,15 @@ def phases(cell: Trained, rates: dict[str, float], seeds: Iterable[int]) -> pd.D
     """
     own = cell.steps[cell.steps["seed"].isin(list(seeds))]
     curves = cell.history.metric(COARSE_LOSS).pivot(index="step", columns="run", values="value")
-    rows = []
-    for row in own[own["lr"] == own["optimizer"].map(rates)].itertuples():
-        curve = curves[row.run].loc[: row.steps]
+    own, rows = own[own["lr"] == own["optimizer"].map(rates)], []
+    for optimizer, seed, run, steps in zip(own["optimizer"], own["seed"], own["run"], own["steps"], strict=True):
+        curve = curves[run].loc[:steps]
         left = curve.index[curve < ESCAPED * cell.law.zero_loss]
-        plateau = min([*left[:1], row.steps])
+        plateau = float(min([*left[:1], steps]))
         logs, at = np.log(curve.to_numpy(np.float64)), curve.index.to_numpy(np.float64)
-        slopes, mean = np.diff(logs) / np.diff(at), (logs[-1] - logs[0]) / max(row.steps, 1)
+        slopes, mean = np.diff(logs) / np.diff(at), (logs[-1] - logs[0]) / max(steps, 1.0)
         flat = np.r_[False, slopes > FLAT * mean]
-        rows.append((row.optimizer, row.seed, plateau, row.steps - plateau, int((flat[1:] & ~flat[:-1]).sum())))
+        rows.append((optimizer, seed, plateau, steps - plateau, int((flat[1:] & ~flat[:-1]).sum())))
     return pd.DataFrame(rows, columns=["optimizer", "seed", "plateau", "drop", "plateaus"])
 
 
