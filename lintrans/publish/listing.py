@@ -210,9 +210,9 @@ def twice_lines(made: Twice, columns: int) -> list[str]:
 
 
 def chosen(records: Mapping[tuple[str, str], Record], claims: Iterable[str]) -> dict[tuple[str, str], Record]:
-    """The records of some claims, of all where none is named, in the order of the claims' numbers."""
+    """The records of some claims, of all where none is named, by the letter and the number of the claim."""
     wanted = set(claims)
-    keys = sorted(records, key=lambda key: (int(key[0].lstrip("C") or 0), key[1]))
+    keys = sorted(records, key=lambda key: (key[0][:1], len(key[0]), *key))
     return {key: records[key] for key in keys if not wanted or key[0] in wanted}
 
 

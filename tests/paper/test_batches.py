@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import lintrans as lt
+from lintrans.diagnostics.derivatives import batch_gradients
 from lintrans.diagnostics.noise import measure_noise
+from lintrans.paper.measure import batches
 from lintrans.paper.measure.batches import GaussianNoise
 from lintrans.training.train import plan_training
 
@@ -29,3 +31,30 @@ def test_swapped_noise_has_the_covariance_that_it_claims() -> None:
     torch.testing.assert_close(ratio, expected, atol=0.3, rtol=0)
     with pytest.raises(ValueError, match="give more than 50"):
         GaussianNoise(plan, 40, 10)
+
+
+def test_its_gaussian_part_has_the_rest_of_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With unit vectors in place of normals: columns whose outer products add up to (1 - B / N) of C / B on average."""
+
+    class Units:
+        def __init__(self, *args: object, **options: object) -> None: ...
+
+        def normals(self, count: int) -> torch.Tensor:
+            return torch.eye(count)
+
+    monkeypatch.setattr(batches, "Source", Units)
+    model, task = lt.LinearTransformer(layers=2, d=1), lt.LinearRegression(d=1, n=20)
+    batch, prompts, group, steps = 50, 100, 10, 1500
+    parts = prompts // group
+    runs = lt.grid(optimizer="sgd", lr=0.1, seed=7)
+    engine = GaussianNoise(plan_training(model, task, runs, steps=steps, batch=batch, device="cpu"), prompts, group)
+    point = model.init([7]) - 0.3
+    every = point.expand(parts, *point.shape[1:]).contiguous()
+    total = 0.0
+    for step in range(steps):
+        found = engine.fresh_gradient(every, torch.zeros(parts, dtype=torch.int64), step, batch).flatten(1).double()
+        columns = found - found.mean(0)  # what is left sums to zero over groups
+        total += float(columns.square().sum()) / steps
+    plain = batch_gradients(model, task, point, batch=batch, count=40_000, seed=[3])[1].flatten(2)[0].double()
+    expected = (1 - batch / prompts) * (plain - plain.mean(0)).square().sum(1).mean()
+    assert total / float(expected) == pytest.approx(1.0, abs=0.12)

@@ -147,7 +147,10 @@ def test_cards_are_short_and_nothing_missing_stops_the_page() -> None:
     every = {(claim, CLAIMS[claim].READINGS[0]): judged([YES], claim) for claim in intro.SHORT}
     found = intro.cards(every)
     assert len(found["What holds"]) == intro.LINES
-    assert f"{len(every) - intro.LINES + 1} more" in found["What holds"][-1]
+    predicted = [claim for claim in every if claim[0].startswith("F")]
+    assert f"{len(every) - len(predicted) - intro.LINES + 1} more" in found["What holds"][-1]
+    assert [re.findall(r"#(f\d+)", line) for line in found[intro.PREDICTED]] == [[c.lower()] for c, _ in predicted]
+    assert intro.grid(found).count(":columns: 12") == 1
     assert intro.answer({}).count("Not measured yet") == 3
     for claim in intro.SHORT:
         assert claim in intro.missing({})

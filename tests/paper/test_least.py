@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import lintrans as lt
+from lintrans.paper.judged import COARSE_LOSS
 from lintrans.paper.least import FORMS, LeastModel, MeanSquare
-from lintrans.paper.measure.least import hessians, surface
+from lintrans.paper.measure.least import Trained, hessians, phases, surface
 
 
 @pytest.mark.parametrize(("layers", "form"), [(2, "sparse"), (3, "sparse"), (3, "full"), (2, "merged")])
@@ -62,6 +65,27 @@ def test_it_trains_like_any_model(form: str) -> None:
     assert model.parameter_shape[0] == {"sparse": 5, "full": 8, "merged": 3}[form]
     both = hessians(model, law, history.parameters(100))
     torch.testing.assert_close(both, both.transpose(-1, -2))
+
+
+def test_plateaus_and_drops() -> None:
+    """Flat for 100 steps, a drop in 20, flat for 100, a drop to the end; another run starts below the plateau."""
+    steps = range(0, 301, 5)
+    one = np.interp(steps, [0, 100, 120, 220, 240, 300], np.log([1.0, 0.999, 0.1, 0.0999, 0.001, 0.0001]))
+    two = np.linspace(np.log(0.5), np.log(1e-4), len(steps))
+    rows = [
+        (run, name, 0.02, 100, step, COARSE_LOSS, value, 1.0)
+        for run, (name, logs) in enumerate((("sgd", one), ("adam", two)))
+        for step, value in zip(steps, np.exp(logs), strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["run", "optimizer", "lr", "seed", "step", "metric", "value", "clip"])
+    runs = frame[["run", "optimizer", "lr", "seed", "clip"]].drop_duplicates(ignore_index=True)
+    runs = runs.assign(skipped=0, clipped=0, diverged=-1)
+    cell = Trained(LeastModel(3), MeanSquare(), lt.History(frame, runs, {}, 300), 1e-4)  # target 0.01
+    found = phases(cell, {"sgd": 0.02, "adam": 0.02}, [100])
+    assert found["plateau"].tolist() == [105, 0]
+    assert found["drop"].tolist()[0] == 125
+    assert found["plateaus"].tolist() == [2, 0]
+    assert phases(cell, {"sgd": 0.5, "adam": 0.02}, [100])["optimizer"].tolist() == ["adam"]
 
 
 def test_surface() -> None:

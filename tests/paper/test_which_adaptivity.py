@@ -2,22 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from test_claims_adaptivity import LOSSES, SIX, cell, history, measured
 
+import lintrans as lt
+from lintrans.diagnostics.along import draw
 from lintrans.paper import figures
 from lintrans.paper.claims import f1, f3, f11
-from lintrans.paper.measure.adaptivity import _rates
+from lintrans.paper.judged import Choice
+from lintrans.paper.measure import adaptivity
+from lintrans.paper.measure.adaptivity import _rates, layer_rates, oracle_rates, slim_partition
 from lintrans.paper.pages import which_adaptivity as page
 from lintrans.paper.practice.arms import ASKED, BUDGETS, Trained
+from lintrans.paper.problems import PROBLEMS
 from lintrans.paper.scales_adaptivity import WHY, WHY_PROTOCOL
-from lintrans.training.arms import ARMS
+from lintrans.training.arms import ARMS, BlockSGD
 
 
 def test_rates_have_geometric_mean_one() -> None:
     assert _rates(np.log([1.0, 4.0, 0.0 + 1e-300, 16.0])[[0, 1, 3]]) == (0.25, 1.0, 4.0)
     assert _rates(np.array([0.0, np.inf, np.log(4.0)])) == (0.5, 1.0, 2.0)
+
+
+def test_the_oracle_looks_at_the_hessians_diagonal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One over the median |H_ii| of a block, by autograd, at the parameters where Adam is after the early steps."""
+    monkeypatch.setenv("LINTRANS_STORE", str(tmp_path))
+    setting, budget = PROBLEMS["depth 2"], replace(WHY("quick"), early=4)
+    training, best = budget.trainings[0], Choice(0.01, 1.0, 1.0, True, 60)
+    rates = oracle_rates(setting, best, [1000], training, budget, "cpu")
+    runs = lt.grid(optimizer="adam", lr=0.01, clip=1.0, seed=1000)
+    history = lt.train(setting.model, setting.task, runs, steps=4, batch=training.batch, snapshots=[4], probes=[])
+    theta = history.parameters(4)[0].double()
+    prompts = draw(setting.model, setting.task, [0], training.batch)[0]
+    hessian: Any = torch.autograd.functional.hessian
+    dense = hessian(lambda point: setting.model.loss(point, prompts), theta)
+    diagonal = dense.reshape(theta.numel(), -1).diagonal().abs().reshape(4, -1)  # P1, Q1, P2, Q2
+    inverse = 1 / diagonal[[0, 1, 3]].quantile(0.5, dim=1)
+    expected = inverse / inverse.log().mean().exp()
+    assert rates[2] == 1, "the last P' has no effect, and so no curvature"
+    assert [rates[0], rates[1], rates[3]] == pytest.approx(expected.tolist(), rel=0.01)
+
+
+def test_slim_adams_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition of the largest mean ratio that is at least 1; else every entry by itself."""
+    of_p, of_q = {"row": 0.5, "column": 3.0, "block": 2.0}, {"row": 0.9, "column": 0.2, "block": 0.5}
+    rows = [
+        (name, kind, value * factor)
+        for kind, own in enumerate((of_p, of_q))
+        for name, value in own.items()
+        for factor in (0.8, 1.2)
+    ]
+    table = pd.DataFrame(rows, columns=["partition", "kind", "ratio"])
+    monkeypatch.setattr(adaptivity, "measurement", lambda *_: table)
+    best = Choice(0.01, 1.0, 1.0, True, 60)
+    assert slim_partition(PROBLEMS["1"], best, [1000], WHY("quick").trainings[0]) == ("column", "coordinate")
+
+
+def test_rates_a_layer_are_found_by_steps_that_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From equal rates to those three times and a third as large, one layer at a time, and no further."""
+    target = np.log([3.0, 1 / 3])
+
+    def ends(_: object, arms: Sequence[BlockSGD], *__: object) -> pd.Series:
+        logs = {arm.name: np.log([float(each) for each in arm.name.split()[1:]]) for arm in arms}
+        return pd.Series({name: float(np.abs(own - target).sum()) for name, own in logs.items()})
+
+    monkeypatch.setattr(adaptivity, "_ends", ends)
+    start = Choice(0.1, 1.0, float(np.abs(target).sum()), True, 60)
+    found = layer_rates(PROBLEMS["depth 2"], start, [1000], WHY("quick").trainings[0], "cpu")
+    assert found == pytest.approx((3.0, 3.0, 1 / 3, 1 / 3), rel=0.01)
 
 
 def test_every_arm_has_words() -> None:

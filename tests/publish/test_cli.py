@@ -381,6 +381,12 @@ def test_many_estimates_give_way_to_their_range() -> None:
     assert listing.effects(rows[2:3], 10) == "no number"
 
 
+def test_claims_of_every_kind_are_in_order() -> None:
+    records: dict[Any, Any] = {(claim, "tuned"): claim for claim in ("P2", "F11", "C10", "F2", "C9", "P1")}
+    assert [claim for claim, _ in listing.chosen(records, [])] == ["C9", "C10", "F2", "F11", "P1", "P2"]
+    assert [*listing.chosen(records, ["F2"])] == [("F2", "tuned")]
+
+
 def test_verdicts_of_some_claims(judged: None) -> None:
     output = call("verdicts", "--claim", "c3", "--claim", "C11").output
     assert "C3 " in output

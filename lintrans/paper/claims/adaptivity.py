@@ -178,8 +178,7 @@ def short(budget: WhyBudget) -> tuple[str, ...]:
         texts += [f"{names} at {training.steps:,} steps: {text}" for text in own]
         if budget.few_arms and training != budget.trainings[0]:
             texts.append(f"{names} at {training.steps:,} steps: only the arms {', '.join(budget.few_arms)}")
-        curved = [min(training.seeds, budget.curvature_seeds_of(name)) for name in training.settings]
-        if min(curved) < wanted.seeds:
-            each = " and ".join(map(str, dict.fromkeys(curved)))
-            texts.append(f"{names} at {training.steps:,} steps: curvature of {each} seeds instead of {wanted.seeds}")
+        curved = min(training.seeds, *map(budget.curvature_seeds_of, training.settings))
+        if curved < wanted.seeds:
+            texts.append(f"{names} at {training.steps:,} steps: curvature of {curved} seeds instead of {wanted.seeds}")
     return tuple(dict.fromkeys(texts))

@@ -36,13 +36,17 @@ def unit_of(cell: Cell, cooled: bool, arm: str = "rotated", label: str = "", dec
     return Unit(case, STATISTIC, found, threshold_state(found, LEAST), decides, keys)
 
 
+def beside(cell: Cell, cooled: bool) -> list[Unit]:
+    """The same with all entries of a layer mixed, where that arm was trained; it decides nothing."""
+    trained = "mixed" in set(cell.history.runs["optimizer"])
+    return [unit_of(cell, cooled, "mixed", "entries of a layer mixed", decides=False)] if trained else []
+
+
 def judge(reading: str, scale: str, cells: Sequence[Cell], budget: WhyBudget) -> Verdict:
     """The verdict of one reading: a rotation of the covariates; beside it one of each block's entries, no symmetry."""
     return judge_cells(
         __name__, CLAIM, reading, scale, cells, budget,
-        lambda cell, cooled: [
-            unit_of(cell, cooled), unit_of(cell, cooled, "mixed", "entries of a layer mixed", decides=False)
-        ],
+        lambda cell, cooled: [unit_of(cell, cooled), *beside(cell, cooled)],
     )  # fmt: skip
 
 

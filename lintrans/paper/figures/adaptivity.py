@@ -34,7 +34,7 @@ def shares_closed(table: pd.DataFrame, labels: Mapping[str, str], title: str = "
     if table.empty:
         return nothing(NONE)
     arms, marks = list(dict.fromkeys(table["arm"])), _marks(table["cell"])
-    figure, axes = subplots(1, 1, 1.2 + 0.34 * len(arms))
+    figure, axes = subplots(1, 1, 1.2 + (0.2 + 0.05 * len(marks)) * len(arms))
     for place, words in ((0.0, "SGD"), (1.0, "Adam")):
         axes.axvline(place, color=GREY, linewidth=1.0, linestyle=DASHED)
         axes.text(place, -0.75, words, ha="center", va="bottom", color=GREY)
@@ -92,7 +92,7 @@ def ranked(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str], title:
     """
     if not tables:
         return nothing("no network was measured")
-    figure, all_axes = panels(len(tables), 3.6)
+    figure, all_axes = panels(len(tables), 4.2)
     for axes, (name, own) in zip(all_axes, tables.items(), strict=True):
         places = np.arange(own.shape[1])
         for _, row in own.iterrows():

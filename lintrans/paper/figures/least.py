@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..judged import COARSE_LOSS
 from ..measure.least import Trained, surface
-from .parts import by_seed, dot_key, legend_below, optimizer_keys, panels
-from .style import COLOURS, GREY, MARKERS, OTHERS, line_of
+from .parts import by_seed, dot_key, key, legend_below, optimizer_keys, panels
+from .style import COLOURS, DASHES, GREY, LABELS, MARKERS, OTHERS, line_of
 
 SHAPES = ("o", "s", "^")
 
@@ -42,6 +44,29 @@ def surface_and_drops(two: Trained, three: Trained, title: str) -> Figure:
     right.set(yscale="log", xlabel="step", ylabel="loss of the population", title="three layers")
     figure.suptitle(title)
     return legend_below(figure, optimizer_keys("{}"))
+
+
+def plateaus_and_drops(cells: Mapping[tuple[str, float, float], Trained], rates: Mapping[str, float]) -> Figure:
+    """Losses of three layers by step at one rate for each optimizer, a panel a form, a colour an initial scale.
+
+    Args:
+        cells: of the map; those whose covariates have second moment 1 are drawn, medians over all seeds.
+        rates: by optimizer.
+    """
+    shown = {(form, size): cell for (form, moment, size), cell in cells.items() if moment == 1.0}
+    forms, sizes = (list(dict.fromkeys(each)) for each in zip(*shown, strict=True))
+    figure, all_axes = panels(len(forms), 3.2)
+    for axes, form in zip(all_axes, forms, strict=True):
+        for place, size in enumerate(sizes):
+            rows = shown[form, size].history.metric(COARSE_LOSS)
+            for name, rate in rates.items():
+                middle = by_seed(rows[rows["lr"] == rate], name).median(axis=1)
+                axes.plot(middle.index, middle, **(line_of(name) | {"color": OTHERS[place]}), linewidth=1.6)
+        axes.set(yscale="log", xlabel="step", title=form)
+    all_axes[0].set_ylabel("loss of the population")
+    scales = [key(f"initial scale {size:g}", OTHERS[place], linewidth=1.8) for place, size in enumerate(sizes)]
+    dashes = [key(LABELS[name], GREY, linewidth=1.8, dashes=DASHES[name]) for name in rates]
+    return legend_below(figure, [*scales, *dashes])
 
 
 def map_panels(table: pd.DataFrame, title: str) -> Figure:

@@ -24,6 +24,10 @@ from ..protocol import OPTIMIZERS
 from ..scales_least import LeastBudget
 
 CLIP = 1.0
+ESCAPED = 0.9
+"""A run has left the first plateau once its loss is below this share of the zero predictor's."""
+FLAT = 0.1
+"""A plateau is where the logarithm of the loss falls at less than this share of its mean rate on the way."""
 LAYERS = (2, 3)
 GROUPED = tuple(Adam(name=name, second_moment=name) for name in ("layer", "kind", "all"))
 
@@ -140,6 +144,39 @@ def map_table(found: dict[tuple[str, float, float], Trained], budget: LeastBudge
         name = f"{form} {moment:g} {size:g}"
         parts.append(frame.assign(cell=name, form=form, moment=moment, scale=size))
     return pd.concat(parts, ignore_index=True)
+
+
+def phases(cell: Trained, rates: dict[str, float], seeds: Iterable[int]) -> pd.DataFrame:
+    """Plateaus and drops on the way to the target, a row a run.
+
+    Returns:
+        Columns optimizer, seed; plateau, the steps until the loss has left that of the zero predictor; drop, those from
+        there to the target; plateaus, how many flat stretches there are on the whole way.
+    """
+    own = cell.steps[cell.steps["seed"].isin(list(seeds))]
+    curves = cell.history.metric(COARSE_LOSS).pivot(index="step", columns="run", values="value")
+    own, rows = own[own["lr"] == own["optimizer"].map(rates)], []
+    for optimizer, seed, run, steps in zip(own["optimizer"], own["seed"], own["run"], own["steps"], strict=True):
+        curve = curves[run].loc[:steps]
+        left = curve.index[curve < ESCAPED * cell.law.zero_loss]
+        plateau = float(min([*left[:1], steps]))
+        logs, at = np.log(curve.to_numpy(np.float64)), curve.index.to_numpy(np.float64)
+        slopes, mean = np.diff(logs) / np.diff(at), (logs[-1] - logs[0]) / max(steps, 1.0)
+        flat = np.r_[False, slopes > FLAT * mean]
+        rows.append((optimizer, seed, plateau, steps - plateau, int((flat[1:] & ~flat[:-1]).sum())))
+    return pd.DataFrame(rows, columns=["optimizer", "seed", "plateau", "drop", "plateaus"])
+
+
+def phases_table(
+    found: dict[tuple[str, float, float], Trained], budget: LeastBudget, reading: str, moment: float = 1.0
+) -> pd.DataFrame:
+    """Medians of :func:`phases` over judging seeds at one second moment, columns form, scale, optimizer first."""
+    seeds, parts = range(budget.first_seed, budget.first_seed + budget.map_seeds), []
+    for (form, own, size), cell in found.items():
+        if own == moment:
+            table = phases(cell, rates_of(cell, budget, reading), seeds)
+            parts.append(table.drop(columns="seed").assign(form=form, scale=size))
+    return pd.concat(parts).groupby(["form", "scale", "optimizer"], sort=False).median().reset_index()
 
 
 def rates_of(cell: Trained, budget: LeastBudget, reading: str) -> dict[str, float]:

@@ -66,7 +66,9 @@ SHORT = {
 }
 """The paper's claims, then this book's predictions, in a few words, for cards, the best known first."""
 LINES = 5
-"""Most lines of a card."""
+"""Most lines of a card of the paper's claims."""
+PREDICTED = "What this book predicted"
+"""The card of its predictions, all of them, whatever came."""
 PRACTICE = {f"P{k}": f"C{k}" for k in range(1, 6)}
 """A behaviour measured on a Transformer that reads text, and its counterpart on the proxy."""
 
@@ -200,14 +202,19 @@ def _class(own: Sequence[Record]) -> str:
 
 
 def cards(records: Records) -> dict[str, list[str]]:
-    """Lines in Markdown by card, a claim each: a link, how many of its cases hold, and how large; at most LINES."""
+    """Lines in Markdown by card, a claim each: a link, how many of its cases hold, and how large.
+
+    At most LINES of the paper's claims, in three cards; this book's predictions have one of their own.
+    """
     found: dict[str, list[str]] = {"What holds": [], "What depends on a choice": [], "What does not hold": []}
+    found[PREDICTED] = []
     for claim in SHORT:
         own = {reading: records[claim, reading] for reading in CLAIMS[claim].READINGS if (claim, reading) in records}
-        if name := _class(list(own.values())):
+        predicted = own and CLAIMS[claim].GROUP == "why"
+        if name := PREDICTED if predicted else _class(list(own.values())):
             found[name].append(f"[{SHORT[claim]}](scorecard.md#{claim.lower()}): {_brief(own)}")
     for name, lines in found.items():
-        if len(lines) > LINES:
+        if len(lines) > LINES and name != PREDICTED:
             found[name] = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more on the [scorecard](scorecard.md)"]
     return found
 
@@ -227,8 +234,9 @@ def _brief(own: Mapping[str, Record]) -> str:
 
 def grid(found: Mapping[str, Sequence[str]]) -> str:
     """Cards side by side, in MyST."""
+    wide = {PREDICTED: ":columns: 12\n\n"}
     parts = [
-        f":::{{grid-item-card}} {name}\nCases that hold, and their sizes:\n\n"
+        f":::{{grid-item-card}} {name}\n{wide.get(name, '')}Cases that hold, and their sizes:\n\n"
         + "\n".join(f"- {line}" for line in lines or ["Nothing so far."])
         + "\n:::"
         for name, lines in found.items()
