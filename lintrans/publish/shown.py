@@ -16,7 +16,7 @@ PROVENANCE = "lt.book.provenance("
 MADE = "**How this page was made**"
 OUTSIDE = 3  # lines of the provenance that are not folded
 HIDING = {"hide-input", "remove-input", "remove-cell", "hide-cell", "parameters", "injected-parameters"}
-DATA = "text/csv"  # what a figure carries for the gallery, and no page shows
+DATA, NARROW = "text/csv", "application/x.narrow+svg"  # what a figure carries for the gallery and for phones
 NO_BAR = "no-bar"  # folded code that only the page's switch shows
 QUIET = {"remove-stdout", "remove-stderr"}  # cells that compute, and show nothing
 Notebook = dict[str, Any]
@@ -69,11 +69,11 @@ def _less_code(cell: dict[str, Any], tags: set[str]) -> dict[str, Any]:
 
 
 def _without_data(cell: dict[str, Any]) -> dict[str, Any]:
-    return {**cell, "outputs": [_without(DATA, output) for output in cell.get("outputs", [])]}
+    return {**cell, "outputs": [_without_beside(output) for output in cell.get("outputs", [])]}
 
 
-def _without(kind: str, output: dict[str, Any]) -> dict[str, Any]:
-    data = {name: each for name, each in output.get("data", {}).items() if name != kind}
+def _without_beside(output: dict[str, Any]) -> dict[str, Any]:
+    data = {name: each for name, each in output.get("data", {}).items() if name not in (DATA, NARROW)}
     return {**output, "data": data} if "data" in output else output
 
 
