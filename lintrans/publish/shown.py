@@ -40,7 +40,7 @@ def shown(notebook: Notebook, name: str, claims: Mapping[str, str], bibtex: str)
         elif "parameters" in tags:
             cells.append(_markdown(cell, _parameters(declared(_source(cell)), name, _injected(notebook))))
         elif _source(cell).startswith(PROVENANCE) and _provenance_of(cell):
-            cells.append(_markdown(cell, _provenance(_provenance_of(cell), bibtex)))
+            cells.append(_markdown(cell, _provenance(_provenance_of(cell), _code(notebook), bibtex)))
         else:
             cells.append(_without_data(_less_code(cell, tags)))
     return {**notebook, "cells": cells}
@@ -141,12 +141,24 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _provenance(text: str, bibtex: str) -> str:
-    """What was used to make a page: the first lines, then every training, and how to cite it, folded."""
+def _code(notebook: Notebook) -> str:
+    """All code of a chapter, cell by cell, that of hidden cells too."""
+    own = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    return "\n\n".join(
+        _source(cell).strip()
+        for cell in own
+        if "injected-parameters" not in cell["metadata"].get("tags", []) and not _source(cell).startswith(PROVENANCE)
+    )
+
+
+def _provenance(text: str, code: str, bibtex: str) -> str:
+    """What was used to make a page: the first lines, then every training, the code, and how to cite it, folded."""
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     first, rest = lines[:OUTSIDE], lines[OUTSIDE:]
     folded = ["", f":::{{dropdown}} {len(rest)} stored results that it used", *rest, ":::"] if rest else []
     return "\n".join([
-        "::::{div} provenance", MADE, "", *first, *folded, "",
-        ":::{dropdown} Cite this page", "```bibtex", bibtex, "```", ":::", "::::",
+        "::::::::{div} provenance", MADE, "", *first, *folded, "",
+        ":::::::{dropdown} Code of this page", ":class-container: page-code", "",
+        "`````python", code, "`````", ":::::::", "",
+        ":::{dropdown} Cite this page", "```bibtex", bibtex, "```", ":::", "::::::::",
     ])  # fmt: skip

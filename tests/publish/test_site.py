@@ -146,6 +146,12 @@ def test_page_on_a_phone(chromium: Any, address: str, name: str) -> None:
             }).map(e => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 60))"""
         )
         assert wide == [], "these are cut off"
+        figures = view.page.locator("article figure:has(picture) img")
+        for source, size in figures.evaluate_all(
+            "all => all.map(i => [i.currentSrc, i.getBoundingClientRect().width])"
+        ):
+            assert "/_static/data/" in source, "the copy for phones"
+            assert size == 0 or size > 300, "in a tab that is hidden, or as wide as the screen"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -246,8 +252,9 @@ def test_the_downloaded_notebook_runs(address: str, name: str, tmp_path: Path) -
 
 
 def test_one_switch_shows_all_code_and_lines_alone_have_no_bar(chromium: Any, address: str) -> None:
-    with View(chromium, address, "book/adam_vs_sgd", viewport={"width": 1280, "height": 900}) as view:
+    with View(chromium, address, "book/heavy_tails", viewport={"width": 1280, "height": 900}) as view:
         bars = view.page.locator("article details.hide")
+        at_end = view.page.locator("article details.page-code")
         lines = bars.evaluate_all("all => all.map(d => d.querySelector('pre').textContent.trim().split('\\n').length)")
         assert lines
         assert min(lines) > 1
@@ -255,10 +262,12 @@ def test_one_switch_shows_all_code_and_lines_alone_have_no_bar(chromium: Any, ad
         assert shown.count() == 0
         view.page.locator(".code-switch").click()
         assert shown.count() == bars.count()
+        assert "judge_all" in at_end.inner_text(), "that of hidden cells too"
         view.page.reload()
         assert shown.count() == bars.count(), "not remembered"
         view.page.locator(".code-switch").click()
         assert shown.count() == 0
+        assert at_end.get_attribute("open") is None
 
 
 def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> None:
@@ -401,7 +410,7 @@ def axes_of(svg: Path) -> Iterator[tuple[str, str, set[float], list[str]]]:
 def test_every_axis_has_two_numbers(address: str) -> None:
     """Or none, where a panel beside it has the same ticks with their numbers."""
     poor = []
-    for picture in sorted((SITE / "_images").glob("*.svg")):
+    for picture in sorted([*(SITE / "_images").glob("*.svg"), *(SITE / "_static" / "data").glob("*.svg")]):
         found = list(axes_of(picture))
         for panel, which, places, labels in found:
             beside = [there for _, its, there, names in found if its == which and len(names) > 1]

@@ -13,10 +13,12 @@ from matplotlib.gridspec import GridSpec
 
 KIND = "application/x.narrow+svg"
 """MIME type of what :func:`svg` gives, in a notebook."""
-WIDTH, TALLEST = 3.9, 2.7
-"""Inches: of a figure on a phone, and of one of its panels at most."""
+WIDTH, TALLEST, ENTRY = 3.9, 2.7, 0.18
+"""Inches: of a figure on a phone, of one of its panels at most, of an entry of a legend."""
 LINE, TALL = 46, 24
 """Letters of a line in that width, and along the height of a panel."""
+ACROSS = 3
+"""Entries side by side in a wide figure's legend."""
 
 
 def svg(figure: Figure) -> str:
@@ -30,16 +32,18 @@ def stacked(figure: Figure) -> Figure:
     """The figure itself, its panels one below the other, from left to right and row by row."""
     own = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     panels = [axes for axes in own if axes.axison]
-    grids = {axes.get_gridspec() for axes in panels}  # type: ignore[union-attr]  # these have one
+    grids = {spec.get_gridspec() for axes in panels if (spec := axes.get_subplotspec())}
+    rows, columns = grids.pop().get_geometry() if len(grids) == 1 else (1, 1)
     height = figure.get_figheight()
-    if len(grids) == 1 and (grid := grids.pop()).ncols > 1:
-        for unused in set(own) - set(panels):
-            unused.remove()
-        _numbered(panels, grid.ncols)
-        height = len(panels) * min(height / grid.nrows, TALLEST)
+    if columns > 1:
+        for unused in own:
+            if unused not in panels:
+                unused.remove()
+        _numbered(panels, columns)
+        height = len(panels) * min(height / rows, TALLEST)
         below = GridSpec(len(panels), 1, figure)
-        for place, axes in zip(below, panels, strict=True):
-            axes.set_subplotspec(place)
+        for number, axes in enumerate(panels):
+            axes.set_subplotspec(below[number])
     figure.set_size_inches(WIDTH, height + _words(figure))
     return figure
 
@@ -63,8 +67,9 @@ def _words(figure: Figure) -> float:
         added += 0.2 * (lines.count("\n") - title.count("\n"))
         figure.suptitle(lines, x=0.01, horizontalalignment="left", fontsize="medium")
     for legend in list(figure.legends):
-        handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
-        added += 0.18 * (len(labels) - -(-len(labels) // legend._ncols))
+        handles = [handle for handle in legend.legend_handles if handle]
+        labels = [text.get_text() for text in legend.get_texts()]
+        added += ENTRY * (len(labels) - -(-len(labels) // ACROSS))
         legend.remove()
         figure.legend(handles, labels, loc="outside lower left", ncols=1, fontsize="small")
     return added

@@ -46,7 +46,7 @@ STYLE: dict[str, Any] = {
 
 
 def use() -> None:
-    """Set the book's style for this process and, in a notebook, SVG output without dates, beside it its numbers and a narrow copy."""
+    """Set the book's style for this process and, in a notebook, SVG without dates with numbers and a narrow copy."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
     logarithmic.use()
     try:

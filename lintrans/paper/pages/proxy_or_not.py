@@ -323,6 +323,13 @@ class Answer:
     bridge: float | None
     text: str
 
+    @property
+    def finding(self) -> str:
+        """In a line for a figure."""
+        if self.share >= SURE:
+            return f"{self.nearest} is the nearest of the proxies to {TRANSFORMER}"
+        return f"Which proxy is nearest to {TRANSFORMER} is open; {self.nearest} is in {self.share:.0%} of the draws"
+
 
 def answer(scale: str, reading: str = "tuned") -> Answer | None:
     """The one answer of the book's figure, for any page; None where the results of practice are not kept."""

@@ -32,7 +32,7 @@ def cards(records: Records, scale: str, group: str = "") -> dict[str, str]:
         lines, short, tables = [f"Judged in {{doc}}`{claim.CHAPTER}`.", ""], [], {}
         for reading in claim.READINGS:
             record = records.get((name, reading))
-            short.append(f"*{reading}* {counts(cases(record)) + '†' * bool(flags(record)) if record else NOT_YET}")
+            short.append(f"*{reading}:* {counts(cases(record)) + '†' * bool(flags(record)) if record else NOT_YET}")
             if record is None:
                 lines.append(f"- *{reading}*: {NOT_YET}")
                 continue

@@ -36,7 +36,8 @@ html[data-theme=dark] .bd-content .cell_output .text_html:has(.steps){background
 color:var(--pst-color-text-base)!important;padding:0}
 .steps{display:grid;grid-template-columns:repeat(5,1fr);gap:1.3rem;list-style:none;margin:1em 0;padding:0;
 font-size:.84em;line-height:1.35}
-.steps li{border:1px solid color-mix(in srgb,currentColor 35%,transparent);margin:0;padding:.4rem .55rem;position:relative}
+.steps li{border:1px solid color-mix(in srgb,currentColor 35%,transparent);margin:0;padding:.4rem .55rem;
+position:relative}
 .steps b{display:block}
 .steps li+li::before{content:"→";position:absolute;left:-1.2rem;top:calc(50% - .7em)}
 @media(max-width:576px){.steps{grid-template-columns:1fr;gap:.4rem}.steps li{display:flex;gap:.6rem}
