@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import FixedLocator, LogLocator
 
 KIND = "application/x.narrow+svg"
 """MIME type of what :func:`svg` gives, in a notebook."""
@@ -44,6 +45,8 @@ def stacked(figure: Figure) -> Figure:
         below = GridSpec(len(panels), 1, figure)
         for number, axes in enumerate(panels):
             axes.set_subplotspec(below[number])
+    for axes in panels:
+        _few_ticks(axes)
     figure.set_size_inches(WIDTH, height + _words(figure))
     return figure
 
@@ -57,6 +60,19 @@ def _numbered(panels: Sequence[Axes], columns: int) -> None:
         label = next((each.get_ylabel() for each in reversed(row) if each.get_ylabel()), "")
         axes.set_ylabel(label if "$" in label else textwrap.fill(label, TALL))
         axes.set_xlabel(next((each.get_xlabel() for each in column if each.get_xlabel()), ""))
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Leave room between what stands below a panel: fewer powers of ten and numbers, words aslant."""
+    locator, texts = axes.xaxis.get_major_locator(), [text.get_text() for text in axes.get_xticklabels()]
+    if isinstance(locator, LogLocator):
+        locator.set_params(numticks=4)
+    elif isinstance(locator, FixedLocator) and len("  ".join(texts)) > LINE:
+        if max(map(len, texts)) > 4:
+            axes.tick_params(axis="x", rotation=30)
+        else:
+            every = -(-len(texts) // 7)
+            axes.set_xticks(axes.get_xticks()[every - 1 :: every], texts[every - 1 :: every])
 
 
 def _words(figure: Figure) -> float:
