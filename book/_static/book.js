@@ -7,11 +7,10 @@ const remembered = {
 };
 if (remembered.get("show-code") === "yes") document.documentElement.classList.add("show-code");
 
-// One switch for all code of a page, in bars and at its end, remembered from page to page.
-const CODE = "article details.hide, article details.page-code";
+// One switch for all code of a page, remembered from page to page.
 function addCodeSwitch() {
   const bar = document.querySelector(".article-header-buttons");
-  if (!bar || !document.querySelector(CODE)) return;
+  if (!bar || !document.querySelector("article details.hide")) return;
   const button = document.createElement("button");
   button.className = "btn btn-sm pst-navbar-icon code-switch";
   button.type = "button";
@@ -21,7 +20,7 @@ function addCodeSwitch() {
   const apply = (on) => {
     document.documentElement.classList.toggle("show-code", on);
     button.setAttribute("aria-pressed", String(on));
-    document.querySelectorAll(CODE).forEach((each) => { each.open = on; });
+    document.querySelectorAll("article details.hide").forEach((each) => { each.open = on; });
   };
   button.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") !== "true";
