@@ -155,7 +155,11 @@ def _provenance(text: str, code: str, bibtex: str) -> str:
     """What was used to make a page: the first lines, then every training, the code, and how to cite it, folded."""
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     first, rest = lines[:OUTSIDE], lines[OUTSIDE:]
-    folded = ["", f":::{{dropdown}} {len(rest)} stored results that it used", *rest, ":::"] if rest else []
+    folded = (
+        ["", f":::{{dropdown}} {len(rest)} stored result{'s' * (len(rest) > 1)} that it used", *rest, ":::"]
+        if rest
+        else []
+    )
     return "\n".join([
         "::::::::{div} provenance", MADE, "", *first, *folded, "",
         ":::::::{dropdown} Code of this page", ":class-container: page-code", "",

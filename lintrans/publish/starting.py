@@ -46,12 +46,12 @@ page = lt.book.parameters(scale=scale, seeds=seeds, device=device)
 figures.use()
 model, task = lt.LinearTransformer(layers=1, d=3), lt.LinearRegression(d=3, n=8)
 runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(page.seeds or 3))
-history = lt.experiment(model, task, runs, steps=50, batch=32, device=page.device, engine="reference")
+history = lt.experiment(model, task, runs, steps=100, batch=32, device=page.device, engine="reference")
 losses = history.metric("test_loss").pivot(index="step", columns=["optimizer", "seed"], values="value")
 units = {
     step: ratio_unit("one layer", f"SGD's loss over Adam's, step {step}", geometric_ratio(*both), True, Keys())
-    for step in (25, 50)
-    for both in [[losses.loc[losses.index.asof(step), name].to_numpy() for name in ("sgd", "adam")]]
+    for step in (50, 100)
+    for both in [[losses.loc[step, name].to_numpy() for name in ("sgd", "adam")]]
 }
 words = {
     "yes": "Adam ends clearly lower",
@@ -60,13 +60,13 @@ words = {
     "rev": "SGD ends lower",
     "undecided": "it is open who ends lower",
 }
-result = said([units[50]], **words, line="{words}: {interval}")
+result = said([units[100]], **words, line="{words}: {interval}")
 ```
 
 ```{code-cell} ipython3
 :tags: [remove-input]
 
-lt.book.say(f"> **After 50 steps** {result}.")
+lt.book.say(f"> **After 100 steps** {result}.")
 ```
 
 ```{code-cell} ipython3
@@ -80,7 +80,9 @@ mystnb:
       and one for Adam (solid blue). The title says which ends lower.
 tags: [hide-input]
 ---
-figures.titled(figures.loss_curves({"1": history}), result)
+figure = figures.titled(figures.loss_curves({"1": history}), result)
+figure.axes[0].set_title("one layer in three dimensions")
+figure
 ```
 
 ## The claim
@@ -97,7 +99,7 @@ What is claimed, by whom, in which section and figure.
 template.steps(
     "8 examples a prompt",
     "L = 1, d = 3",
-    f"SGD and Adam, 50 steps, {page.seeds or 3} seeds",
+    f"SGD and Adam, 100 steps, {page.seeds or 3} seeds",
     "loss of one test batch",
     "SGD's end loss over Adam's",
 )
@@ -116,7 +118,7 @@ What the figure shows, in one paragraph; at most three figures.
 ```{code-cell} ipython3
 :tags: [remove-input]
 
-same = sum(unit.state is units[50].state for unit in units.values())
+same = sum(unit.state is units[100].state for unit in units.values())
 template.lights(
     {
         "convention": template.Lamp(0, 0, "no other way to judge was tried"),
@@ -143,7 +145,7 @@ Is the order of the two optimizers the same after half of the steps?
 ```{code-cell} ipython3
 :tags: [remove-input]
 
-lt.book.say(template.answer(said([units[25]], **words, line="After 25 steps {words}: {interval}.")))
+lt.book.say(template.answer(said([units[50]], **words, line="After 50 steps {words}: {interval}.")))
 ```
 
 ## All numbers
