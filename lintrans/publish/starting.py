@@ -45,7 +45,7 @@ from lintrans.statistics import geometric_ratio
 page = lt.book.parameters(scale=scale, seeds=seeds, device=device)
 figures.use()
 model, task = lt.LinearTransformer(layers=1, d=3), lt.LinearRegression(d=3, n=8)
-runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(page.seeds or 3))
+runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(page.seeds or 3))
 history = lt.experiment(model, task, runs, steps=100, batch=32, device=page.device, engine="reference")
 losses = history.metric("test_loss").pivot(index="step", columns=["optimizer", "seed"], values="value")
 units = {
