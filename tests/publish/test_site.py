@@ -276,7 +276,7 @@ def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> No
         assert box.get_attribute("open") is None
         assert f"papermill book/depth.ipynb out.ipynb --cwd book -p scale {SCALE}" in str(box.text_content())
         assert view.page.locator(".provenance li:visible").count() == 3
-        cited = view.page.locator(".provenance pre").text_content()
+        cited = view.page.locator(".provenance .highlight-bibtex pre").text_content()
         assert "@software{lintrans," in cited
         assert "page depth" in cited
         facts = view.page.locator(".page-facts").inner_text()
