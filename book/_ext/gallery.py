@@ -1,4 +1,4 @@
-"""All figures on one page, and the paper's figures beside them; each with its chapter and its data as CSV."""
+"""All figures on one page, and the paper's figures beside them; each with its chapter, its data, a copy for phones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from lintrans.paper.places import PLACES, Place
+from lintrans.publish.shown import DATA, NARROW
+
+PICTURE = re.compile(r'(?P<before><figure\b[^>]* id="(?P<label>[^"]+)"[^>]*>\s*)(?P<image><img\b[^>]*>)')
 
 
 class gallery(nodes.General, nodes.Element):
@@ -101,17 +104,33 @@ def _data(app: Any, page: str) -> Path:
 
 
 def bring_data(app: Any) -> None:
-    """Write the numbers that figures carry in their chapters, a file for each label, before pages are made."""
+    """Write what figures carry in their chapters, numbers and narrow copies, by label, before pages are made."""
     if app.builder.format != "html":
         return
     for notebook in sorted((Path(app.srcdir) / "book").glob("*.ipynb")):
         for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
             label = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", "")
-            data = [out["data"]["text/csv"] for out in cell.get("outputs", []) if "text/csv" in out.get("data", {})]
-            if label and data:
-                folder = _data(app, notebook.stem)
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{label}.csv").write_text("".join(data[-1]), "utf-8")
+            for kind, ending in ((DATA, "csv"), (NARROW, "svg")):
+                found = [out["data"][kind] for out in cell.get("outputs", []) if kind in out.get("data", {})]
+                if label and found:
+                    folder = _data(app, notebook.stem)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / f"{label}.{ending}").write_text("".join(found[-1]), "utf-8")
+
+
+def stack_on_phones(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Show a figure's narrow copy, where it has one, on a narrow screen."""
+
+    def picture(found: re.Match[str]) -> str:
+        narrow = _data(app, pagename) / f"{found['label']}.svg"
+        if not narrow.exists():
+            return found[0]
+        address = context["pathto"](f"_static/data/{narrow.name}", 1)
+        source = f'<source media="(max-width: 576px)" srcset="{address}"/>'
+        return f"{found['before']}<picture>{source}{found['image']}</picture>"
+
+    if "body" in context and doctree is not None:
+        context["body"] = PICTURE.sub(picture, context["body"])
 
 
 def _table(app: Any, docname: str, known: dict[str, tuple[str, nodes.figure]]) -> nodes.table:
@@ -152,4 +171,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_directive("paper-map", PaperMap)
     app.connect("builder-inited", bring_data)
     app.connect("doctree-resolved", fill, priority=400)
+    app.connect("html-page-context", stack_on_phones)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -122,8 +122,19 @@ if (onFile && /search\.html$/.test(location.pathname)) {
   };
 }
 
+// A link to what is folded opens it.
+function unfold() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folded = target && target.closest("details");
+  if (!folded) return;
+  folded.open = true;
+  target.scrollIntoView();
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   addCodeSwitch();
+  unfold();
+  addEventListener("hashchange", unfold);
   addCsvButtons();
   watchBoxes();
   mendDownloads();

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..files import write
 from .page import GLUE_PREFIX
+from .shown import NARROW
 
 LINK = re.compile(
     r'<a class="reference internal" href="([^"#]*)(?:#([^"]*))?"[^>]*>(?:<span class="[^"]*">)?(.*?)(?:</span>)?</a>'
@@ -157,6 +158,7 @@ def plain_notebook(content: str, site: Site) -> str:
             cell["source"] = plain_markdown("".join(cell["source"]), site, glued)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            data.pop(NARROW, None)
             if "text/markdown" in data:
                 data["text/markdown"] = plain_markdown("".join(data["text/markdown"]), site, glued)
         figure = cell["metadata"].get("mystnb", {}).get("figure", {})

@@ -16,7 +16,7 @@ PROVENANCE = "lt.book.provenance("
 MADE = "**How this page was made**"
 OUTSIDE = 3  # lines of the provenance that are not folded
 HIDING = {"hide-input", "remove-input", "remove-cell", "hide-cell", "parameters", "injected-parameters"}
-DATA = "text/csv"  # what a figure carries for the gallery, and no page shows
+DATA, NARROW = "text/csv", "application/x.narrow+svg"  # what a figure carries for the gallery and for phones
 NO_BAR = "no-bar"  # folded code that only the page's switch shows
 QUIET = {"remove-stdout", "remove-stderr"}  # cells that compute, and show nothing
 Notebook = dict[str, Any]
@@ -40,7 +40,7 @@ def shown(notebook: Notebook, name: str, claims: Mapping[str, str], bibtex: str)
         elif "parameters" in tags:
             cells.append(_markdown(cell, _parameters(declared(_source(cell)), name, _injected(notebook))))
         elif _source(cell).startswith(PROVENANCE) and _provenance_of(cell):
-            cells.append(_markdown(cell, _provenance(_provenance_of(cell), bibtex)))
+            cells.append(_markdown(cell, _provenance(_provenance_of(cell), _code(notebook), bibtex)))
         else:
             cells.append(_without_data(_less_code(cell, tags)))
     return {**notebook, "cells": cells}
@@ -69,11 +69,11 @@ def _less_code(cell: dict[str, Any], tags: set[str]) -> dict[str, Any]:
 
 
 def _without_data(cell: dict[str, Any]) -> dict[str, Any]:
-    return {**cell, "outputs": [_without(DATA, output) for output in cell.get("outputs", [])]}
+    return {**cell, "outputs": [_without_beside(output) for output in cell.get("outputs", [])]}
 
 
-def _without(kind: str, output: dict[str, Any]) -> dict[str, Any]:
-    data = {name: each for name, each in output.get("data", {}).items() if name != kind}
+def _without_beside(output: dict[str, Any]) -> dict[str, Any]:
+    data = {name: each for name, each in output.get("data", {}).items() if name not in (DATA, NARROW)}
     return {**output, "data": data} if "data" in output else output
 
 
@@ -141,12 +141,28 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _provenance(text: str, bibtex: str) -> str:
-    """What was used to make a page: the first lines, then every training, and how to cite it, folded."""
+def _code(notebook: Notebook) -> str:
+    """All code of a chapter, cell by cell, that of hidden cells too."""
+    own = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    return "\n\n".join(
+        _source(cell).strip()
+        for cell in own
+        if "injected-parameters" not in cell["metadata"].get("tags", []) and not _source(cell).startswith(PROVENANCE)
+    )
+
+
+def _provenance(text: str, code: str, bibtex: str) -> str:
+    """What was used to make a page: the first lines, then every training, the code, and how to cite it, folded."""
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     first, rest = lines[:OUTSIDE], lines[OUTSIDE:]
-    folded = ["", f":::{{dropdown}} {len(rest)} stored results that it used", *rest, ":::"] if rest else []
+    folded = (
+        ["", f":::{{dropdown}} {len(rest)} stored result{'s' * (len(rest) > 1)} that it used", *rest, ":::"]
+        if rest
+        else []
+    )
     return "\n".join([
-        "::::{div} provenance", MADE, "", *first, *folded, "",
-        ":::{dropdown} Cite this page", "```bibtex", bibtex, "```", ":::", "::::",
+        "::::::::{div} provenance", MADE, "", *first, *folded, "",
+        ":::::::{dropdown} Code of this page", ":class-container: page-code", "",
+        "`````python", code, "`````", ":::::::", "",
+        ":::{dropdown} Cite this page", "```bibtex", bibtex, "```", ":::", "::::::::",
     ])  # fmt: skip

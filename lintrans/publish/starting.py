@@ -24,14 +24,6 @@ kernelspec:
 
 # TITLE
 
-One sentence: what was found, and how large it is. Then who needs to know, with one real model's number.
-
-```{admonition} The question
-What is asked, in one sentence that a measurement can answer.
-```
-
-## What is run
-
 ```{code-cell} ipython3
 :tags: [parameters]
 
@@ -41,20 +33,41 @@ device: str = "auto"  # "auto", "cpu", "cuda"
 ```
 
 ```{code-cell} ipython3
-:tags: [hide-input]
+:tags: [remove-cell]
 
 import lintrans as lt
 from lintrans.paper import figures
+from lintrans.paper.claims.rules import Keys, ratio_unit
+from lintrans.paper.pages import template
+from lintrans.paper.pages.words import said
+from lintrans.statistics import geometric_ratio
 
 page = lt.book.parameters(scale=scale, seeds=seeds, device=device)
 figures.use()
 model, task = lt.LinearTransformer(layers=1, d=3), lt.LinearRegression(d=3, n=8)
-runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=range(page.seeds or 3))
-history = lt.experiment(model, task, runs, steps=50, batch=32, device=page.device, engine="reference")
-ends = history.metric("test_loss").query("step == 50").groupby("optimizer")["value"].median()
+runs = lt.grid(optimizer=["sgd", "adam"], lr=0.02, seed=range(page.seeds or 3))
+history = lt.experiment(model, task, runs, steps=100, batch=32, device=page.device, engine="reference")
+losses = history.metric("test_loss").pivot(index="step", columns=["optimizer", "seed"], values="value")
+units = {
+    step: ratio_unit("one layer", f"SGD's loss over Adam's, step {step}", geometric_ratio(*both), True, Keys())
+    for step in (50, 100)
+    for both in [[losses.loc[step, name].to_numpy() for name in ("sgd", "adam")]]
+}
+words = {
+    "yes": "Adam ends clearly lower",
+    "weak": "Adam ends a little lower",
+    "null": "both end alike",
+    "rev": "SGD ends lower",
+    "undecided": "it is open who ends lower",
+}
+result = said([units[100]], **words, line="{words}: {interval}")
 ```
 
-## What is seen
+```{code-cell} ipython3
+:tags: [remove-input]
+
+lt.book.say(f"> **After 100 steps** {result}.")
+```
 
 ```{code-cell} ipython3
 ---
@@ -64,28 +77,84 @@ mystnb:
     name: fig-LABEL
   image:
     alt: Test loss on a logarithmic axis against training step, one curve for SGD (dashed vermilion)
-      and one for Adam (solid blue).
+      and one for Adam (solid blue). The title says which ends lower.
 tags: [hide-input]
 ---
-figures.loss_curves({"1": history})
+figure = figures.titled(figures.loss_curves({"1": history}), result)
+figure.axes[0].set_title("one layer in three dimensions")
+figure
 ```
+
+## The claim
+
+What is claimed, by whom, in which section and figure.
+
+**Why it matters.** Who needs to know, with one real model's number and its source.
+
+## Setup
 
 ```{code-cell} ipython3
 :tags: [remove-input]
 
-lt.book.say(f"After 50 steps Adam's test loss is {ends['adam']:.2f}, SGD's {ends['sgd']:.2f}, as medians over seeds.")
+template.steps(
+    "8 examples a prompt",
+    "L = 1, d = 3",
+    f"SGD and Adam, 100 steps, {page.seeds or 3} seeds",
+    "loss of one test batch",
+    "SGD's end loss over Adam's",
+)
+```
+
+:::{dropdown} Details
+What a reader needs only to do it again.
+:::
+
+## Result
+
+What the figure shows, in one paragraph; at most three figures.
+
+## How fragile?
+
+```{code-cell} ipython3
+:tags: [remove-input]
+
+same = sum(unit.state is units[100].state for unit in units.values())
+template.lights(
+    {
+        "convention": template.Lamp(0, 0, "no other way to judge was tried"),
+        "test batch": template.Lamp(0, 0, "one batch"),
+        "horizon": template.Lamp(same, len(units), "horizons say the same"),
+        "seeds": template.Lamp(0, 0, f"{page.seeds or 3} seeds"),
+    }
+)
 ```
 
 ## What it means
 
 What follows, first; then what it does not show.
 
-## On your own
+**Try it in the lab**: [both optimizers, at rates of your own](lab.html#preset=c1).
+
+## Exercises
 
 ```{exercise}
 :label: ex-LABEL
+Is the order of the two optimizers the same after half of the steps?
+```
 
-A question that this page's parameters can answer.
+```{code-cell} ipython3
+:tags: [remove-input]
+
+lt.book.say(template.answer(said([units[50]], **words, line="After 50 steps {words}: {interval}.")))
+```
+
+## All numbers
+
+```{code-cell} ipython3
+:tags: [remove-input]
+
+medians = losses.T.groupby("optimizer").median().T.reset_index().map(lambda number: f"{number:.3g}")
+lt.book.say(template.all_numbers({"**Medians over seeds.**": medians}))
 ```
 
 ```{code-cell} ipython3

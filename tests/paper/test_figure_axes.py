@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lintrans.paper.figures import style
+from lintrans.paper.figures import narrow, parts, style
 from lintrans.paper.figures.data import COLUMNS, csv, drawn
 
 
@@ -53,3 +54,27 @@ def test_a_cloud_is_thinned() -> None:
     figure = Figure()
     figure.subplots().plot(np.arange(50_000))
     assert 10_000 < len(drawn(figure)) <= 20_000
+
+
+def test_on_a_phone_panels_stand_below_one_another_with_their_own_numbers() -> None:
+    style.use()
+    figure, axes = parts.panels(3, 3.0)
+    for panel in axes:
+        panel.plot([0, 1], [1, 2], label="a curve")
+        panel.set_xlabel("step")
+    axes[0].set_ylabel("loss")
+    parts.legend_below(parts.titled(figure, "a finding in words " * 4), [*axes[0].lines])
+    size = tuple(figure.get_size_inches())
+    copy = narrow.stacked(pickle.loads(pickle.dumps(figure)))
+    copy.draw_without_rendering()
+    places = [panel.get_position() for panel in copy.axes]
+    assert [box.x0 for box in places] == [places[0].x0] * 3
+    assert places[0].y0 > places[1].y1 > places[1].y0 > places[2].y1
+    assert [panel.get_ylabel() for panel in copy.axes] == ["loss"] * 3
+    assert all(panel.yaxis.get_ticklabels()[0].get_visible() for panel in copy.axes)
+    assert copy.get_figwidth() == narrow.WIDTH
+    assert copy.get_suptitle().count("\n") > figure.get_suptitle().count("\n")
+    assert [text.get_text() for text in copy.legends[0].get_texts()] == ["a curve"]
+    assert narrow.svg(figure) == narrow.svg(figure)
+    assert tuple(figure.get_size_inches()) == size, "the figure itself stays as it is"
+    assert figure.axes == axes

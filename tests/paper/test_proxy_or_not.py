@@ -111,11 +111,17 @@ def test_distances_and_the_answer(kept: Store, monkeypatch: pytest.MonkeyPatch) 
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
     assert answer.bridge == found["lm_linear"][1]
     assert "**Setting 1**" in answer.text, "the nearest"
+    assert "Setting 1" in answer.finding
+    assert "%" not in answer.finding
     monkeypatch.setattr(proxies, "SURE", 1.01)
     unsure = proxies.answer("paper")
     assert unsure is not None
     assert "open which proxy" in unsure.text
     assert "**Setting 1**" not in unsure.text
+    assert "open" in unsure.finding
+    differences = [abs(one - other) for _, one, other in proxies.apart(cells, "3")]
+    assert len(differences) == len(proxies.BEHAVIOURS)
+    assert differences == sorted(differences, reverse=True)
     lacks, adds, unsettled = proxies.missed(cells, "cnn")
     assert (lacks, adds, unsettled) == (list(proxies.BEHAVIOURS.values()), [], [])
     assert proxies.missed(cells, "softmax")[2] == list(proxies.BEHAVIOURS.values())

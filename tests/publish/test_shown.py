@@ -15,12 +15,13 @@ from conftest import ROOT
 
 import lintrans as lt
 from lintrans.paper.claims.scorecard import CLAIMS
+from lintrans.paper.figures import narrow
 from lintrans.paper.places import PLACES
 from lintrans.publish.chapters import BookError, chapters, pages
 from lintrans.publish.citing import bibtex, paper
 from lintrans.publish.notebooks import state
 from lintrans.publish.printing import joined, site
-from lintrans.publish.shown import shown
+from lintrans.publish.shown import DATA, NARROW, shown
 from lintrans.publish.starting import start
 from lintrans.publish.tables import usable
 
@@ -70,10 +71,20 @@ def test_parameters_and_provenance_become_folded_text() -> None:
     assert r"| `steps` | `0` | how many |" in parameters
     assert r"which \| scale" in parameters
     assert "papermill book/depth.ipynb out.ipynb --cwd book -p scale quick -p steps 12" in parameters
-    outside, folded = made.split(":::{dropdown}")[:2]
+    outside, folded, sources, cited = re.split(r":{3,}\{dropdown\}", made)
     assert outside.count("\n- ") == 3
     assert folded.count("\n- ") == 2
-    assert "@software{x}" in made
+    for cell in CELLS[1:-1]:
+        assert (cell["source"][0] in sources) == ("injected-parameters" not in cell["metadata"]["tags"])
+    assert "@software{x}" in cited
+
+
+def test_a_narrow_copy_of_a_figure_is_for_phones_alone() -> None:
+    figure = {"image/svg+xml": "<svg/>", NARROW: "<svg/>", DATA: "x,y"}
+    cell = code("figures.one()") | {"outputs": [{"output_type": "display_data", "data": figure, "metadata": {}}]}
+    [seen] = shown({"cells": [cell]}, "depth", {}, "")["cells"]
+    assert list(seen["outputs"][0]["data"]) == ["image/svg+xml"]
+    assert narrow.KIND == NARROW
 
 
 def test_facts_stand_under_the_title_of_an_executed_page_only() -> None:

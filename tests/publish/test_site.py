@@ -146,6 +146,12 @@ def test_page_on_a_phone(chromium: Any, address: str, name: str) -> None:
             }).map(e => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 60))"""
         )
         assert wide == [], "these are cut off"
+        figures = view.page.locator("article figure:has(picture) img")
+        for source, size in figures.evaluate_all(
+            "all => all.map(i => [i.currentSrc, i.getBoundingClientRect().width])"
+        ):
+            assert "/_static/data/" in source, "the copy for phones"
+            assert size == 0 or size > 300, "in a tab that is hidden, or as wide as the screen"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -259,6 +265,9 @@ def test_one_switch_shows_all_code_and_lines_alone_have_no_bar(chromium: Any, ad
         assert shown.count() == bars.count(), "not remembered"
         view.page.locator(".code-switch").click()
         assert shown.count() == 0
+        at_end = view.page.locator("article details.page-code, article .page-code details").first
+        assert at_end.get_attribute("open") is None
+        assert "protocol.judge_all(" in str(at_end.text_content()), "that of hidden cells too"
 
 
 def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> None:
@@ -267,7 +276,7 @@ def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> No
         assert box.get_attribute("open") is None
         assert f"papermill book/depth.ipynb out.ipynb --cwd book -p scale {SCALE}" in str(box.text_content())
         assert view.page.locator(".provenance li:visible").count() == 3
-        cited = view.page.locator(".provenance pre").text_content()
+        cited = view.page.locator(".provenance .highlight-bibtex pre").text_content()
         assert "@software{lintrans," in cited
         assert "page depth" in cited
         facts = view.page.locator(".page-facts").inner_text()
@@ -401,7 +410,7 @@ def axes_of(svg: Path) -> Iterator[tuple[str, str, set[float], list[str]]]:
 def test_every_axis_has_two_numbers(address: str) -> None:
     """Or none, where a panel beside it has the same ticks with their numbers."""
     poor = []
-    for picture in sorted((SITE / "_images").glob("*.svg")):
+    for picture in sorted([*(SITE / "_images").glob("*.svg"), *(SITE / "_static" / "data").glob("*.svg")]):
         found = list(axes_of(picture))
         for panel, which, places, labels in found:
             beside = [there for _, its, there, names in found if its == which and len(names) > 1]

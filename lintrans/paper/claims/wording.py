@@ -32,7 +32,7 @@ NAMES = {
 AGREEING, DECIDED = (State.YES, State.WEAK), (State.YES, State.WEAK, State.NULL, State.REV)
 """States that agree with the paper, and those that decide anything."""
 _MOST_SIZES = 8
-_SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "about "}
+_SIGNS = {">=": "≥ ", "<=": "≤ ", "?": "≈ "}
 
 
 def record_of(verdict: Verdict) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _head(axis: Axis, titles: Mapping[str, str]) -> str:
     )
 
 
-def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
+def _rows(table: pd.DataFrame, axis: Axis, page: str, said: list[str]) -> Iterator[str]:
     for case, found in table.groupby("case", sort=False):
         rows: list[Row] = found.to_dict("records")  # type: ignore[assignment]  # columns are texts
         own = {COLUMNS[row["reading"]]: row for row in rows}
@@ -164,7 +164,7 @@ def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
         cells = "".join(
             f'<span role="cell" class="number">{size(own[column]) if column in own else ""}</span>' for column in LOOKS
         )
-        notes = _notes(ordered)
+        notes = _notes(ordered, said)
         beside = f'<span role="cell" class="note">⚑ {escape(notes)}</span>' if notes else ""
         yield (
             f'<div role="row"><span role="rowheader"><a href="{page}#{claim.lower()}">{escape(str(case))}</a></span>'
@@ -172,12 +172,19 @@ def _rows(table: pd.DataFrame, axis: Axis, page: str) -> Iterator[str]:
         )
 
 
-def _notes(own: Mapping[str, Row]) -> str:
-    """Flags of a case at all readings, with the readings where they are not the same at all."""
+def _of_all(table: pd.DataFrame) -> list[str]:
+    """Flags that every case of several has, at all readings."""
+    first, *others = table["flags"]
+    return [flag for flag in first if all(flag in own for own in others)] if table["case"].nunique() > 1 else []
+
+
+def _notes(own: Mapping[str, Row], said: list[str]) -> str:
+    """Flags of a case, less those said above, with the readings where they are not the same in all."""
     readings: dict[str, list[str]] = {}
     for row in own.values():
         for flag in row["flags"]:
-            readings.setdefault(flag, []).append(row["reading"])
+            if flag not in said:
+                readings.setdefault(flag, []).append(row["reading"])
     return " · ".join(flag if len(of) == len(own) else f"{', '.join(of)}: {flag}" for flag, of in readings.items())
 
 
@@ -212,8 +219,11 @@ def case_forest(table: pd.DataFrame, heads: Mapping[str, str], page: str = "scor
         parts.append(f'<div class="kind">{axis.label}</div>' if table["kind"].nunique() > 1 else "")
         parts.append(f'<div role="table" aria-label="{axis.label}">{_head(axis, titles)}')
         for claim, rows in own.groupby("claim", sort=False):
+            said = []
             if head := heads.get(str(claim)):
-                parts.append(f'<div role="row" class="claim"><span role="cell">{head}</span></div>')
-            parts += _rows(rows, axis, page)
+                said = _of_all(rows)
+                more = f"<small>⚑ all cases: {escape(' · '.join(said))}</small>" if said else ""
+                parts.append(f'<div role="row" class="claim"><span role="cell">{head}{more}</span></div>')
+            parts += _rows(rows, axis, page, said)
         parts.append("</div>")
     return Html("".join([*parts, "</div>"]))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from ...diagnostics.tails import hill, moment_estimator, normal_points, thresholds
 from ...statistics import band
@@ -132,7 +132,7 @@ def ratio_axis(axes: Axes) -> None:
 def _plain(axis: XAxis | YAxis, ticks: Array) -> None:
     """Ticks with numbers as one writes them, and no others."""
     axis.set_major_locator(FixedLocator([float(tick) for tick in ticks]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_locator(NullLocator())
 
 

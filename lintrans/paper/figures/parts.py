@@ -16,6 +16,7 @@ from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import NullFormatter, NullLocator, SymmetricalLogLocator
 
 from .logarithmic import Labels, Numbers
+from .narrow import ACROSS
 from .style import GREY, LABELS, LARGEST, MARKERS, WIDTH, line_of
 
 NO_RATE = "no best rate was found inside the grid: not measured"
@@ -79,7 +80,7 @@ def titled(figure: Figure, finding: str) -> Figure:
 
 def legend_below(figure: Figure, handles: list[Any]) -> Figure:
     """The figure with one legend for all panels, under them."""
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), ACROSS), fontsize="small")
     return figure
 
 

@@ -6,6 +6,7 @@ their lightness round in dark mode. :func:`use` sets the style, once, at the top
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import seaborn as sns
@@ -13,8 +14,7 @@ from matplotlib.figure import Figure
 
 from ...training.optimizers import OTHERS as OTHERS  # figures take it from here
 from ...training.optimizers import Looks
-from . import logarithmic
-from .data import csv
+from . import data, logarithmic, narrow
 
 LABELS, COLOURS, MARKERS, DASHES = map(Looks, ("label", "colour", "marker", "dashes"))
 GREY = "#555555"
@@ -46,7 +46,7 @@ STYLE: dict[str, Any] = {
 
 
 def use() -> None:
-    """Set the book's style for this process and, in a notebook, SVG output without dates, with its numbers as CSV."""
+    """Set the book's style for this process and, in a notebook, SVG without dates with numbers and a narrow copy."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9, rc=STYLE)
     logarithmic.use()
     try:
@@ -58,18 +58,19 @@ def use() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # IPython's
-        shell.display_formatter.formatters["text/csv"] = _numbers()
+        for kind, made in (("text/csv", data.csv), (narrow.KIND, narrow.svg)):
+            shell.display_formatter.formatters[kind] = _beside(kind, made)
 
 
-def _numbers() -> Any:
-    """What gives IPython the numbers of a figure; it forgets those registered by type whenever formats are set."""
+def _beside(kind: str, made: Callable[[Figure], str]) -> Any:
+    """What IPython keeps beside a picture; it forgets what is registered by type whenever formats are set."""
     from IPython.core.formatters import BaseFormatter
 
-    class Numbers(BaseFormatter):
+    class Beside(BaseFormatter):
         def __call__(self, shown: Any) -> str | None:
-            return csv(shown) if isinstance(shown, Figure) else None
+            return made(shown) if isinstance(shown, Figure) else None
 
-    return Numbers(format_type="text/csv")
+    return Beside(format_type=kind)
 
 
 def line_of(optimizer: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..claims.records import Verdict
 from ..claims.rules import Keys, State, Unit, ratio_unit
 from ..judged import COARSE_LOSS, LOSS, Judged, Tuning
 from ..problems import PROBLEMS
+from .words import listed
 
 FAVOURS = {State.YES: "Adam", State.WEAK: "Adam", State.REV: "SGD"}
 HORIZONS = (10, 5, 1)
@@ -111,6 +112,15 @@ def moved(units: list[Unit]) -> list[str]:
     for unit in units:
         states.setdefault(unit.case, set()).add(unit.state)
     return [case for case, own in states.items() if len(own) > 1]
+
+
+def gap_title(units: list[Unit]) -> str:
+    """What the gap along the training shows, in a line for a figure."""
+    changing = moved(units)
+    if not units:
+        return ""
+    where = f"depends on the step in {listed(changing)}" if changing else "is the same at all three steps"
+    return f"At the best rates who is ahead {where}"
 
 
 def title(verdict: Verdict) -> str:

@@ -152,10 +152,10 @@ def noise(tables: Frames) -> pd.DataFrame:
         middle = table[["median", "relative", "q99", "null_q99", "excess"]].median()
         columns[PROBLEMS[name].title] = {
             "median norm of the noise": f"{middle['median']:.3g}",
-            "the same over the root of L": f"{middle['median'] / PROBLEMS[name].model.parameter_shape[0] ** 0.5:.3g}",
-            "the same over the norm of the gradient": f"{middle['relative']:.2f}",
+            "median norm / root of L": f"{middle['median'] / PROBLEMS[name].model.parameter_shape[0] ** 0.5:.3g}",
+            "noise / gradient length": f"{middle['relative']:.2f}",
             "q99 / median": f"{middle['q99']:.2f}",
-            "the same of N(0, C)": f"{middle['null_q99']:.2f}",
+            "q99 / median of Gaussian noise of that covariance": f"{middle['null_q99']:.2f}",
             "E": f"{middle['excess']:.3f}",
             "initializations": f"{len(table)}",
         }

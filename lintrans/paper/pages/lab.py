@@ -126,7 +126,8 @@ STORY = (
     Step(
         "no-clip", "Without the clip",
         "SGD at 0.05, gradients as they are. Where does it end, beside Adam?",
-        "Set SGD's clip back to 1 and start again: early on, what is called SGD is SGD with gradients of one length.",
+        "Set SGD's clip back to 1 and start again: early on all gradients are cut to one "
+        "length, and only their direction counts.",
         "adam_vs_sgd", "what the gap depends on",
     ),
 )  # fmt: skip

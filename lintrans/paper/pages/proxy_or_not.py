@@ -249,6 +249,15 @@ def missed(cells: Matrix, name: str, to: str = TRANSFORMER) -> tuple[list[str], 
     return lacks, adds, unsettled
 
 
+def apart(cells: Matrix, name: str, to: str = TRANSFORMER) -> list[tuple[str, float, float]]:
+    """Behaviours that both have with the effects of both, that which differs most first."""
+    both = [
+        (BEHAVIOURS[claim], cells[name][claim].effect, cells[to][claim].effect)
+        for claim in shared(cells[name], cells[to])
+    ]
+    return sorted(both, key=lambda row: -abs(row[1] - row[2]))
+
+
 def effects(cells: Matrix) -> pd.DataFrame:
     """The matrix for a figure: columns column, behaviour, effect, low, high, state."""
     rows = [
@@ -322,6 +331,13 @@ class Answer:
     unsettled: tuple[str, ...]
     bridge: float | None
     text: str
+
+    @property
+    def finding(self) -> str:
+        """In a line for a figure."""
+        if self.share >= SURE:
+            return f"{self.nearest} is the nearest of the proxies to {TRANSFORMER}"
+        return f"Which proxy is nearest to {TRANSFORMER} is open; {self.nearest} is in {self.share:.0%} of the draws"
 
 
 def answer(scale: str, reading: str = "tuned") -> Answer | None:

@@ -23,7 +23,7 @@ from ...tasks.regression import LinearRegression
 from ...training.history import History
 from ...training.probes import TestLoss
 from ...training.runs import Runs, grid
-from ..figures.parts import subplots
+from ..figures.parts import subplots, titled
 from ..figures.style import COLOURS, GREY, LINES
 from ..scale_names import based_on
 
@@ -267,7 +267,12 @@ def speed_ups(replays: pd.DataFrame) -> Figure:
         axes.plot(own["workers"], own["speed-up"], color=colour, dashes=LINES[number % len(LINES)], label=name)
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="speed-up (simulated)")
     axes.legend()
-    return figure
+    most = replays[replays["workers"] == replays["workers"].max()].set_index("trouble")["speed-up"]
+    return titled(
+        figure,
+        f"{WORKERS[-1]:,} workers are as fast as {most.iloc[0]:.0f} ({most.index[0]}), "
+        f"in the worst case as {most.min():.0f} ({most.idxmin()})",
+    )
 
 
 PAPER = ScalingBudget(

@@ -10,7 +10,7 @@ from ..claims import editions, stability
 from ..claims.contradictions import Contradiction
 from ..claims.rules import LEVEL, State
 from ..claims.scorecard import CLAIMS, before, figure_of, members
-from ..claims.wording import NAMES, Record, cases, chance, numbers, plain, sentence, table
+from ..claims.wording import NAMES, Record, cases, chance, counts, flags, numbers, plain, sentence, table
 from ..problems import PROBLEMS
 from ..second.compare import STATISTICS
 from .common import TOLERANCE as TOLERANCE  # the chapter takes it from here
@@ -23,12 +23,16 @@ NOT_YET = "not judged yet"
 
 
 def cards(records: Records, scale: str, group: str = "") -> dict[str, str]:
-    """By claim, in Markdown: what it says, its verdicts, its cases folded; each is a target, ``c7`` of C7."""
+    """By claim, in Markdown: what it says with its verdicts in short; folded, what qualifies them and all cases.
+
+    Each is a target, ``c7`` of C7.
+    """
     earlier, found, told = before(scale), {}, dict[tuple[str, ...], str]()
     for name, claim in members(group).items():
-        lines, tables = [f"({name.lower()})=\n**{name}.** {claim.SENTENCE} ({{doc}}`{claim.CHAPTER}`)", ""], {}
+        lines, short, tables = [f"Judged in {{doc}}`{claim.CHAPTER}`.", ""], [], {}
         for reading in claim.READINGS:
             record = records.get((name, reading))
+            short.append(f"*{reading}:* {counts(cases(record)) + '†' * bool(flags(record)) if record else NOT_YET}")
             if record is None:
                 lines.append(f"- *{reading}*: {NOT_YET}")
                 continue
@@ -36,7 +40,8 @@ def cards(records: Records, scale: str, group: str = "") -> dict[str, str]:
             changed = f" (under earlier rules: {old})" if old not in (None, record["rows"][-1]["verdict"]) else ""
             lines.append(f"- *{reading}*: {sentence(record)}{changed}")
             tables[f"{reading.capitalize()}. {_made(name, reading, record, told)}"] = table(record, decides=True)
-        found[name] = "\n".join(lines) + (f"\n\n{all_numbers(tables, f'Numbers of {name}')}" if tables else "")
+        title = f"**{name}.** {claim.SENTENCE} {'; '.join(short)}"
+        found[name] = f"({name.lower()})=\n" + all_numbers(tables, title, before="\n".join(lines))
     return found
 
 

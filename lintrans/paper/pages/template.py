@@ -30,6 +30,19 @@ color:var(--pst-color-text-base)!important;padding:0}
 padding:.5rem .7rem}
 .lamps b{display:block}.lamps small{display:block;opacity:.9;line-height:1.35}
 </style>"""
+STEPS = ("Data", "Model", "Training", "Measured", "Judged")
+STEPS_STYLE = """<style>
+html[data-theme=dark] .bd-content .cell_output .text_html:has(.steps){background:none!important;
+color:var(--pst-color-text-base)!important;padding:0}
+.steps{display:grid;grid-template-columns:repeat(5,1fr);gap:1.3rem;list-style:none;margin:1em 0;padding:0;
+font-size:.84em;line-height:1.35}
+.steps li{border:1px solid color-mix(in srgb,currentColor 35%,transparent);margin:0;padding:.4rem .55rem;
+position:relative}
+.steps b{display:block}
+.steps li+li::before{content:"→";position:absolute;left:-1.2rem;top:calc(50% - .7em)}
+@media(max-width:576px){.steps{grid-template-columns:1fr;gap:.4rem}.steps li{display:flex;gap:.6rem}
+.steps b{flex:0 0 5rem}.steps li+li::before{content:none}}
+</style>"""
 
 
 class Lamp(NamedTuple):
@@ -168,10 +181,18 @@ def lights(found: Mapping[str, Lamp]) -> Html:
     return Html(f'{STYLE}<div class="lamps">{"".join(parts)}</div>')
 
 
-def all_numbers(tables: Mapping[str, pd.DataFrame], title: str = "All numbers", notes: Iterable[str] = ()) -> str:
+def steps(*words: str) -> Html:
+    """A chapter's experiment as a strip of five boxes: data, model, training, what is measured, what is judged."""
+    boxes = "".join(f"<li><b>{name}</b>{escape(text)}</li>" for name, text in zip(STEPS, words, strict=True))
+    return Html(f'{STEPS_STYLE}<ol class="steps">{boxes}</ol>')
+
+
+def all_numbers(
+    tables: Mapping[str, pd.DataFrame], title: str = "All numbers", notes: Iterable[str] = (), before: str = ""
+) -> str:
     """Tables under their titles, folded, in Markdown; on a page each has a button that copies it as CSV."""
     parts = [f"{name}\n\n{table.to_markdown(index=False, disable_numparse=True)}" for name, table in tables.items()]
-    return "\n\n".join([f"::::{{dropdown}} {title}", *parts, *notes, "::::"])
+    return "\n\n".join([f"::::{{dropdown}} {title}", *filter(None, [before]), *parts, *notes, "::::"])
 
 
 def answer(text: str) -> str:

@@ -187,7 +187,8 @@ def enough(found: Iterable[tuple[str, Unit]]) -> str:
     every = [ARMS[arm] for arm, own in states.items() if all(own)]
     never = [ARMS[arm] for arm, own in states.items() if not any(own)]
     return (
-        f"In every cell with a gap, beyond doubt: {listed(every) or 'none'}. In none: {listed(never) or 'none'}."
+        f"By the whole interval, in every cell with a gap: {listed(every) or 'none'}. "
+        f"In none: {listed(never) or 'none'}."
         if states
         else "No cell has a gap."
     )
