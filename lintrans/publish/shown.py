@@ -12,7 +12,7 @@ from typing import Any
 
 from .chapter_parameters import Declared, declared
 
-PROVENANCE = "lt.book.provenance("
+PROVENANCE = re.compile(r"^lt\.book\.provenance\(", re.M)
 MADE = "**How this page was made**"
 OUTSIDE = 3  # lines of the provenance that are not folded
 HIDING = {"hide-input", "remove-input", "remove-cell", "hide-cell", "parameters", "injected-parameters"}
@@ -39,7 +39,7 @@ def shown(notebook: Notebook, name: str, claims: Mapping[str, str], bibtex: str)
             made = made if cells[-1] is cell else {}
         elif "parameters" in tags:
             cells.append(_markdown(cell, _parameters(declared(_source(cell)), name, _injected(notebook))))
-        elif _source(cell).startswith(PROVENANCE) and _provenance_of(cell):
+        elif PROVENANCE.search(_source(cell)) and _provenance_of(cell):
             cells.append(_markdown(cell, _provenance(_provenance_of(cell), _code(notebook), bibtex)))
         else:
             cells.append(_without_data(_less_code(cell, tags)))
@@ -147,7 +147,7 @@ def _code(notebook: Notebook) -> str:
     return "\n\n".join(
         _source(cell).strip()
         for cell in own
-        if "injected-parameters" not in cell["metadata"].get("tags", []) and not _source(cell).startswith(PROVENANCE)
+        if "injected-parameters" not in cell["metadata"].get("tags", []) and not PROVENANCE.search(_source(cell))
     )
 
 

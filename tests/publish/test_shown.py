@@ -45,7 +45,7 @@ CELLS = [
     code("a = 1\nb = 2", "remove-stderr"),
     code("shown = 'on purpose'"),
     code("x = 1\ny = 2", "remove-input"),
-    code("lt.book.provenance()", "remove-input", text=MADE),
+    code("seeds = 3\nlt.book.provenance(f'{seeds} seeds')", "remove-input", text=MADE),
 ]
 
 
