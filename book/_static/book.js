@@ -10,7 +10,7 @@ if (remembered.get("show-code") === "yes") document.documentElement.classList.ad
 // One switch for all code of a page, remembered from page to page.
 function addCodeSwitch() {
   const bar = document.querySelector(".article-header-buttons");
-  if (!bar || !document.querySelector("article details.hide")) return;
+  if (!bar || !document.querySelector("article details.hide.above-input")) return;
   const button = document.createElement("button");
   button.className = "btn btn-sm pst-navbar-icon code-switch";
   button.type = "button";
@@ -20,7 +20,7 @@ function addCodeSwitch() {
   const apply = (on) => {
     document.documentElement.classList.toggle("show-code", on);
     button.setAttribute("aria-pressed", String(on));
-    document.querySelectorAll("article details.hide").forEach((each) => { each.open = on; });
+    document.querySelectorAll("article details.hide.above-input").forEach((each) => { each.open = on; });
   };
   button.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") !== "true";

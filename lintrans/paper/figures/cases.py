@@ -69,7 +69,7 @@ WORDS = {
 """What a reading is."""
 LOOKS = {"published": (1.0, 1.0), "tuned": (0.0, 1.0), "cooled": (0.0, 0.7)}
 """By column: opacity of a marker's inside, and its size."""
-TRACK = 11
+TRACK = 10
 """Height of a reading's own line in a row, in pixels."""
 STYLE = """<style>
 html[data-theme=dark] .bd-content .cell_output .text_html:has(.forest){background:none!important;
