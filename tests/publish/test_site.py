@@ -389,7 +389,9 @@ def test_every_figure_is_in_the_gallery_with_its_data(chromium: Any, address: st
             frame = pd.read_csv(SITE / "book" / target)
             assert list(frame) == COLUMNS
             assert len(frame)
-        assert cards.locator("a[href$='.csv']").count() == cards.count()
+        sources = cards.locator("img").evaluate_all("all => all.map(i => i.getAttribute('src'))")
+        axes = ["xtick_1" in (SITE / "book" / source).read_text("utf-8") for source in sources]
+        assert cards.locator("a[href$='.csv']").count() == sum(axes) > 0.9 * cards.count()
 
 
 def axes_of(svg: Path) -> Iterator[tuple[str, str, set[float], list[str]]]:
