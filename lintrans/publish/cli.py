@@ -7,6 +7,7 @@ so that options, words and errors stay alike, is in :mod:`.commands`.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,8 @@ def start() -> None:
         click.echo(f"\n{STOPPED}", err=True)
         status = INTERRUPTED
     ignore_endings()
+    for child in multiprocessing.active_children():  # a kernel that an interrupt met half begun, or Python waits for it
+        child.kill()
     sys.exit(status)
 
 

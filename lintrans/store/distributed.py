@@ -366,7 +366,7 @@ class Cluster:
                     event = next((number for number in done if lost or futures[number].done()), None)
                 if isinstance(event, dict):
                     number, reached = numbers.get(event["key"], -1), min(event["steps"], steps)
-                    if event.get("begins") and reached and number in done:
+                    if event.get("begins") and reached and number in works:  # done may come first
                         say(f"{works[number].title}: a worker goes on from step {reached:,} of {steps:,}")
                 elif event in done:
                     yield event, self._result(works[event], futures[event])
