@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -25,12 +26,14 @@ def end_with_parent(parent: int | None = None) -> None:
 
 def stop_as_by_ctrl_c() -> None:
     """Take the end of a session, or a kill that can be answered, as Ctrl-C; what is ignored (nohup) stays ignored."""
-    for number in ENDINGS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+    for number in (signal.SIGINT, *ENDINGS):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
 
 
-def _interrupt(*_: object) -> NoReturn:
+def interrupt(*_: object) -> NoReturn:
+    """Raise KeyboardInterrupt, after which kernels and tasks that end with this process have nothing more to say."""
+    logging.disable()
     raise KeyboardInterrupt
 
 

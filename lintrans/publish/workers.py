@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from .processes import end_with_parent
+from .processes import end_with_parent, interrupt
 
 Result = TypeVar("Result")
 PATIENCE = 15.0
@@ -80,7 +80,7 @@ def _call(parent: int, connection: Connection, function: Callable[..., Any], arg
     """
     end_with_parent(parent)
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, interrupt)
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
         connection.send(contextvars.Context().run(function, *arguments))
