@@ -248,18 +248,19 @@ class _Held(Store):
         yield True
 
 
-def compute(work: Work) -> History:
-    """On a worker: a shard's experiment; its own lines go to the worker's log."""
+def compute(work: Work) -> tuple[History, int]:
+    """On a worker: a shard's experiment, and the step it went on from; its own lines go to the worker's log."""
     if differs := [name for name, value in here().items() if work.made.get(name) != value]:
         raise DistributedError(f"a worker that came later would compute other bits: it has another {differs[0]}")
     kind = _Held if work.whole else Store
     store = kind(work.store if Path(work.store).is_dir() else None)
-    lines = io.StringIO()
-    with _ONE, contextlib.redirect_stdout(lines), heard(_reporter(work.key)):
+    lines, report = io.StringIO(), _Reporter(work.key)
+    with _ONE, contextlib.redirect_stdout(lines), heard(report):
         options: Any = {**work.options, "progress": False}
         try:
             with results.stored_only():
-                return results.experiment(work.model, work.task, work.runs, title=work.title, store=store, **options)
+                kept = results.experiment(work.model, work.task, work.runs, title=work.title, store=store, **options)
+                return kept, 0
         except results.NotStoredError as error:
             if error.key != work.key:
                 raise DistributedError("a worker has other code of the classes that this experiment uses") from None
@@ -267,24 +268,26 @@ def compute(work: Work) -> History:
         except ValueError:  # classes of a notebook, whose source only the asker can read
             history = train(work.model, work.task, work.runs, title=work.title, **options)
     logging.getLogger("distributed.worker").info(lines.getvalue().strip())
-    return history
+    return history, report.begun
 
 
-def _reporter(key: str) -> Callable[[int], None]:
-    """Tells the scheduler at which step a worker begins, then once a second how many are done."""
-    from distributed import get_worker
+class _Reporter:
+    """Tells the scheduler once a second how many steps are done; knows at which of them a worker began."""
 
-    worker, done, last = get_worker(), 0, 0.0
+    def __init__(self, key: str) -> None:
+        from distributed import get_worker
 
-    def report(steps: int) -> None:
-        nonlocal done, last
-        done += steps
+        self.key, self.worker = key, get_worker()
+        self.done, self.begun, self.last = 0, 0, 0.0
+
+    def __call__(self, steps: int) -> None:
+        self.done += steps
+        if not self.last:
+            self.begun = self.done
         now = time.monotonic()
-        if now - last > 1:
-            worker.log_event(TOPIC, {"key": key, "steps": done, "begins": not last})
-            last = now
-
-    return report
+        if now - self.last > 1:
+            self.worker.log_event(TOPIC, {"key": self.key, "steps": self.done})
+            self.last = now
 
 
 class Cluster:
@@ -353,7 +356,7 @@ class Cluster:
         client, numbers = self.client, {work.key: number for number, work in works.items()}
         done = dict.fromkeys(works, 0)
         client.subscribe_topic(TOPIC, lambda event: events.put(event[1]))
-        futures: dict[int, Future[History]] = {}
+        futures: dict[int, Future[tuple[History, int]]] = {}
         try:
             for number, work in works.items():
                 futures[number] = client.submit(compute, work, key=f"{work.title}-{work.key}", pure=False)
@@ -366,10 +369,11 @@ class Cluster:
                     event = next((number for number in done if lost or futures[number].done()), None)
                 if isinstance(event, dict):
                     number, reached = numbers.get(event["key"], -1), min(event["steps"], steps)
-                    if event.get("begins") and reached and number in works:  # done may come first
-                        say(f"{works[number].title}: a worker goes on from step {reached:,} of {steps:,}")
                 elif event in done:
-                    yield event, self._result(works[event], futures[event])
+                    history, begun = self._result(works[event], futures[event])
+                    if begun:
+                        say(f"{works[event].title}: a worker went on from step {begun:,} of {steps:,}")
+                    yield event, history
                     number, reached = event, steps
                 else:
                     continue
@@ -383,11 +387,11 @@ class Cluster:
                 client.unsubscribe_topic(TOPIC)
                 client.cancel([futures[number] for number in done if number in futures])
 
-    def _result(self, work: Work, future: Future[History]) -> History:
+    def _result(self, work: Work, future: Future[tuple[History, int]]) -> tuple[History, int]:
         from distributed import KilledWorker
 
         try:
-            history: History = future.result(None if self.client.status == "running" else PATIENCE)
+            result: tuple[History, int] = future.result(None if self.client.status == "running" else PATIENCE)
         except KilledWorker as error:
             raise DistributedError(
                 f"{work.title}: workers died of it, one after another (out of memory?); what is finished stays: {error}"
@@ -401,7 +405,7 @@ class Cluster:
                     f"({compiling.brief(error)})"
                 ) from None
             raise DistributedError(f"{work.title}: {compiling.brief(error)}") from error
-        return history
+        return result
 
 
 def _silently(*arguments: Any, **options: Any) -> History:
