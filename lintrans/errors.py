@@ -138,7 +138,8 @@ def memory() -> int:
 def room(what: str, needed: int) -> None:
     """Refuse what would need more bytes than this machine has, before it is asked for."""
     if needed > memory():
+        most = min(needed, 2**100)  # an integer may be larger than any float
         raise ValueError(
-            f"{what} would take about {needed / 2**30:,.0f} GiB, and this machine has {memory() / 2**30:,.0f}: "
-            "give smaller numbers"
+            f"{what} would take {'about' if most == needed else 'more than'} {most / 2**30:,.0f} GiB, and this machine "
+            f"has {memory() / 2**30:,.0f}: give smaller numbers"
         )

@@ -32,6 +32,12 @@ def test_no_odd_value_ends_inside(count: int, seed: int) -> None:
     assert not failures, fuzz.report(tried, failures)
 
 
+@pytest.mark.parametrize("hidden", [10**9, 10**400])  # the second is larger than any float
+def test_what_no_machine_holds_is_refused(hidden: int) -> None:
+    with pytest.raises(ValueError, match=r"GiB"):
+        lt.EmbeddedTransformer(1, 2, hidden)
+
+
 def broken(value: Any = None) -> None:
     if isinstance(value, str):
         raise ValueError
