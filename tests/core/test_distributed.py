@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -246,15 +247,23 @@ OFTEN = "from lintrans.store import checkpoints as c; c.SOONEST, c.SHARE = 0.02,
 
 
 def test_killed_workers_go_on_where_they_were(doomed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are killed once they have kept something; those that follow begin at a step that is not the first."""
+    """Both are killed once they have kept something twice; those that follow begin at a step that is not the first."""
     doomed.run(exec, OFTEN)
-    steps, batch, store = 3000, 400, Store(tmp_path)
+    steps, batch, store = 12_000, 400, Store(tmp_path)
     pids = list(doomed.run(os.getpid).values())
     said: list[str] = []
     monkeypatch.setattr(distributed, "say", said.append)
 
+    first: dict[Path, int] = {}
+
+    def kept_again() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # that of a shard which has just ended
+            found = {path: path.stat().st_mtime_ns for path in tmp_path.glob("unfinished/*/*.checkpoint")}
+            return any(first.setdefault(path, kept) != kept for path, kept in found.items())
+        return False
+
     def kill() -> None:
-        wait_for(lambda: any(tmp_path.glob("unfinished/*/*.checkpoint")))
+        wait_for(kept_again)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
