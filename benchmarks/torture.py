@@ -213,7 +213,8 @@ def kill(job: Job, count: int, chance: random.Random, place: Path) -> Row:
         there = f"{len(kept)} results and {len(begun)} begun"
         print(f"  killed after {instant:.1f} s with {there}; lost {row.lost[-1]:.1f} s", flush=True)
         shutil.rmtree(store)
-        shutil.rmtree(job.folder(store)) if job.book else None
+        if job.book:
+            shutil.rmtree(job.folder(store))
     return row
 
 

@@ -112,12 +112,11 @@ def bring_data(app: Any) -> None:
             label = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", "")
             for kind, ending in ((DATA, "csv"), (NARROW, "svg")):
                 found = [out["data"][kind] for out in cell.get("outputs", []) if kind in out.get("data", {})]
-                if (
-                    label and found and "".join(found[-1]).count("\n") > 1
-                ):  # a figure that says why it is empty has none
+                content = "".join(found[-1]) if label and found else ""
+                if content.count("\n") > 1:  # a figure that says why it is empty has only a head of columns
                     folder = _data(app, notebook.stem)
                     folder.mkdir(parents=True, exist_ok=True)
-                    (folder / f"{label}.{ending}").write_text("".join(found[-1]), "utf-8")
+                    (folder / f"{label}.{ending}").write_text(content, "utf-8")
 
 
 def stack_on_phones(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:

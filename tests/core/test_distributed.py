@@ -247,7 +247,7 @@ OFTEN = "from lintrans.store import checkpoints as c; c.SOONEST, c.SHARE = 0.02,
 
 
 def test_killed_workers_go_on_where_they_were(doomed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are killed once they have kept something twice; those that follow begin at a step that is not the first."""
+    """Both are killed once they have kept something twice, the first time at step 0; others go on at a later step."""
     doomed.run(exec, OFTEN)
     steps, batch, store = 12_000, 400, Store(tmp_path)
     pids = list(doomed.run(os.getpid).values())

@@ -1,4 +1,7 @@
-"""Practice: the networks, their trainings and the five behaviours as tables and sentences."""
+"""Practice: the networks, their trainings and the five behaviours as tables and sentences.
+
+One file, as for every chapter, and a long one: five behaviours have a table and a sentence each here, others one.
+"""
 
 from __future__ import annotations
 
