@@ -125,6 +125,9 @@ def test_hessian_diagonal_and_spectrum_are_torchs(shape: dict[str, Any]) -> None
     assert_near(spectrum(model, parameters, prompts), np.linalg.eigvalsh(expected.numpy()))
     largest = np.abs(np.linalg.eigvalsh(expected.numpy())).max()
     assert float(spectral_norm(model, parameters, prompts)) == pytest.approx(largest, rel=1e-9)
+    single = float(spectral_norm(model, parameters, prompts, dtype="float32"))
+    assert single == pytest.approx(largest, rel=1e-4)
+    assert single != float(spectral_norm(model, parameters, prompts))
 
 
 def test_compiled_hessian_is_torchs() -> None:

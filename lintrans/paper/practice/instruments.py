@@ -2,8 +2,9 @@
 
 Every function takes any :class:`~lintrans.models.transformer.TensorModel` and its task, so that one code path serves
 both; on :class:`lintrans.LinearTransformer` it gives what the fast instruments give. Runs are measured one at a time,
-on evaluation sets from a stream of their own. Results are kept in the store. All is in float64, but R_med of the
-networks of practice, whose products are made in float32: they are most of the time, and agree to four digits.
+on evaluation sets from a stream of their own. Results are kept in the store. All is in float64, but R_med and the
+spectral norm of the networks of practice, whose products are made in float32: they are most of the time, and agree to
+four digits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ...devices import resolve_dtype
 from ...diagnostics.along import draw
-from ...diagnostics.curvature import step_measures
+from ...diagnostics.curvature import spectral_norm, step_measures
 from ...diagnostics.sampled import layer_noise, met_entries, sample_entries, sampled_conditions
 from ...models.transformer import TensorModel
 from ...progress import bar
@@ -127,17 +128,21 @@ def conditions_along(
 
 def steps_along(
     history: History, model: TensorModel, task: Task, steps: Sequence[int], sets: Sequence[int], examples: int,
-    spectral: Sequence[str] = ("adam",), residual: float = RESIDUAL, title: str = "curvature along steps",
+    spectral: Sequence[str] = ("adam",), residual: float = RESIDUAL, dtype: str = "float64",
+    title: str = "curvature along steps",
 ) -> pd.DataFrame:  # fmt: skip
     """Curvature along realised steps, signed, and for some optimizers the Hessian's spectral norm.
 
-    Metrics of :func:`lintrans.diagnostics.curvature.step_measures`.
+    Metrics of :func:`lintrans.diagnostics.curvature.step_measures`, the norm from products in `dtype`.
     """
     optimizers = history.runs["optimizer"].tolist()
 
     def measure(run: int, step: int, _: int, batch: Any) -> Mapping[str, Tensor]:
         before, after = (history.parameters(place)[run].double() for place in (step, step + 1))
-        return step_measures(model, before, after, batch, spectral=optimizers[run] in spectral, residual=residual)
+        found = step_measures(model, before, after, batch)
+        if optimizers[run] in spectral and found["directional_smoothness"].isfinite():
+            found["spectral_norm"] = spectral_norm(model, before, batch, residual=residual, dtype=dtype)
+        return found
 
     return along(history, model, task, steps, sets, examples, measure, title)
 
@@ -202,7 +207,9 @@ class Instruments:
         """Curvature along the realised steps that the training kept."""
         steps = [step for step in sorted(history.snapshots) if step + 1 in history.snapshots and step < history.steps]
         compute = partial(steps_along, model=self.model, task=self.task, steps=steps)
-        return self._kept("curvature along steps", history, steps, self.examples, compute, residual=RESIDUAL)
+        return self._kept(
+            "curvature along steps", history, steps, self.examples, compute, residual=RESIDUAL, dtype="float32"
+        )
 
     def noise(self) -> pd.DataFrame:
         """Gradient noise at initialization, of the whole vector and of every layer."""

@@ -23,7 +23,7 @@ LARGE = "large"
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "paper": Budget(
-            seeds=4, sets=2, text=32, images=64, few_text=16, few_images=64, entries=8, probes=(20, 120), settled=5,
+            seeds=4, sets=4, text=16, images=64, few_text=8, few_images=32, entries=8, probes=(20, 120), settled=5,
             noise_seeds=6, samples=150, later=120, later_seeds=2, text_batch=64, image_batch=64, reference=2000,
             singles=512,
         ),
