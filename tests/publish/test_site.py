@@ -284,6 +284,21 @@ def test_parameters_and_provenance_are_folded(chromium: Any, address: str) -> No
         assert "C9" in facts
 
 
+def test_the_reference_is_folded_and_a_link_to_a_name_opens_it(chromium: Any, address: str) -> None:
+    with View(chromium, address, "book/api", viewport={"width": 1400, "height": 900}) as view:
+        assert view.page.evaluate("document.querySelector('article').scrollHeight") < 12_000
+        folds = view.page.locator("article details.sd-dropdown")
+        assert folds.count() == 5
+        assert folds.evaluate_all("all => all.filter(each => each.open).length") == 0
+        names = view.page.locator("article dt[id]").evaluate_all("all => all.map(each => each.id)")
+        assert {"lintrans.train", "lintrans.Adam", "lintrans.experiment"} <= set(names)
+        view.page.locator("article table a[href$='#lintrans.Adam']").click()
+        view.page.locator("dt[id='lintrans.Adam']").wait_for(state="visible")
+        assert folds.evaluate_all("all => all.filter(each => each.open).length") == 1
+        top = view.page.locator("dt[id='lintrans.Adam']").evaluate("each => each.getBoundingClientRect().top")
+        assert 0 <= top < 900
+
+
 def test_tables_say_what_they_are_scroll_by_keys_and_copy(chromium: Any, address: str) -> None:
     with View(chromium, address, "book/adam_vs_sgd", viewport={"width": 390, "height": 900}) as view:
         view.page.evaluate("document.querySelectorAll('article details').forEach(each => { each.open = true; })")
