@@ -54,7 +54,7 @@ units = {
     for both in [[losses.loc[step, name].to_numpy() for name in ("sgd", "adam")]]
 }
 words = {
-    "yes": "Adam ends clearly lower",
+    "yes": "Adam ends lower",
     "weak": "Adam ends a little lower",
     "null": "both end alike",
     "rev": "SGD ends lower",

@@ -160,7 +160,7 @@ def test_noise_by_batch_and_along_training() -> None:
     ("first", "end", "said", "turned"),
     [
         (1.0, 3.0, "**heavy** at every later step", True),
-        (1.0, 1.05, "at no later step clearly heavy", False),
+        (1.0, 1.05, "at no later step heavy", False),
         (3.0, 3.0, "**heavy** at every later step", False),
         (1.0, math.nan, "cannot be read later", False),
     ],
@@ -195,7 +195,7 @@ def test_infinite_variance_is_seen_and_not_imagined() -> None:
 def test_the_page_measures_it_otherwise() -> None:
     start = table_of([1.6, 1.62, 1.59])
     verdict = c2.judge("paper", dict.fromkeys("123", start), NOISE_PROTOCOL)
-    assert page.title(verdict).endswith("a clearly heavier tail in 3 of 3 settings")
+    assert page.title(verdict).endswith("a heavier tail in 3 of 3 settings")
     batches = {"1": pd.concat([start.assign(batch=1000), start.assign(batch=10, excess=[0.8, 0.82, 0.81])])}
     [unit] = page.by_batch(batches, 1000)
     assert (unit.keys.problem, unit.state) == ("1", REV)

@@ -193,7 +193,7 @@ def _strengths(size: Size, table: Table) -> dict[str, tuple[int | None, int | No
 
 
 def lacking(size: Size, table: Table) -> list[str]:
-    """Behaviours that a size has less of than the largest, beyond doubt."""
+    """Behaviours that a size has less of than the largest, whatever is still open."""
     pairs = _strengths(size, table)
     return [claim for claim, (own, least) in pairs.items() if own is not None and least is not None and own < least]
 

@@ -165,7 +165,7 @@ def gaps(depths: Depths) -> dict[int, Gap]:
 
 
 def gap_units(found: dict[int, Gap]) -> list[Unit]:
-    """The gap after the cooldown, one unit a depth, for a sentence: YES where SGD ends clearly higher than Adam."""
+    """The gap after the cooldown, one unit a depth, for a sentence: YES where SGD ends higher than Adam by the rule."""
     return [
         ratio_unit(f"L = {layers}", COOLED_RATIO, contrast(each.cooled, 0.0 * each.cooled), keys=Keys((NAMES[layers],)))
         for layers, each in found.items()

@@ -192,8 +192,8 @@ class Ruling:
     """A verdict and, for *partly*, the cases it holds in.
 
     Attributes:
-        where: cases that are YES, beyond doubt.
-        weak: cases that are WEAK, beyond doubt: the effect is small.
+        where: cases that are YES, after Holm's correction.
+        weak: cases that are WEAK, after the same: the effect is small.
         uncorrected: cases that are YES or WEAK, but not after Holm's correction, and so count for nothing.
         tests: how many cases were corrected for.
     """

@@ -167,7 +167,7 @@ def gap_along(table: pd.DataFrame) -> Figure:
 def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> Figure:
     """E and the median norm of the noise at initialization, against the number of layers.
 
-    Both as logarithms by seed (rows) and layers (columns); from `margin` on, dotted, E counts as clearly heavier.
+    Both as logarithms by seed (rows) and layers (columns); from `margin` on, dotted, E counts as heavier.
     """
     figure, axes = subplots(1, 2, 3.4)
     for panel, table, colour, marker in zip(axes, (tails, widths), OTHERS, "oD", strict=False):
@@ -187,7 +187,7 @@ def noise_by_depth(tails: pd.DataFrame, widths: pd.DataFrame, margin: float) -> 
     axes[1].plot(layers, first * np.sqrt(layers / depths[0]), **lines[2])
     for panel in axes:  # with all that is drawn inside
         ratio_axis(panel)
-    words = ("Gaussian", f"clearly heavier ({margin:g})", "root of L")
+    words = ("Gaussian", f"counts as heavier ({margin:g})", "root of L")
     return legend_below(figure, [key(label, **line) for label, line in zip(words, lines, strict=True)])
 
 

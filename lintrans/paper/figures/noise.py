@@ -85,7 +85,7 @@ def histograms(norms: Mapping[str, Array], nulls: Mapping[str, Array], title: st
 def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
     """E of every initialization as dots, its geometric mean with the 95% interval beside them, a column a setting.
 
-    From `margin` on, drawn dotted, E counts as clearly heavier; 1 is drawn solid.
+    From `margin` on, drawn dotted, E counts as heavier; 1 is drawn solid.
     """
     figure, (axes,) = panels(1, 3.4)
     axes.axhline(1.0, **GAUSSIAN)
@@ -104,7 +104,7 @@ def excesses(tables: Mapping[str, pd.DataFrame], margin: float) -> Figure:
         dot_key("an initialization", "s", 4, alpha=0.6),
         key("geometric mean, 95% interval", marker="o", markersize=5, linewidth=1.2),
         key("Gaussian", **GAUSSIAN),
-        key(f"clearly heavier ({margin:g})", **MARGIN),
+        key(f"counts as heavier ({margin:g})", **MARGIN),
     ]
     return legend_below(figure, handles)
 

@@ -83,7 +83,7 @@ def noise_dots(tables: Frames, margin: float, whole: str) -> Figure:
     ratio_axis(axes)
     names = {True: "an initialization, whole gradient", False: "the same, one layer"}
     dots = [dot_key(names[each], mark, 5, colour) for each, (colour, mark) in LOOK_OF.items()]
-    return legend_below(figure, [*dots, key("Gaussian", **GAUSSIAN), key(f"clearly heavier ({margin:g})", **MARGIN)])
+    return legend_below(figure, [*dots, key("Gaussian", **GAUSSIAN), key(f"counts as heavier ({margin:g})", **MARGIN)])
 
 
 def layer_ratios(ratios: pd.DataFrame) -> Figure:

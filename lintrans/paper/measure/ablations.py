@@ -199,7 +199,7 @@ def table(found: Mapping[str, Controls]) -> pd.DataFrame:
 
 
 def describe(found: Mapping[str, Controls]) -> str:
-    """Which arms end better or worse than the published arm of the same optimizer, beyond doubt, in Markdown."""
+    """Which arms end better or worse than the published arm of the same optimizer by their intervals, in Markdown."""
     frame = ratios(found)
     lines = []
     for name, own in frame.groupby("setting", sort=False):

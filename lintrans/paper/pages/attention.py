@@ -121,8 +121,8 @@ def gap_finding(table: Behaviours, histories: Histories) -> str:
     linear_units = gaps(table, [c13.LINEAR])
     linear = said(
         linear_units,
-        yes="With linear attention Adam ends clearly lower than SGD",
-        weak="With linear attention Adam ends lower than SGD, by little",
+        yes="With linear attention Adam ends lower than SGD",
+        weak="With linear attention Adam ends a little lower than SGD",
         null="With linear attention the two optimizers end alike",
         rev="With linear attention SGD ends lower than Adam",
         undecided="With linear attention the seeds do not say which optimizer ends lower",
@@ -133,8 +133,8 @@ def gap_finding(table: Behaviours, histories: Histories) -> str:
     lost = [name for name in c13.DEFINITIONS if idle(name, histories)]
     softmax = said(
         gaps(table, [name for name in c13.DEFINITIONS if name not in lost]),
-        yes="with *{case}* Adam ends clearly lower",
-        weak="with *{case}* Adam ends lower by little",
+        yes="with *{case}* Adam ends lower",
+        weak="with *{case}* Adam ends a little lower",
         null=f"**with *{{case}}* {'the gap is gone' if there else 'there is no gap'}**",
         rev="with *{case}* it is SGD that ends lower",
         undecided="with *{case}* the seeds do not say which ends lower",

@@ -201,12 +201,12 @@ def carried(units: Sequence[Unit], frames: Mapping[str, pd.DataFrame]) -> str:
     places = _judged(units)
     gaps = [parts for parts in places if parts["public"].state in (State.YES, State.WEAK)]
     if not gaps:
-        return f"SGD's R_med is clearly larger in none of {len(places)} cases, so that there is no gap to split."
+        return f"SGD's R_med is larger in none of {len(places)} cases, so that there is no gap to split."
     carriers = Counter(carrier(parts) for parts in gaps)
     where = ", ".join(f"{PART_NAMES[part]} in {count}" for part, count in carriers.most_common())
     within = Counter(parts["within"].state for parts in gaps)
     text = (
-        f"SGD's R_med is clearly larger in {len(gaps)} of {len(places)} cases, and what carries the gap is: {where}. "
+        f"SGD's R_med is larger in {len(gaps)} of {len(places)} cases, and what carries the gap is: {where}. "
         f"Within blocks Adam's is the lower in {within[State.YES] + within[State.WEAK]} of them and the higher in "
         f"{within[State.REV]}."
     )

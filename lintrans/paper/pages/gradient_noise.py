@@ -102,7 +102,7 @@ class Later:
 
     @property
     def heavy(self) -> set[bool]:
-        """Whether E is clearly heavy at later steps: at all of them, at none, or both answers."""
+        """Whether E is heavy by the rule at later steps: at all of them, at none, or both answers."""
         return {state is State.YES for own in self.steps.values() for state, _ in own.values()}
 
     def numbers(self, steps: Sequence[int]) -> str:
@@ -127,7 +127,7 @@ def later_text(found: Mapping[str, Later]) -> str:
     """What becomes of E along training, a line a setting, in Markdown."""
     heavy = "**heavy** at every later step that can be read"
     words = {
-        (True,): heavy, (False,): "at no later step clearly heavy", (False, True): "heavy at some later steps",
+        (True,): heavy, (False,): "at no later step heavy", (False, True): "heavy at some later steps",
         (): "which cannot be read later",
     }  # fmt: skip
     lines = []
@@ -166,7 +166,7 @@ def turned_heavy(found: Mapping[str, Later]) -> str:
 def title(verdict: Verdict) -> str:
     """What the noise at initialization shows, in a line for a figure."""
     return "Against Gaussian noise of the same covariance: " + tally(
-        verdict, yes="a clearly heavier tail", weak="a slightly heavier one", null="no difference", rev="a lighter one",
+        verdict, yes="a heavier tail", weak="a slightly heavier one", null="no difference", rev="a lighter one",
         undecided="open",
     )  # fmt: skip
 
@@ -174,7 +174,7 @@ def title(verdict: Verdict) -> str:
 def batch_title(units: Sequence[Unit]) -> str:
     """What smaller batches do, in a line for a figure; from :func:`small_over_large`."""
     return "The smaller the batch, the heavier the tail: " + tally(
-        units, yes="clearly", weak="by a little", null="no difference", rev="the reverse", undecided="open"
+        units, yes="by a quarter or more", weak="by less", null="no difference", rev="the reverse", undecided="open"
     )
 
 
@@ -282,7 +282,7 @@ def conclusions(
     small = [unit for unit in small_over_large(batches) if unit.state is State.YES]
     if small:
         names = ", ".join(f"{unit.case} ({interval_text(unit.interval)})" for unit in small)
-        lines.append(f"- The batch decides: {small[0].statistic} is clearly above 1 in {names}.")
+        lines.append(f"- The batch decides: {small[0].statistic} is above 1 in {names}.")
     return "\n".join(lines)
 
 

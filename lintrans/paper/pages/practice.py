@@ -354,7 +354,7 @@ def means(tuned: Mapping[str, Verdict], default: Mapping[str, Verdict], behaviou
     found = tally(
         units,
         "comparisons",
-        yes="clearly larger",
+        yes="larger",
         weak="a little larger",
         null="alike",
         rev="smaller",

@@ -24,7 +24,7 @@ GAP = {
 BEHAVIOURS: Mapping[str, Mapping[str, str]] = {
     "C1": GAP,
     "C2": {
-        "yes": "gradient noise has a clearly heavier tail than a Gaussian ({sizes})",
+        "yes": "gradient noise has a heavier tail than a Gaussian ({sizes})",
         "weak": "gradient noise has a slightly heavier tail than a Gaussian ({sizes})",
         "null": "gradient noise has the tail of a Gaussian ({sizes})",
         "rev": "gradient noise has a lighter tail than a Gaussian ({sizes})",
@@ -32,7 +32,7 @@ BEHAVIOURS: Mapping[str, Mapping[str, str]] = {
         "missing": "gradient noise was not measured",
     },
     "C3": {
-        "yes": "Adam's condition number is clearly lower ({sizes})",
+        "yes": "Adam's condition number is lower ({sizes})",
         "weak": "Adam's condition number is a little lower ({sizes})",
         "null": "both condition numbers are alike ({sizes})",
         "rev": "SGD's condition number is lower ({inverse})",
