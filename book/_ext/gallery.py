@@ -135,11 +135,12 @@ def stack_on_phones(app: Any, pagename: str, templatename: str, context: dict[st
 
 
 def _table(app: Any, docname: str, known: dict[str, tuple[str, nodes.figure]]) -> nodes.table:
-    """A row for each figure and table of the paper: what it shows, and ours with links."""
-    head = nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in ("paper", "what it shows", "here")))
+    """A row for each figure and table of the paper: its section, what it shows, and ours with links."""
+    titles = ("paper", "section", "what it shows", "here")
+    head = nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in titles))
     rows = [nodes.row("", *(nodes.entry("", cell) for cell in _cells(app, docname, place, known))) for place in PLACES]
-    columns = [nodes.colspec(colwidth=width) for width in (15, 45, 40)]
-    group = nodes.tgroup("", *columns, nodes.thead("", head), nodes.tbody("", *rows), cols=3)
+    columns = [nodes.colspec(colwidth=width) for width in (14, 9, 40, 37)]
+    group = nodes.tgroup("", *columns, nodes.thead("", head), nodes.tbody("", *rows), cols=len(titles))
     return nodes.table("", group, classes=["table"])
 
 
@@ -161,7 +162,7 @@ def _cells(
             ours += [link]
     if not len(ours):
         ours += nodes.Text("not measured here: borrowed from other work" if place.borrowed else "none")
-    return nodes.paragraph("", place.name), nodes.paragraph("", place.shows), ours
+    return *(nodes.paragraph("", text) for text in (place.name, place.section, place.shows)), ours
 
 
 def setup(app: Any) -> dict[str, bool]:

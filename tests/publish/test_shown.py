@@ -187,6 +187,43 @@ def test_the_map_of_the_paper_knows_every_claim_and_figure() -> None:
     assert {label for label in labels if not re.search(rf"^ +name: {label}$", texts, re.M)} == set()
 
 
+def test_chapters_name_the_section_that_a_figure_of_the_paper_stands_in() -> None:
+    sections = {place.name: place.section for place in PLACES}
+    said = [
+        (chapter.name, found[1], number)
+        for chapter in chapters(ROOT)
+        for found in re.finditer(r"section (\d[\d.]*) and figures? (\d+)(?: to (\d+))?", chapter.text.read_text())
+        for number in range(int(found[2]), int(found[3] or found[2]) + 1)
+    ]
+    assert len(said) >= 10
+    assert [each for each in said if sections[f"Figure {each[2]}"] != each[1]] == []
+
+
+def figures_seen(section: str) -> int:
+    """Places of figures in a part of a chapter: tabs are one, what is folded is none."""
+    count, tab_before, end = 0, False, 0
+    for cell in re.finditer(r"^```\{code-cell\}.*?^```$", section, re.M | re.S):
+        tab = "tab-" in cell[0] and not section[end : cell.start()].strip()
+        drawn = "\n  figure:\n" in cell[0] and "hide-output" not in cell[0]
+        count += drawn and not (tab and tab_before)
+        tab_before, end = drawn and "tab-" in cell[0], cell.end()
+    return count
+
+
+def test_a_result_has_at_most_three_figures() -> None:
+    cell = "```{code-cell} ipython3\n---\nmystnb:\n  figure:\n    name: a\ntags: [%s]\n---\na()\n```\n"
+    assert figures_seen(cell % "hide-input" * 2) == 2
+    assert figures_seen(cell % "tab-a" + "\n" + cell % "tab-b" + cell % "hide-output") == 1
+    assert figures_seen(cell % "tab-a" + "\nwords\n\n" + cell % "tab-b") == 2
+    results = {
+        chapter.name: figures_seen(found[1])
+        for chapter in chapters(ROOT)
+        if (found := re.search(r"^## Result\n(.*?)^## ", chapter.text.read_text(), re.M | re.S))
+    }
+    assert len(results) >= 20
+    assert {name: count for name, count in results.items() if count > 3} == {}
+
+
 def test_symbols_and_words_are_said_once() -> None:
     terms = re.findall(r"^(\S.*)\n  \S", (ROOT / "book" / "glossary.md").read_text().split("{glossary}")[1], re.M)
     assert len(terms) == len({term.lower() for term in terms}) > 30
