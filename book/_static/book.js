@@ -131,6 +131,11 @@ function unfold() {
   target.scrollIntoView();
 }
 
+// The reference of the library is printed whole.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details.library").forEach((each) => { each.open = true; });
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   addCodeSwitch();
   unfold();

@@ -25,6 +25,7 @@ WIDTH = 672  # px of the text on A4 within these margins
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
 LOADED = "Promise.all([...document.images].map((each) => each.decode().catch(() => 0)))"
 FIT = f"""() => {{
+  document.querySelectorAll("details.library").forEach((each) => {{ each.open = true; }});
   document.querySelectorAll("article table").forEach((table) => {{
     const room = Math.min({WIDTH}, table.parentElement.clientWidth || {WIDTH}), wide = table.scrollWidth;
     if (wide > room) table.style.zoom = String(Math.max(0.4, room / wide));

@@ -297,6 +297,9 @@ def test_the_reference_is_folded_and_a_link_to_a_name_opens_it(chromium: Any, ad
         assert folds.evaluate_all("all => all.filter(each => each.open).length") == 1
         top = view.page.locator("dt[id='lintrans.Adam']").evaluate("each => each.getBoundingClientRect().top")
         assert 0 <= top < 900
+        view.page.emulate_media(media="print")
+        view.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert folds.evaluate_all("all => all.filter(each => each.open && each.offsetHeight > 0).length") == 5
 
 
 def test_tables_say_what_they_are_scroll_by_keys_and_copy(chromium: Any, address: str) -> None:
