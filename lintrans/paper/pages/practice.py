@@ -290,7 +290,7 @@ def taken_apart(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFram
             continue
         row: dict[str, object] = {"network": name}
         row |= {metric: mean_of(table.to_numpy(np.float64)).exp() for metric, table in found.items()}
-        late = largest[largest.index.get_level_values("step") >= settled]
+        late = largest[largest.index.get_level_values("step") >= settled].dropna(how="all")
         holders = late.idxmax(axis=1).groupby("optimizer").agg(lambda own: own.mode().iloc[0])
         rows.append(row | {LABELS[str(each)]: layer for each, layer in holders.items()})
     return pd.DataFrame(rows)
