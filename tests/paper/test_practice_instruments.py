@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lintrans.paper.pages import practice as tables
 from lintrans.paper.practice import instruments, measured
 from lintrans.paper.practice.batch_noise import tails_by_batch
 from lintrans.paper.practice.measured import BUDGETS
-from lintrans.paper.practice.networks import NAMES
+from lintrans.paper.practice.networks import NAMES, network
 from lintrans.paper.practice.protocol import budget as training_budget
 
 MODEL, TASK = lt.LinearTransformer(layers=2, d=2), lt.LinearRegression(d=2, n=4)
@@ -48,6 +49,50 @@ def test_r_med_is_that_of_the_fast_instruments(history: lt.History) -> None:
     assert len(expected) == 4 * 2 * 2 * 4
     pd.testing.assert_series_equal(values(own, *names), expected, rtol=1e-8)
     assert set(own.columns) == set(fast.columns)
+
+
+def test_r_med_of_the_perceptron_is_that_of_its_whole_hessian() -> None:
+    """A second program: the network written out in plain torch, its Hessian, and R_med by its definition."""
+    pytest.importorskip("sklearn")
+    net = network("mlp", "quick", hidden=3)
+    runs = lt.grid(optimizer=["sgd", "adam"], lr=0.05, seed=[0])
+    history = lt.train(net.model, net.task, runs, steps=20, batch=64, snapshots=[20], engine="reference", probes=[])
+    batch = along.evaluation_batch(net.model, net.task, 1, EXAMPLES)
+    shapes = net.model.shapes
+    places = dict(zip(shapes, torch.split(torch.arange(sum(net.model.sizes)), net.model.sizes), strict=True))
+
+    def loss(vector: torch.Tensor) -> torch.Tensor:
+        w, b, v, c = (vector[own].reshape(shape) for own, shape in zip(places.values(), shapes.values(), strict=True))
+        logits = torch.tanh(batch.inputs @ w.T + b) @ v.T + c
+        chosen = logits[torch.arange(EXAMPLES), batch.targets]
+        return (torch.logsumexp(logits, 1) - chosen).mean()
+
+    def ratio(entries: torch.Tensor) -> float:
+        used = sorted(abs(float(each)) for each in entries if each != 0)
+        return used[-1] / (0.5 * (used[(len(used) - 1) // 2] + used[len(used) // 2]))
+
+    assert list(places) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    layers = {"0": torch.cat([places["0.weight"], places["0.bias"]])}
+    layers["2"] = torch.cat([places["2.weight"], places["2.bias"]])
+    find = partial(instruments.conditions_along, history, net.model, net.task, net.layers, [20], [1], EXAMPLES)
+    every, single = (values_of(find(entries=0, dtype=dtype)) for dtype in ("float64", "float32"))
+    few = [values_of(find(entries=count)) for count in (8, 64)]
+    for run in range(2):
+        hessian: Any = torch.autograd.functional.hessian(loss, history.parameters(20)[run].double(), vectorize=True)
+        diagonal = hessian.diagonal()
+        assert int((diagonal == 0).sum()) > 0  # pixels that are dark in all of these scans
+        inside = {f"within_{name}": ratio(diagonal[own]) for name, own in layers.items()}
+        expected = {**inside, "r_used": ratio(diagonal), "r_blocks": math.sqrt(math.prod(inside.values()))}
+        for name, value in expected.items():
+            assert every[run, name] == pytest.approx(value, rel=1e-9), name
+            assert single[run, name] == pytest.approx(value, rel=1e-3), name
+        largest = float(diagonal[layers["0"]].abs().max())
+        for sample in few:  # a sample's largest entry is one of the layer's
+            assert sample[run, "within_0"] * sample[run, "block_0"] <= largest * (1 + 1e-9)
+
+
+def values_of(frame: pd.DataFrame) -> dict[tuple[int, str], float]:
+    return {(int(row["run"]), str(row["metric"])): float(row["value"]) for row in frame.to_dict("records")}
 
 
 def test_curvature_along_steps_is_that_of_the_fast_instruments(history: lt.History) -> None:

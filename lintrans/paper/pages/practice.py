@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...errors import plain_text
 from ...statistics import mean_of
 from ...training.history import History
 from ..claims import c5, practice
-from ..claims.c3 import log_ratios_along
+from ..claims.c3 import BLOCK, PUBLIC, log_ratios_along
 from ..claims.common import judged_losses, on_batches
 from ..claims.p2 import WHOLE
 from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN, SHOWS, SMALLER, TRANSFORMER, Shown
@@ -42,6 +43,8 @@ KINDS = {
 }
 """Networks in words."""
 _WITHIN = "within_"
+_PARTS = (_WITHIN, BLOCK)
+"""Of each layer its R_med and its median."""
 Frames = Mapping[str, pd.DataFrame]
 OneShown = Callable[[str, pd.DataFrame], Shown]
 
@@ -266,6 +269,76 @@ def split_table(verdict: Verdict) -> pd.DataFrame:
             texts = {words: interval_text(unit.interval) if unit else "" for words, unit in parts.items()}
             rows.append({"network": name, **texts})
     return pd.DataFrame(rows)
+
+
+def taken_apart(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFrame:
+    """R_med within layers as a largest entry over a median: a row a network.
+
+    Columns: network; largest and median, each SGD over Adam with its interval, geometric means over layers, whose
+    ratio is exactly that of R_med within layers; and by optimizer the layer that most often has the largest entry.
+    """
+    rows = []
+    for name, frame in frames.items():
+        by = ["run", "optimizer", "seed", "step", "batch"]
+        wide = frame.pivot(index=by, columns="metric", values="value")
+        inside, middle = (wide.filter(regex=f"^{start}").rename(columns=partial(_after, start)) for start in _PARTS)
+        largest = np.log(inside) + np.log(middle)
+        logs = {"largest": largest.mean(axis=1), "median": np.log(middle).where(largest.notna()).mean(axis=1)}
+        tidy = pd.DataFrame(np.exp(pd.DataFrame(logs)).rename_axis(columns="metric").stack().rename("value"))
+        found = {metric: log_ratios_along(tidy.reset_index(), metric, settled) for metric in logs}
+        if not found["largest"].size:
+            continue
+        row: dict[str, object] = {"network": name}
+        row |= {metric: mean_of(table.to_numpy(np.float64)).exp() for metric, table in found.items()}
+        late = largest[largest.index.get_level_values("step") >= settled].dropna(how="all")
+        holders = late.idxmax(axis=1).groupby("optimizer").agg(lambda own: own.mode().iloc[0])
+        rows.append(row | {LABELS[str(each)]: layer for each, layer in holders.items()})
+    return pd.DataFrame(rows)
+
+
+def _after(start: str, metric: str) -> str:
+    return metric.removeprefix(start)
+
+
+def apart_table(parts: pd.DataFrame) -> pd.DataFrame:
+    """:func:`taken_apart` in words."""
+    shown = parts.copy()
+    for column in {"largest", "median"} & set(shown):
+        shown[column] = [interval_text(interval) for interval in parts[column]]
+    return shown.rename(columns={label: f"largest of {label} in" for label in LABELS.values()})
+
+
+def why_condition(parts: pd.DataFrame, entries: int) -> str:
+    """What makes the ratio of R_med: largest entries or medians, in sentences; empty where nothing is measured."""
+    if parts.empty:
+        return ""
+    rows = parts.to_dict("records")
+    largest, median = (
+        listed([f"{row['network']} {row[metric].estimate:.2g}" for row in rows]) for metric in ("largest", "median")
+    )
+    return (
+        "**Where it comes from**: $R_\\mathrm{med}$ is a largest entry over a median. The largest of SGD over that of "
+        f"Adam, geometric mean over layers: {largest}; the median likewise: {median}. They are those of {entries} "
+        "random entries a layer, which seldom have the layer's largest: $R_\\mathrm{med}$ of whole layers is larger, "
+        "and its ratio need not be the same."
+    )
+
+
+def zero_medians(frames: Mapping[str, pd.DataFrame], settled: int) -> str:
+    """How often the median of all entries is zero, by network and optimizer, in a sentence; empty where nothing is."""
+    parts = []
+    for name, frame in frames.items():
+        rows = frame[(frame["metric"] == PUBLIC) & (frame["step"] >= settled)]
+        shares = np.isinf(rows["value"]).groupby(rows["optimizer"]).mean()
+        if shares.any():
+            parts.append(f"{name} " + ", ".join(f"{LABELS[str(each)]} {share:.0%}" for each, share in shares.items()))
+    if not parts:
+        return ""
+    return (
+        "Entries that are exactly zero, such as those of absent words or of units that are off in every example, are "
+        "left out. With them the median is itself zero, and $R_\\mathrm{med}$ infinite, in this share of measurements: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def negative(frames: Mapping[str, pd.DataFrame], optimizers: Collection[str] = tuple(LABELS)) -> str:

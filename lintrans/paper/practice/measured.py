@@ -127,7 +127,8 @@ def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None 
         data: ``text`` and ``images``, paths of a reader's own data.
 
     Raises:
-        DataError: a reader's own data cannot be learned from. Without the data of the extra, networks are missing.
+        DataError: a reader's own data cannot be learned from. Networks that need data of the extra are missing
+            without it.
     """
     own = {kind: path for kind, path in (data or {}).items() if path}
     base = scale if scale == LARGE else based_on(scale)[0]
@@ -136,7 +137,7 @@ def everything(scale: str, device: str = "auto", data: Mapping[str, str] | None 
         try:
             found.networks[name] = network(name, base, **own)
         except DataError as error:
-            if own:
+            if ("text" if name in LANGUAGE else "images") in own:
                 raise
             found.missing[name] = str(error)
     for name, net in found.networks.items():
