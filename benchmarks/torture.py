@@ -1,9 +1,10 @@
 """Faults on purpose: processes killed at random instants, stored files damaged in every way; a table of what was lost.
 
-``python -m benchmarks.torture`` (``make torture``) kills a training, a ``lintrans execute`` and a ``lintrans build`` at
-random instants, asks again, and compares every stored number with those of an undisturbed run, bit for bit. Then it
-damages stored files, each kind in each way, and asks for them. It exits with 1 where a number is wrong, a fault goes
-unnoticed, or a process is left. All happens in a temporary folder, with a copy of the book.
+``python -m benchmarks.torture`` (``make torture``) kills a training, a ``lintrans execute`` and a ``lintrans build`` 50
+times each at random instants (:mod:`.kills`), asks again each time, and compares every stored number with those of an
+undisturbed run, bit for bit. Then it damages stored files, each kind in each way, and asks for them. It exits with 1
+where a number is wrong, a fault goes unnoticed, or a process or a file is left. All happens in a temporary folder, with
+a copy of the book.
 """
 
 from __future__ import annotations
