@@ -35,7 +35,7 @@ REACHED = {EXECUTING: "\n", PAGES: "building the pages\n"}
 USUAL, BUILDING = (EXECUTING, WRITING, EXECUTING, STARTING), (PAGES, EXECUTING, WRITING, STARTING)
 SHORTEST = 1.5
 """Seconds of computing between two kills at least, on average: in fewer nothing would be kept."""
-MOST_BEGUN = 4
+MOST_BEGUN = 3
 """Files that are begun before one of them is cut off, at most."""
 
 
@@ -108,7 +108,7 @@ class Job:
         return store.with_name(f"{store.name}-book") if self.book else store.parent
 
     def scratch(self, store: Path) -> Path:
-        """Where its temporary files go."""
+        """Where its temporary files go; that a killed kernel leaves the file of its ports there is not counted."""
         return store.with_name(f"{store.name}-scratch")
 
     def log(self, store: Path) -> Path:
@@ -121,7 +121,7 @@ class Job:
         scratch.mkdir(exist_ok=True)
         environment = {
             **os.environ, VARIABLE: str(store), "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE",
-            "TMPDIR": str(scratch), "JUPYTER_RUNTIME_DIR": str(scratch),
+            "TMPDIR": str(scratch),
         }  # fmt: skip
         with self.log(store).open("ab") as log:
             return subprocess.Popen(
@@ -184,8 +184,7 @@ class Job:
     def left(self, store: Path) -> list[Path]:
         """Files that are there only while it works."""
         build, stored = self.folder(store) / "build", Store(store)
-        found = [*self.scratch(store).iterdir(), *store.rglob(".*.part"), *stored.half_written()]
-        found += [orphan.path for orphan in stored.unfinished()]
+        found = [*store.rglob(".*.part"), *stored.half_written(), *(orphan.path for orphan in stored.unfinished())]
         return [*found, *build.glob("*/running/*"), *build.glob("*/building"), *build.rglob("*.part")]
 
 
@@ -257,16 +256,16 @@ def kill(job: Job, count: int, longest: int, chance: random.Random, place: Path)
     right = numbers(whole)
     if "compiling " in usual.words:  # which later ones do not
         usual = job.run(place / "usual")
-    idle = job.run(whole).seconds
+    row.left += end(whole) + end(place / "usual")
     shares = ", ".join(f"{seconds:.1f} s to {stage}" for stage, seconds in list(usual.reached.items())[1:])
-    print(f"{job.kind}: {usual.seconds:.1f} s computed, {shares}; {idle:.1f} s once all is stored", flush=True)
+    print(f"{job.kind}: {usual.seconds:.1f} s computed, {shares}", flush=True)
     seen, completions = Counter[str](), 0
     while row.faults < count:
         ahead = aims(job, min(longest, count - row.faults), usual, chance)
         completions += 1
         if completions > count:
             raise RuntimeError(f"{job.kind} ends before it can be killed")
-        seen += chain(job, ahead, right, usual.seconds, idle, place / f"store-{completions}", row)
+        seen += chain(job, ahead, right, usual, place / f"store-{completions}", row)
     where = ", ".join(f"{seen[stage]} {stage}" for stage in (STARTING, EXECUTING, WRITING, PAGES) if seen[stage])
     print(f"{job.kind}: killed {where}; {completions} times to its end", flush=True)
     return row
@@ -278,7 +277,7 @@ def aims(job: Job, count: int, usual: Ran, chance: random.Random) -> list[Aim]:
     chance.shuffle(stages)
     stages.sort(key=PAGES.__eq__)  # the chapters come first
     first, pages = usual.reached[EXECUTING], usual.reached.get(PAGES, usual.seconds)
-    between = max(SHORTEST, (pages - first) / max(1, stages.count(EXECUTING)))
+    between = max(SHORTEST, (pages - first) / (1 + stages.count(EXECUTING) + stages.count(WRITING)))
     lengths = {STARTING: first, EXECUTING: 2 * between, PAGES: usual.seconds - pages}
     return [
         Aim(stage, chance.randint(1, MOST_BEGUN) if stage == WRITING else chance.uniform(0, lengths[stage]))
@@ -286,9 +285,7 @@ def aims(job: Job, count: int, usual: Ran, chance: random.Random) -> list[Aim]:
     ]
 
 
-def chain(
-    job: Job, ahead: list[Aim], right: dict[str, object], usual: float, idle: float, store: Path, row: Row
-) -> Counter[str]:
+def chain(job: Job, ahead: list[Aim], right: dict[str, object], usual: Ran, store: Path, row: Row) -> Counter[str]:
     """Kill a job at one instant after the other until it ends, and compare; how often it was in each stage."""
     kept: dict[str, int] = {}
     begun: set[str] = set()
@@ -304,10 +301,10 @@ def chain(
             row.noticed += gone_on and all(now.get(key) == written for key, written in kept.items())
         if not ran.killed:
             break
-        ahead.pop(0)
+        ahead.pop(next((place for place, aim in enumerate(ahead) if aim.stage == ran.stage), 0))  # where it has hit
         row.faults += 1
         seen[ran.stage] += 1
-        spent += max(0.0, ran.seconds - idle)
+        spent += max(0.0, ran.seconds - usual.reached[EXECUTING])  # to start is no loss
         kept, begun = now, orphans
         print(f"  killed {ran.stage} after {ran.seconds:.1f} s; {len(kept)} results, {len(begun)} begun", flush=True)
     found = numbers(store)
@@ -315,7 +312,7 @@ def chain(
     left = job.left(store)
     row.left += len(left)
     if seen:
-        row.lost.append(max(0.0, spent + ran.seconds - usual) / seen.total())
+        row.lost.append(max(0.0, spent + ran.seconds - usual.seconds) / seen.total())
         print(f"  ended; lost {row.lost[-1]:.1f} s a kill", *(f"\n  left: {path}" for path in left), flush=True)
     for folder in (store, job.scratch(store), *([job.folder(store)] if job.book else [])):
         shutil.rmtree(folder)

@@ -84,7 +84,8 @@ for number in range(5):
 def test_a_command_that_does_not_survive_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(kills, "SHORTEST", 0.1)
     monkeypatch.setattr(kills, "PATIENCE", 1.0)
-    job = kills.Job("work", [sys.executable, "-c", WORK, fault])
+    stages = kills.USUAL if fault in ("none", "a file is left") else (kills.EXECUTING, kills.STARTING)
+    job = kills.Job("work", [sys.executable, "-c", WORK, fault], stages=stages)
     row = kills.kill(job, 8, 8, random.Random(0), tmp_path)
     assert row.faults == 8
     found = {"wrong": row.wrong > 0, "unnoticed": row.noticed < 8, "left": row.left > 0}
