@@ -1,4 +1,4 @@
-"""Fault injection, in small: what ``make torture`` does for an hour."""
+"""Fault injection, in small: what ``make torture`` does in full; and that it finds what does not survive."""
 
 from __future__ import annotations
 
