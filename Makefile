@@ -57,7 +57,7 @@ bench: .venv/ready  ## time the engines side by side, ten to twenty minutes, and
 	@$(BIN)/python -m benchmarks.bench
 	@$(BIN)/python -m benchmarks.import_time
 
-torture: .venv/ready  ## kill, damage and feed nonsense on purpose, for hours; OPTIONS='--trainings 10 --books 0' INPUTS=500
+torture: .venv/ready  ## kill 50 of each, damage, and feed nonsense; OPTIONS='--trainings 10 --books 0' INPUTS=500
 	@$(BIN)/python -m benchmarks.torture $(OPTIONS)
 	@$(BIN)/python -m benchmarks.fuzz $(INPUTS)
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import filelock
+
+try:
+    import fcntl
+except ImportError:  # Windows: what killed writers leave stays
+    fcntl = None  # type: ignore[assignment]
 
 UNLOCKABLE = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What a file system answers that has no locks, as some network file systems."""
 UNSYNCED = frozenset({errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
 """What a file system answers that cannot sync a folder."""
+ABANDONED = 1.0
+"""Seconds after which a part that nobody holds is one that a killed writer has left, and not one just begun."""
 
 
 def write(path: Path, content: str) -> None:
@@ -24,18 +34,41 @@ def write(path: Path, content: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, a crash or a loss of power never meets half of it."""
+    """Write a file so that a reader, a crash or a loss of power never meets half of it; halves that were left go."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        part.write_bytes(content)
-        if path.exists():
-            part.chmod(path.stat().st_mode)
-        sync(part)
+        with part.open("wb") as file:
+            _hold(file)
+            part.write_bytes(content)
+            if path.exists():
+                part.chmod(path.stat().st_mode)
+            sync(part)
+            os.utime(part)  # young, now that nobody holds it
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def _hold(file: IO[bytes]) -> bool:
+    """Lock a part until it is closed, by whatever; False where another one has, or nobody can."""
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def _sweep(path: Path) -> None:
+    """Delete the parts of a file whose writers were killed: nobody holds them."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                with part.open("rb") as file:
+                    if _hold(file):
+                        part.unlink()
 
 
 def sync(path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,31 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, monkeypatch: pytes
         write(path, "newest")
     assert path.read_text() == "new\n"
     assert [file.name for file in path.parent.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    path, other = tmp_path / "a [1].json", tmp_path / ".b.json.12345678.part"
+    writer = """
+import os, pathlib, signal, sys
+from lintrans import files
+files.sync = lambda part: os.kill(os.getpid(), signal.SIGKILL)
+files.write(pathlib.Path(sys.argv[1]), "half")
+"""
+    assert subprocess.run([sys.executable, "-c", writer, path], check=False).returncode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    assert left.name.endswith(".part")
+    write(path, "new")  # it may be that of a writer that has just begun
+    assert {*tmp_path.iterdir()} == {path, left}
+    other.touch()
+    for part in (left, other):
+        os.utime(part, (0, 0))
+    with left.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as a writer that takes its time
+        write(path, "newer")
+        assert left.exists()
+    write(path, "newest")
+    assert {*tmp_path.iterdir()} == {path, other}
+    assert path.read_text() == "newest"
 
 
 def _hold(path: Path, held: Any, let_go: Any) -> None:
