@@ -41,12 +41,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         with part.open("wb") as file:
             _hold(file)
-            part.write_bytes(content)
+            file.write(content)
+            file.flush()
             if path.exists():
                 part.chmod(path.stat().st_mode)
             sync(part)
-            os.utime(part)  # young, now that nobody holds it
-        part.replace(path)
+            if fcntl is not None:  # while it is held; Windows replaces no open file
+                part.replace(path)
+        if fcntl is None:
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     sync(path.parent)

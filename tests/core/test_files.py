@@ -17,6 +17,7 @@ import pytest
 from conftest import without_locks
 
 import lintrans as lt
+from lintrans import files
 from lintrans.files import locked, write
 from lintrans.store.store import Store
 
@@ -28,12 +29,11 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, monkeypatch: pytes
     write(path, "new\n")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new\n", 0o640)
 
-    def fails(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:2])
+    def fails(part: Path) -> None:
+        assert part.read_text() == "newest"
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fails)
+    monkeypatch.setattr(files, "sync", fails)
     with pytest.raises(OSError, match="No space left"):
         write(path, "newest")
     assert path.read_text() == "new\n"

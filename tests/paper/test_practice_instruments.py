@@ -78,8 +78,8 @@ def test_r_med_of_the_perceptron_is_that_of_its_whole_hessian() -> None:
     every, single = (values_of(find(entries=0, dtype=dtype)) for dtype in ("float64", "float32"))
     few = [values_of(find(entries=count)) for count in (8, 64)]
     for run in range(2):
-        hessian: Any = torch.autograd.functional.hessian(loss, history.parameters(20)[run].double(), vectorize=True)
-        diagonal = hessian.diagonal()
+        point = history.parameters(20)[run].double()
+        diagonal = torch.autograd.functional.hessian(loss, point, vectorize=True).diagonal()  # type: ignore[no-untyped-call]
         assert int((diagonal == 0).sum()) > 0  # pixels that are dark in all of these scans
         inside = {f"within_{name}": ratio(diagonal[own]) for name, own in layers.items()}
         expected = {**inside, "r_used": ratio(diagonal), "r_blocks": math.sqrt(math.prod(inside.values()))}

@@ -282,10 +282,11 @@ def taken_apart(frames: Mapping[str, pd.DataFrame], settled: int) -> pd.DataFram
         by = ["run", "optimizer", "seed", "step", "batch"]
         wide = frame.pivot(index=by, columns="metric", values="value")
         inside, middle = (wide.filter(regex=f"^{start}").rename(columns=partial(_after, start)) for start in _PARTS)
-        largest = np.log(inside) + np.log(middle)
-        logs = {"largest": largest.mean(axis=1), "median": np.log(middle).where(largest.notna()).mean(axis=1)}
-        tidy = pd.DataFrame(np.exp(pd.DataFrame(logs)).rename_axis(columns="metric").stack().rename("value"))
-        found = {metric: log_ratios_along(tidy.reset_index(), metric, settled) for metric in logs}
+        ratios, medians = inside.apply(np.log), middle.apply(np.log)
+        largest = ratios + medians
+        logs = pd.DataFrame({"largest": largest.mean(axis=1), "median": medians.where(largest.notna()).mean(axis=1)})
+        tidy = logs.apply(np.exp).melt(var_name="metric", ignore_index=False).dropna().reset_index()
+        found = {metric: log_ratios_along(tidy, metric, settled) for metric in ("largest", "median")}
         if not found["largest"].size:
             continue
         row: dict[str, object] = {"network": name}
