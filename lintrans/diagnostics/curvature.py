@@ -324,7 +324,10 @@ def spectral_norm(
     flat, layout = _vectors(model, parameters)
     if dtype is not None:
         if not has_tensor(model):
-            raise ValueError(f"dtype={dtype!r}: this model computes in the dtype of its parameters, here {flat.dtype}")
+            raise ValueError(
+                f"dtype = {dtype!r} is not allowed for a model of your own, which computes in the dtype of its "
+                f"parameters, here {flat.dtype}: leave it out, or convert the parameters and the batch"
+            )
         flat = flat.to(resolve_dtype(dtype, flat.dtype))
         prompts = prompts.to(flat.dtype)
     return _largest(model, flat, layout, prompts, residual).abs().reshape(layout.lead)

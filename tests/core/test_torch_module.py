@@ -361,6 +361,8 @@ def test_parameters_of_another_kind_are_named() -> None:
     empty = {name: value.expand(0, *value.shape) for name, value in model.parameters().items()}
     with pytest.raises(ValueError, match=r"leading axes \[0\], which hold no run"):
         model.loss(empty, data())
+    with pytest.raises(ValueError, match=r"dtype = 'float32' .* leave it out"):
+        lt.spectral_norm(model, model.parameters(), data(), dtype="float32")
 
 
 def test_instruments_take_a_single_precision_module_as_it_is() -> None:
