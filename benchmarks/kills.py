@@ -256,6 +256,8 @@ def kill(job: Job, count: int, longest: int, chance: random.Random, place: Path)
     right = numbers(whole)
     if "compiling " in usual.words:  # which later ones do not
         usual = job.run(place / "usual")
+    if missing := {*job.stages} - {WRITING, *usual.reached}:
+        raise RuntimeError(f"{job.kind} never says that it is {' or '.join(sorted(missing))}")
     row.left += end(whole) + end(place / "usual")
     shares = ", ".join(f"{seconds:.1f} s to {stage}" for stage, seconds in list(usual.reached.items())[1:])
     print(f"{job.kind}: {usual.seconds:.1f} s computed, {shares}", flush=True)

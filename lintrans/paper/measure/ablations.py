@@ -205,8 +205,8 @@ def describe(found: Mapping[str, Controls]) -> str:
     for name, own in frame.groupby("setting", sort=False):
         better, worse = (own[beyond]["label"] for beyond in (own["high"] < 1 - TRIFLE, own["low"] > 1 + TRIFLE))
         parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if len(arms)]
-        lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm differs beyond doubt'}.")
+        lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm'}.")
     return (
-        f"End losses beyond doubt more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
+        f"End losses whose interval is more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
         "optimizer:\n\n" + "\n".join(lines)
     )
