@@ -207,6 +207,6 @@ def describe(found: Mapping[str, Controls]) -> str:
         parts = [f"{words}: {'; '.join(arms)}" for words, arms in (("lower", better), ("higher", worse)) if len(arms)]
         lines.append(f"- {PROBLEMS[str(name)].title}: {'. '.join(parts) if parts else 'no arm'}.")
     return (
-        f"End losses whose interval is more than {TRIFLE:.0%} lower or higher than that of the published arm of the same "
-        "optimizer:\n\n" + "\n".join(lines)
+        f"End losses whose interval is more than {TRIFLE:.0%} lower or higher than that of the published arm of the "
+        "same optimizer:\n\n" + "\n".join(lines)
     )
