@@ -146,6 +146,8 @@ class ReferenceEngine:
         if plan.device.type != "cpu":
             prompts = plan.model.draw(plan.task, batch, self.seeds, step, **options)
             return self.gradient(parameters, prompts[self.seed_of_run[runs]])[1]
+        if getattr(plan.task, "fixed", False):
+            return self.gradient(parameters, plan.model.draw(plan.task, batch, **options))[1]
         row = torch.full((len(plan.runs),), -1)  # of each run among those given
         row[runs] = torch.arange(len(runs))
         gradients = torch.empty_like(parameters)

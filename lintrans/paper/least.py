@@ -12,9 +12,10 @@ n / 2 and mean :math:`c^2`. The loss is a polynomial in it, of degree :math:`3^L
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import scipy
@@ -62,6 +63,7 @@ class MeanSquare:
     shape: float = 10.0
     mean: float = 1.0
     points: int = 14
+    fixed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         settle(self, shape=real("shape", self.shape, above=0), mean=real("mean", self.mean, above=0))
@@ -77,11 +79,15 @@ class MeanSquare:
 
     def sample(self, batch: int, seed: int | Sequence[int] = 0, step: int = 0, **options: Unpack[DrawOptions]) -> Nodes:
         """The rule, whatever is asked for."""
-        nodes, weights = scipy.special.roots_genlaguerre(self.points, self.shape - 1.0)
         kind, device = options.get("dtype") or torch.float64, options.get("device", "cpu")
-        both = (nodes * self.mean / self.shape, weights)
-        at, share = (torch.tensor(np.asarray(each), dtype=kind, device=device) for each in both)
-        return Nodes(at, share / share.sum(), self.mean)
+        return _rule(self).to(kind).to(device)
+
+
+@functools.cache
+def _rule(law: MeanSquare) -> Nodes:
+    nodes, weights = scipy.special.roots_genlaguerre(law.points, law.shape - 1.0)
+    at, share = (torch.tensor(np.asarray(each)) for each in (nodes * law.mean / law.shape, weights))
+    return Nodes(at, share / share.sum(), law.mean)
 
 
 @dataclass(frozen=True)

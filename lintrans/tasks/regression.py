@@ -35,7 +35,11 @@ class DrawOptions(TypedDict, total=False):
 
 @runtime_checkable
 class Task(Protocol):
-    """What models are trained on, by seed and step: fresh prompts of n examples and a query, or what a model takes."""
+    """What models are trained on, by seed and step: fresh prompts of n examples and a query, or what a model takes.
+
+    A task whose prompts are the same for all seeds and steps may say so with an attribute ``fixed = True``: the
+    reference engine then takes all runs at once.
+    """
 
     @property
     def n(self) -> int: ...

@@ -67,6 +67,19 @@ def test_it_trains_like_any_model(form: str) -> None:
     torch.testing.assert_close(both, both.transpose(-1, -2))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_alone_has_the_bits_that_it_has_among_others(form: str) -> None:
+    model, law = LeastModel(3, form), MeanSquare()
+    many = lt.grid(optimizer=["sgd", "adam"], lr=[0.005, 0.02, 0.1], seed=range(7))
+    one = lt.grid(optimizer=["adam"], lr=[0.02], seed=[5])
+    both = [
+        lt.train(model, law, runs, steps=200, batch=1, clip=1.0, probes=[], engine="reference", progress=False)
+        for runs in (many, one)
+    ]
+    same = many.frame.query("optimizer == 'adam' and lr == 0.02 and seed == 5").index[0]
+    assert torch.equal(both[0].parameters(200)[same], both[1].parameters(200)[0])
+
+
 def test_plateaus_and_drops() -> None:
     """Flat for 100 steps, a drop in 20, flat for 100, a drop to the end; another run starts below the plateau."""
     steps = range(0, 301, 5)
