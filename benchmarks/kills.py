@@ -108,7 +108,7 @@ class Job:
         return store.with_name(f"{store.name}-book") if self.book else store.parent
 
     def scratch(self, store: Path) -> Path:
-        """Where its temporary files go; that a killed kernel leaves the file of its ports there is not counted."""
+        """Where its temporary files go."""
         return store.with_name(f"{store.name}-scratch")
 
     def log(self, store: Path) -> Path:
@@ -185,7 +185,8 @@ class Job:
         """Files that are there only while it works."""
         build, stored = self.folder(store) / "build", Store(store)
         found = [*store.rglob(".*.part"), *stored.half_written(), *(orphan.path for orphan in stored.unfinished())]
-        return [*found, *build.glob("*/running/*"), *build.glob("*/building"), *build.rglob("*.part")]
+        found += [*build.glob("*/running/*"), *build.glob("*/building"), *build.rglob("*.part")]
+        return [*found, *self.scratch(store).iterdir()]
 
 
 def numbers(store: Path) -> dict[str, object]:

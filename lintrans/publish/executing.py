@@ -91,7 +91,10 @@ def execute_one(
 def _papermill(chapter: Pair, part: Path, parameters: dict[str, Any], head: str) -> None:
     quick_imports()
     import papermill
+    from traitlets.config import Config
 
+    # its ports beside the copy, where the next run writes over it: a killed one cannot take it away
+    config = Config(ConnectionFileMixin={"connection_file": str(part.with_suffix(".json").resolve())})
     copies: dict[str, Any] = {}
     if forking.ready(tuple(WAITING.items())):
         copies["kernel_manager_class"] = forking.manager()
@@ -100,7 +103,7 @@ def _papermill(chapter: Pair, part: Path, parameters: dict[str, Any], head: str)
         papermill.execute_notebook(
             chapter.notebook, part, parameters=parameters, kernel_name="python3", cwd=chapter.notebook.parent,
             progress_bar={"desc": head, "leave": False, **progress.shape(sys.stderr)} if live else False,
-            extra_arguments=KERNEL_ARGUMENTS, **copies,
+            extra_arguments=KERNEL_ARGUMENTS, config=config, **copies,
         )  # fmt: skip
 
 

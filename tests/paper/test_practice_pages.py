@@ -17,6 +17,7 @@ from lintrans.paper.claims import State, Word, p1, p2, p3, p4, p5, practice
 from lintrans.paper.claims.records import interval_text
 from lintrans.paper.claims.wording import NAMES
 from lintrans.paper.pages import practice as tables
+from lintrans.paper.pages import practice_condition
 from lintrans.paper.practice import measured
 from lintrans.paper.practice.data import DataError
 
@@ -70,14 +71,15 @@ def test_without_the_extra_a_line_says_what_to_install(nothing: measured.Measure
     shown = [
         figures.gap_panels(nothing.histories("tuned")),
         figures.noise_dots(nothing.noise, 1.25, p2.WHOLE),
-        figures.layer_ratios(tables.layer_ratios(nothing.conditions["tuned"], 0)),
+        figures.layer_ratios(practice_condition.layer_ratios(nothing.conditions["tuned"], 0)),
         figures.smoothness_panels(nothing.steps["tuned"]),
         figures.norm_panels(nothing.steps["tuned"]),
     ]
     assert all(isinstance(each, Figure) for each in shown)
     for table in (
         tables.networks_table(nothing), tables.rates(nothing),
-        tables.signs(nothing), tables.noise_table(nothing), tables.split_table(verdicts[2]), tables.bounds({}),
+        tables.signs(nothing), tables.noise_table(nothing), tables.bounds({}),
+        practice_condition.split_table(verdicts[2]),
     ):  # fmt: skip
         assert table.empty
     assert (tables.by_batch(verdicts[0], nothing).drop(columns="network") == NAMES[State.MISSING]).all(axis=None)
@@ -110,13 +112,13 @@ def test_layers_and_their_split_are_the_judged_numbers() -> None:
     frame = made_up.measured(
         [0, 10], 4, [0, 1], r_blocks=ratio, r_used=lambda *place: ratio(*place) ** 2, within_0=ratio, within_out=ratio
     )
-    layers = tables.layer_ratios({"cnn": frame}, 5)
+    layers = practice_condition.layer_ratios({"cnn": frame}, 5)
     assert layers["layer"].tolist() == ["layer 1", "out"]
     assert layers["estimate"].tolist() == pytest.approx([2.0, 2.0])
     verdict = p3.judge("tuned", "quick", dict.fromkeys(practice.NETWORKS, frame), 5)
     assert f"{practice.SHOWS.capitalize()}: cnn, cnn_zipf and mlp" in tables.seen({"Here": verdict}, **WORDS)
     assert "3 hold, 3 reversed" in tables.headline({"P3": verdict}, {"P3": "it"})
-    split = {str(row["network"]): row for row in tables.split_table(verdict).to_dict("records")}
+    split = {str(row["network"]): row for row in practice_condition.split_table(verdict).to_dict("records")}
     assert list(split) == list(practice.NETWORKS)
     assert str(split["cnn"]["within layers"]) == str(split["cnn"]["between layers"])
     own = next(unit for unit in verdict.units if unit.case == "cnn, all layers together")
@@ -146,7 +148,7 @@ def test_r_med_is_taken_apart_into_a_largest_entry_and_a_median() -> None:
         block_out=middle("out"),
         r_blocks=lambda *place: float(np.sqrt(within("in")(*place) * within("out")(*place))),
     )  # fmt: skip
-    parts = tables.taken_apart({"cnn": frame}, 5)
+    parts = practice_condition.taken_apart({"cnn": frame}, 5)
     [row] = parts.to_dict("records")
     assert row["largest"].estimate == pytest.approx(np.sqrt(1 / 4 * 8 / 2))
     assert row["median"].estimate == pytest.approx(np.sqrt(1 * 4))
@@ -154,14 +156,14 @@ def test_r_med_is_taken_apart_into_a_largest_entry_and_a_median() -> None:
     judged = p3.shown("cnn", frame, 5).unit.interval
     assert judged is not None
     assert row["largest"].estimate / row["median"].estimate == pytest.approx(judged.estimate)
-    text = tables.why_condition(parts, 8)
+    text = practice_condition.why_condition(parts, 8)
     assert "over layers: cnn 1; the median likewise: cnn 2." in text
     assert "8 random entries a layer" in text
-    assert tables.apart_table(parts).loc[0, "largest of Adam in"] == "in"
-    nobody = tables.taken_apart({}, 5)
-    assert tables.why_condition(nobody, 8) == ""
-    assert tables.apart_table(nobody).empty
-    assert tables.zero_medians({}, 5) == tables.zero_medians({"cnn": frame}, 5) == ""
+    assert practice_condition.apart_table(parts).loc[0, "largest of Adam in"] == "in"
+    nobody = practice_condition.taken_apart({}, 5)
+    assert practice_condition.why_condition(nobody, 8) == ""
+    assert practice_condition.apart_table(nobody).empty
+    assert practice_condition.zero_medians({}, 5) == practice_condition.zero_medians({"cnn": frame}, 5) == ""
 
 
 def test_medians_that_are_zero_are_counted() -> None:
@@ -170,7 +172,7 @@ def test_medians_that_are_zero_are_counted() -> None:
 
     frames = {"mlp": made_up.measured([0, 10], 2, [0, 1], r_lower=lambda *place: 5.0)}
     frames["cnn"] = made_up.measured([0, 10], 2, [0, 1], r_lower=public)
-    assert "measurements: cnn Adam 50%, SGD 0%." in tables.zero_medians(frames, 5)
+    assert "measurements: cnn Adam 50%, SGD 0%." in practice_condition.zero_medians(frames, 5)
 
 
 def test_negative_curvature_is_counted() -> None:
