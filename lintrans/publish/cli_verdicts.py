@@ -97,6 +97,8 @@ def stability_command(
     \b
     lintrans stability                          every verdict, at the paper's scale
     lintrans stability adam_vs_sgd --scale quick
+
+    A file given with --keep holds on to what it has of other claims.
     """
     from ..paper.claims.stability import keep as write
     from .book import find_root

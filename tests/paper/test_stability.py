@@ -164,6 +164,25 @@ def test_a_comparison_is_kept_and_flags_what_changed(tmp_path: Path) -> None:
     assert wording.flags({**record_of, "rows": [{**row, "scale": "quick"} for row in record_of["rows"]]}) == []
 
 
+def test_what_is_kept_of_other_claims_stays() -> None:
+    made = two_runs()
+    other = replace(made.rows[0], claim="C12", state_again="NULL")
+    earlier = replace(made, date="2026-01-01", rows=(made.rows[0], other), lost=("C9 cooled (why)", "C1 tuned (why)"))
+    stability.keep(earlier, stability.PATH)
+    stability.keep(made, stability.PATH)
+    found = stability.read(stability.PATH)
+    assert found is not None
+    assert found.rows == (*made.rows, other)
+    assert found.lost == tuple(sorted({*made.lost, "C9 cooled (why)"}))
+    assert found.date == made.date
+    stability.keep(replace(made, offset=200), stability.PATH)
+    assert (found := stability.read(stability.PATH)) is not None
+    assert found.rows == made.rows, "seeds of another offset are not mixed with these"
+    stability.PATH.write_text("{}")
+    stability.keep(made, stability.PATH)
+    assert stability.read(stability.PATH) == made
+
+
 @pytest.mark.parametrize(
     ("units", "words"),
     [

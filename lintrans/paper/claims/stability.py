@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -145,9 +145,31 @@ def comparison(first: Records, second: Records, scale: str, offset: int, version
 
 
 def keep(made: Comparison, path: Path = PATH) -> None:
-    """Write a comparison; without a path, into the package."""
-    write(path, made.json() + "\n")
+    """Write a comparison; without a path, into the package.
+
+    What the file has of other claims, at the same scale and offset, stays.
+    """
     read.cache_clear()
+    try:
+        old = read(path)
+    except (ValueError, KeyError, TypeError):  # another file, which is written over
+        old = None
+    write(path, (joined(made, old) if old else made).json() + "\n")
+    read.cache_clear()
+
+
+def joined(made: Comparison, old: Comparison) -> Comparison:
+    """A comparison with what an earlier one has of other claims, in the order of claims."""
+    if (old.scale, old.offset) != (made.scale, made.offset):
+        return made
+    names = {row.claim for row in made.rows} | {each.partition(" ")[0] for each in made.lost}
+    rows = [*(row for row in old.rows if row.claim not in names), *made.rows]
+    lost = [*(each for each in old.lost if each.partition(" ")[0] not in names), *made.lost]
+    return replace(made, rows=tuple(sorted(rows, key=lambda row: _order(row.claim))), lost=tuple(sorted(lost)))
+
+
+def _order(claim: str) -> tuple[str, int]:
+    return claim[0], int(claim[1:])
 
 
 @cache

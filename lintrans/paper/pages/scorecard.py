@@ -113,7 +113,7 @@ def repeats_in_words(made: stability.Comparison | None) -> str:
     kept, goal = len(made.rows) - len(made.changed), stability.GOAL
     lost = f" Not compared: {', '.join(made.lost)}." if made.lost else ""
     return (
-        f"Compared on {made.date} with lintrans {made.version}, scale *{made.scale}*, {made.offset} added to seeds and "
+        f"Compared by {made.date} with lintrans {made.version}, scale *{made.scale}*, {made.offset} added to seeds and "
         f"batches: {kept} of {len(made.rows)} decided cases keep their state, {made.share:.0%}; the goal of {goal:.0%} "
         f"is {'reached' if made.share >= goal else 'missed'}. A case that changed is flagged where verdicts are "
         f"listed.{lost}"
