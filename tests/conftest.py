@@ -79,6 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != "test_torture.py")  # minutes each: at the end one worker would idle
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="slow: run with --slow, or make test SLOW=1")
