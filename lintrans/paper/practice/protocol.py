@@ -89,10 +89,10 @@ _LARGE = replace(
 )
 """Budgets by scale.
 
-On one idle core a step of one run takes about 11 ms for a language model at batch 64, 8 ms for LeNet,
-0.4 ms for the perceptron, and in proportion at larger batches; on a busy machine up to twice that. A network makes some
-12,000 such steps at the small batch and 300 to 500 at larger ones: by this count about 16 CPU minutes for all six at
-the paper scale, and some six more for the measurements. At the quick scale they take half a minute. "large" is untried.
+A step of one run takes 11 to 30 ms for a language model at batch 64, by the core and by what else uses its memory, and
+in proportion at larger batches. A network makes some 12,000 such steps at the small batch and 300 to 500 at larger
+ones. At the paper scale all six took 50 minutes of one core for trainings and 34 for measurements, on a virtual machine
+of 2.4 GHz whose two cores were busy. At the quick scale they take half a minute. "large" is untried.
 """
 
 
