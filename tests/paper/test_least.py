@@ -98,6 +98,7 @@ def test_plateaus_and_drops() -> None:
     assert found["plateau"].tolist() == [105, 0]
     assert found["drop"].tolist()[0] == 125
     assert found["plateaus"].tolist() == [2, 0]
+    assert cell.ends({"sgd": 0.02, "adam": 0.02}, [100]).estimate == pytest.approx(1.0)
     assert phases(cell, {"sgd": 0.5, "adam": 0.02}, [100])["optimizer"].tolist() == ["adam"]
 
 

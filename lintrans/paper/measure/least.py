@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ...statistics import Interval, mean_of
 from ...store.results import experiment
 from ...training.history import History
 from ...training.optimizers import Adam, Optimizer
@@ -77,6 +78,16 @@ class Trained:
         logs = log_between(self.model, self.law, self.history.parameters(step)[runs["run"].tolist()])
         wide = runs.assign(value=logs).pivot(index="seed", columns="optimizer", values="value")
         return pd.Series(wide["sgd"] - wide["adam"])
+
+    def ends(self, rates: dict[str, float], seeds: Iterable[int]) -> Interval:
+        """Loss at the horizon, SGD over Adam, at one rate for each optimizer: geometric mean over seeds."""
+        runs = self.history.runs
+        runs = runs[runs["seed"].isin(list(seeds)) & (runs["lr"] == runs["optimizer"].map(rates))]
+        losses = self.history.metric(COARSE_LOSS)
+        last = losses[losses["step"] == losses["step"].max()].set_index("run")["value"]
+        wide = runs.assign(value=np.log(last[runs["run"]].to_numpy(np.float64)))
+        wide = wide.pivot(index="seed", columns="optimizer", values="value")
+        return mean_of((wide["sgd"] - wide["adam"]).to_numpy(np.float64)).exp()
 
     def best(self, seeds: Iterable[int]) -> dict[str, float]:
         """Each optimizer's rate with the fewest steps to the target, median over tuning seeds; ties: the lower."""
