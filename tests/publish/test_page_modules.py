@@ -19,9 +19,10 @@ def test_a_page_module_is_in_the_closure_of_its_chapter_only() -> None:
         for path in PAGES.glob("*.py")
     }
     del served["__init__"]
-    shared = {name for name in served if name.removesuffix("_words") not in digests}
+    chapter_of = {name: next((each for each in digests if f"{name}_".startswith(f"{each}_")), "") for name in served}
+    shared = {name for name, chapter in chapter_of.items() if not chapter}
     assert shared == {"common", "words", "behaviours", "template", "in_practice"}
-    own = {name: [name.removesuffix("_words")] for name in served.keys() - shared}
+    own = {name: [chapter] for name, chapter in chapter_of.items() if chapter}
     own["adam_vs_sgd"] += ["larger", "nonlinear"]  # which read their gaps along the run with its functions
     own["intro"] += ["summary"]  # which says the front page's sentences
     assert {name: chapters for name, chapters in served.items() if name not in shared} == own
