@@ -20,8 +20,8 @@ from .workers import Workers, default_jobs
 
 ALONE = ("performance", "scaling_up")  # they time what they run
 EARLY = (
-    "practice", "which_adaptivity", "larger", "depth", "attention", "nonlinear", "your_own_model", "model", "adam_vs_sgd",
-    "gradient_noise", "heavy_tails",
+    "practice", "which_adaptivity", "larger", "depth", "attention", "nonlinear", "your_own_model", "model",
+    "adam_vs_sgd", "gradient_noise", "heavy_tails",
 )  # fmt: skip
 """Begun first: what takes long, what others build on, and what would be left over at the end, alone."""
 

@@ -52,3 +52,12 @@ def test_units_have_the_sizes_of_the_rows_that_are_kept() -> None:
     words = {**WORDS, "yes": "{sizes}", "missing": "none"}
     rows = verdict(*units).rows()[:-1]
     assert sized(units, **words) == sized(rows, **words) == "2.0 and 2.0 in settings 1 and 3; none in setting 2"
+
+
+def test_only_numbered_cases_are_named_once() -> None:
+    words = {**WORDS, "yes": "lower"}
+    for cases, text in (
+        (("softmax by SGD", "softmax by Adam"), "softmax by SGD and softmax by Adam"),
+        (("setting 2", "setting 3"), "settings 2 and 3"),
+    ):
+        assert sized([unit(State.YES, case) for case in cases], **words) == f"lower in {text}"

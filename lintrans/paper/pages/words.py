@@ -148,10 +148,11 @@ def _row(unit: Unit) -> Mapping[str, Any]:
 
 
 def _together(texts: Sequence[str]) -> str:
-    """Cases in a sentence: "setting 1", "settings 1 and 3"; as they are where they do not begin with one word."""
+    """Cases in a sentence: "setting 1", "settings 1 and 3"; as they are where they are not one word and a number."""
     first, rest = {text.split(" ")[0] for text in texts}, [text.partition(" ")[2] for text in texts]
     [kind] = first if len(first) == 1 else [""]
-    return f"{kind}s {listed(rest)}" if len(texts) > 1 and kind.isalpha() and len(kind) > 1 else listed(texts)
+    numbered = len(texts) > 1 and kind.isalpha() and len(kind) > 1 and all(text[:1].isdigit() for text in rest)
+    return f"{kind}s {listed(rest)}" if numbered else listed(texts)
 
 
 def listed(texts: Sequence[str]) -> str:
