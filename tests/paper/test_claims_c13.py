@@ -179,9 +179,9 @@ def test_units_of_heads() -> None:
 def test_sizes_of_cases_in_a_list() -> None:
     """A title with a comma is told from the optimizer behind it; what stands beside is left out."""
     units = tables.loss_units({"softmax, visible keys": ("softmax-visible", "linear")}, histories())
-    assert [tables.clear(unit.case) for unit in units] == [f"softmax over visible keys by {o}" for o in ("SGD", "Adam")]
+    assert [tables.clear(unit.case) for unit in units] == [f"softmax over visible keys, {o}" for o in ("SGD", "Adam")]
     words = dict.fromkeys(("yes", "weak", "null", "rev", "undecided"), "{cases}")
-    assert tables.result(units, words, units[:1]).startswith("softmax over visible keys by Adam")
+    assert tables.result(units, words, units[:1]).startswith("softmax over visible keys (Adam)")
 
 
 def test_exercises_answer() -> None:

@@ -6,7 +6,7 @@ import pytest
 from made_up import interval, unit, verdict
 
 from lintrans.paper.claims import State
-from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said, sized, tally
+from lintrans.paper.pages.words import NOT_MEASURED, UNDECIDED, said, sized, tally, together
 
 WORDS = {"yes": "Y", "weak": "W", "null": "N", "rev": "R"}
 
@@ -54,10 +54,18 @@ def test_units_have_the_sizes_of_the_rows_that_are_kept() -> None:
     assert sized(units, **words) == sized(rows, **words) == "2.0 and 2.0 in settings 1 and 3; none in setting 2"
 
 
-def test_only_numbered_cases_are_named_once() -> None:
-    words = {**WORDS, "yes": "lower"}
-    for cases, text in (
-        (("softmax by SGD", "softmax by Adam"), "softmax by SGD and softmax by Adam"),
-        (("setting 2", "setting 3"), "settings 2 and 3"),
-    ):
-        assert sized([unit(State.YES, case) for case in cases], **words) == f"lower in {text}"
+@pytest.mark.parametrize(
+    ("cases", "text"),
+    [
+        (["setting 1", "setting 3"], "settings 1 and 3"),
+        (["softmax, SGD", "softmax, Adam", "linear, SGD"], "softmax (SGD, Adam) and linear (SGD)"),
+        (["softmax over all keys", "softmax over visible keys"], "softmax over all keys and softmax over visible keys"),
+        (["setting 2", "setting 3, 10,000 steps", "L = 4"], "setting 2, setting 3 (10,000 steps) and L = 4"),
+        (["L = 6, 8 against 2, 4", "L = 8 against 2"], "L = 6, 8 against 2, 4 and L = 8 against 2"),
+        (["setting 2, one a kind", "setting 2, 10,000 steps, one for all"],
+         "setting 2 (one a kind; 10,000 steps, one for all)"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_cases_that_begin_alike_are_named_together(cases: list[str], text: str) -> None:
+    assert together(cases) == text

@@ -97,8 +97,8 @@ def gaps(table: Behaviours, names: Collection[str]) -> list[Unit]:
 
 
 def clear(case: str) -> str:
-    """A case without commas, so that it stands in a list: "softmax over visible keys by SGD"."""
-    return case.replace(", visible", " over visible").replace(", ", " by ")
+    """A case with fewer commas, so that it stands in a list: "softmax over visible keys"."""
+    return case.replace(", visible", " over visible")
 
 
 def result(of: Verdict | Collection[Unit], words: Mapping[str, str], beside: Collection[Unit] = ()) -> str:

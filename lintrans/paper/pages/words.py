@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -96,7 +98,7 @@ def gathered(of: Verdict | Iterable[Unit], **words: str) -> str:
     table = phrases(**words)
     units = [unit for unit in of.units if unit.decides] if isinstance(of, Verdict) else list(of)
     found = {state: [unit.case for unit in units if unit.state is state] for state in State}
-    return "; ".join(f"{table[state]} in {listed(own)}" for state, own in found.items() if own)
+    return "; ".join(f"{table[state]} in {together(own)}" for state, own in found.items() if own)
 
 
 def sized(rows: Iterable[Mapping[str, Any] | Unit], *, where: str = " in {cases}", **words: str) -> str:
@@ -118,7 +120,7 @@ def sized(rows: Iterable[Mapping[str, Any] | Unit], *, where: str = " in {cases}
         fields = {
             "sizes": listed([size(row) for row in numbers]),
             "inverse": listed([size({**row, "estimate": 1 / row["estimate"]}) for row in numbers]),
-            "cases": _together([row["case"] for row in own]),
+            "cases": together([row["case"] for row in own]),
             "count": len(own),
             "total": len(kept),
         }
@@ -147,12 +149,23 @@ def _row(unit: Unit) -> Mapping[str, Any]:
     return {"case": unit.case, "state": unit.state, **number}
 
 
-def _together(texts: Sequence[str]) -> str:
-    """Cases in a sentence: "setting 1", "settings 1 and 3"; as they are where they are not one word and a number."""
-    first, rest = {text.split(" ")[0] for text in texts}, [text.partition(" ")[2] for text in texts]
+def together(texts: Iterable[str]) -> str:
+    """Names of cases in a sentence, in order: "settings 1 and 3", "softmax (SGD, Adam) and linear (SGD)"."""
+    found = []
+    for head, own in itertools.groupby(map(_parts, texts), key=lambda parts: (parts[0], bool(parts[1]))):
+        tails = [tail for _, tail in own if tail]
+        between = "; " if any("," in tail for tail in tails) else ", "
+        found.append(f"{head[0]} ({between.join(tails)})" if tails else head[0])
+    first, rest = {text.split(" ")[0] for text in found}, [text.partition(" ")[2] for text in found]
     [kind] = first if len(first) == 1 else [""]
-    numbered = len(texts) > 1 and kind.isalpha() and len(kind) > 1 and all(text[:1].isdigit() for text in rest)
-    return f"{kind}s {listed(rest)}" if numbered else listed(texts)
+    numbered = len(found) > 1 and kind.isalpha() and len(kind) > 1 and all(text[:1].isdigit() for text in rest)
+    return f"{kind}s {listed(rest)}" if numbered else listed(found)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """What stands before a comma, and words or steps after it; "L = 6, 8 against 2" stays whole."""
+    head, _, tail = text.partition(", ")
+    return (head, tail) if re.match(r"[A-Za-z]{2}|[\d,]+ steps", tail) else (text, "")
 
 
 def listed(texts: Sequence[str]) -> str:
