@@ -111,6 +111,8 @@ def test_distances_and_the_answer(kept: Store, monkeypatch: pytest.MonkeyPatch) 
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
     assert answer.bridge == found["lm_linear"][1]
     assert "**Setting 1**" in answer.text, "the nearest"
+    low, distance, high = map(proxies.number_text, found["lm_linear"])
+    assert f"{distance} [{low}, {high}]" in answer.text, "a distance has its interval"
     assert "Setting 1" in answer.finding
     assert "%" not in answer.finding
     monkeypatch.setattr(proxies, "SURE", 1.01)

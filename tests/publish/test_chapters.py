@@ -18,9 +18,11 @@ from typing import Any
 import filelock
 import nbformat
 import pytest
+import torch
 from conftest import ROOT
 
 from lintrans.paper.claims import stability, verdict_records
+from lintrans.publish import reuse
 from lintrans.publish.chapters import chapters
 
 NAMES = [chapter.name for chapter in chapters(ROOT)]
@@ -73,13 +75,21 @@ def shown(name: str, folder: Path, *arguments: str) -> str:
 
 
 def in_the_book(name: str, folder: Path) -> str:
-    """What a chapter shows where `make book SCALE=quick` has executed it, else by papermill."""
-    return read(nbformat.read(executed(name), as_version=4)) if executed(name) else shown(name, folder)
+    """What a chapter shows where `make book SCALE=quick` has executed it as it is now, else by papermill."""
+    return read(nbformat.read(built, as_version=4)) if (built := executed(name)) else shown(name, folder)
 
 
 def executed(name: str) -> Path | None:
+    """The copy that the book executed; None if there is none, or its text or code has changed since."""
+    [chapter] = (each for each in chapters(ROOT) if each.name == name)
     built = ROOT / "build" / "quick" / "src" / "book" / f"{name}.ipynb"
-    return built if built.exists() and "cells" in json.loads(built.read_bytes()) else None  # a stub: interrupted
+    note = reuse.note(built, "quick")
+    if not note.exists():
+        return None
+    then = json.loads(note.read_bytes())["digests"]
+    now = reuse.digests_of(chapter, then["parameters"])
+    of_code = {part: now[part] for part in ("text", "library", "lock")}  # verdicts lie in the book's store, not in ours
+    return built if not reuse.why_not(built, note, then | of_code)[0] else None
 
 
 def read(notebook: Any) -> str:
@@ -195,7 +205,28 @@ def test_every_chapter_is_in_the_table_of_contents() -> None:
     assert {path.stem for path in (ROOT / "book").glob("*.ipynb")} == set(NAMES)
 
 
-def test_bad_parameters_stop_plain_papermill_in_words(tmp_path: Path) -> None:
-    code, said, _ = papermill("model", tmp_path, "-p", "sale", "quick")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "sale", "quick"), "sale = 'quick' is no parameter of this chapter"),
+        pytest.param(
+            ("-p", "scale", "papre"),
+            "scale = 'papre' is not one of 'paper', 'quick' (did you mean 'paper'?)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("-p", "seeds", "2.5"), "seeds = 2.5 (float) is not allowed", marks=pytest.mark.slow),
+    ],
+)
+def test_bad_parameters_stop_plain_papermill_in_words(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, *arguments)
     assert code != 0
-    assert "sale = 'quick' is no parameter of this chapter" in said
+    assert message in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda_says_so(tmp_path: Path) -> None:
+    code, said, _ = papermill("model", tmp_path, "-p", "device", "cuda")
+    assert code != 0
+    assert "device = 'cuda' is not available here" in said
+    assert "use device='auto' or 'cpu'" in said

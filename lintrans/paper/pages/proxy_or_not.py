@@ -349,11 +349,10 @@ def answer(scale: str, reading: str = "tuned") -> Answer | None:
         return None
     row = own.sort_values(["distance", "nearest"], ascending=[True, False]).iloc[0]
     lacks, adds, unsettled = missed(cells, str(row["column"]))
-    others = found.set_index("column")["distance"]
-    bridge = float(others["lm_linear"]) if "lm_linear" in others else None
+    bridge = next((each for _, each in found.iterrows() if each["column"] == "lm_linear"), None)
     away = (
-        f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}] least clear effects "
-        f"away on {row['behaviours']} behaviours, and nearest in {row['nearest']:.0%} of bootstrap draws. "
+        f"{_distance_text(row)} least clear effects away on {row['behaviours']} behaviours, and nearest in "
+        f"{row['nearest']:.0%} of bootstrap draws. "
     )
     nearest = f"Of the proxies **{row['title']}** is nearest to a real Transformer ({TRANSFORMER}): {away}"
     unclear = f"It is open which proxy is nearest to a real Transformer ({TRANSFORMER}). {row['title']} is {away}"
@@ -364,8 +363,14 @@ def answer(scale: str, reading: str = "tuned") -> Answer | None:
     text += f"It shows {listed(adds)}, which the Transformer does not. " if adds else ""
     text += f"Open or not measured: {listed(unsettled)}. " if unsettled else ""
     if bridge is not None:
-        text += f"The same Transformer with linear attention is {number_text(bridge)} away."
+        text += f"The same Transformer with linear attention is {_distance_text(bridge)} away."
     return Answer(
         str(row["title"]), float(row["nearest"]), float(row["distance"]), float(row["low"]), float(row["high"]),
-        tuple(lacks), tuple(adds), tuple(unsettled), bridge, text.strip(),
+        tuple(lacks), tuple(adds), tuple(unsettled), None if bridge is None else float(bridge["distance"]),
+        text.strip(),
     )  # fmt: skip
+
+
+def _distance_text(row: pd.Series[Any]) -> str:
+    """A distance with its interval, in least clear effects."""
+    return f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}]"

@@ -151,11 +151,11 @@ def _row(unit: Unit) -> Mapping[str, Any]:
 
 def together(texts: Iterable[str]) -> str:
     """Names of cases in a sentence, in order: "settings 1 and 3", "softmax (SGD, Adam) and linear (SGD)"."""
-    found = []
-    for head, own in itertools.groupby(map(_parts, texts), key=lambda parts: (parts[0], bool(parts[1]))):
-        tails = [tail for _, tail in own if tail]
+    found = list[str]()
+    for (head, more), own in itertools.groupby(map(_parts, texts), key=lambda parts: (parts[0], bool(parts[1]))):
+        tails = [tail for _, tail in own]
         between = "; " if any("," in tail for tail in tails) else ", "
-        found.append(f"{head[0]} ({between.join(tails)})" if tails else head[0])
+        found += [f"{head} ({between.join(tails)})"] if more else [head] * len(tails)
     first, rest = {text.split(" ")[0] for text in found}, [text.partition(" ")[2] for text in found]
     [kind] = first if len(first) == 1 else [""]
     numbered = len(found) > 1 and kind.isalpha() and len(kind) > 1 and all(text[:1].isdigit() for text in rest)
