@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lintrans.paper import figures
 from lintrans.paper.claims import Keys, State, Unit, Verdict, practice, record, rule
+from lintrans.paper.claims.records import number_text
 from lintrans.paper.pages import proxy_or_not as proxies
 from lintrans.statistics import Interval
 from lintrans.store.results import Store
@@ -111,7 +112,7 @@ def test_distances_and_the_answer(kept: Store, monkeypatch: pytest.MonkeyPatch) 
     assert (answer.nearest, answer.share, answer.lacks) == ("Setting 1", 1.0, ())
     assert answer.bridge == found["lm_linear"][1]
     assert "**Setting 1**" in answer.text, "the nearest"
-    low, distance, high = map(proxies.number_text, found["lm_linear"])
+    low, distance, high = map(number_text, found["lm_linear"])
     assert f"{distance} [{low}, {high}]" in answer.text, "a distance has its interval"
     assert "Setting 1" in answer.finding
     assert "%" not in answer.finding

@@ -286,10 +286,7 @@ def distance_table(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "model": found["title"],
-            "distance [95% interval]": [
-                f"{number_text(row['distance'])} [{number_text(row['low'])}, {number_text(row['high'])}]"
-                for row in found.to_dict("records")
-            ],
+            "distance [95% interval]": [_distance_text(row) for _, row in found.iterrows()],
             "behaviours compared": found["behaviours"],
             "nearest proxy in": ["" if math.isnan(share) else f"{share:.0%} of draws" for share in found["nearest"]],
         }
