@@ -27,7 +27,7 @@ class WhyBudget:
         curvature_seeds: how many judging seeds it is measured on.
         batches: evaluation batches behind it.
         oracle_seeds: tuning seeds behind the oracle's rates.
-        few_arms: names of the arms of all trainings but the first; all of them if empty.
+        few_arms: names of the arms of each training; all of them where empty or not said.
         fewer_curvature_seeds: (problem, how many judging seeds) where the Hessian costs much.
     """
 
@@ -36,12 +36,17 @@ class WhyBudget:
     curvature_seeds: int
     batches: int
     oracle_seeds: int
-    few_arms: tuple[str, ...] = ()
+    few_arms: tuple[tuple[str, ...], ...] = ()
     fewer_curvature_seeds: tuple[tuple[str, int], ...] = ()
 
     def trains(self, arm: str, training: TuningBudget) -> bool:
         """Whether an arm, by its name, is trained there."""
-        return not self.few_arms or training == self.trainings[0] or arm in self.few_arms
+        few = self.few_arms_of(training)
+        return not few or arm in few
+
+    def few_arms_of(self, training: TuningBudget) -> tuple[str, ...]:
+        """Names of a training's arms; empty for all."""
+        return dict(zip(self.trainings, self.few_arms, strict=False)).get(training, ())
 
     def curvature_seeds_of(self, problem: str) -> int:
         """How many judging seeds curvature is measured on in a problem, by its name."""
@@ -64,6 +69,7 @@ _PAPER = replace(
     rates=(0.002, 0.01, 0.05, 0.2), clips=(1.0,),
     tuning_seeds=TUNING_SEEDS[:2], screening=300, screening_seeds=1, minima=1, tuning_blocks=40,
 )  # fmt: skip
+_JUDGED = ("sgd", "adam", "block", "layer", "kind", "all", "oracle", "rotated")
 _QUICK = replace(
     _PAPER, settings=("1", "depth 2"), steps=60, seeds=3, batch=100, blocks=5, every=10, early=(5, 40),
     tuning_seeds=TUNING_SEEDS[:1], screening=20, tuning_blocks=2,
@@ -83,7 +89,7 @@ WHY = Table(
         curvature_seeds=12,
         batches=2,
         oracle_seeds=2,
-        few_arms=("sgd", "adam", "block", "layer", "kind", "all", "oracle", "rotated"),
+        few_arms=((), _JUDGED, ("sgd", "adam", "rotated"), _JUDGED),  # SGD and Adam end alike with softmax: no gap
         fewer_curvature_seeds=(("depth 8", 6), ("softmax", 4)),
     ),
     quick=WhyBudget(trainings=(_QUICK,), early=20, curvature_seeds=3, batches=1, oracle_seeds=1),

@@ -18,6 +18,7 @@ from lintrans.paper.claims.adaptivity import (
     NO_GAP,
     SEARCHED,
     Cell,
+    closed_unit,
     points,
     share_closed,
     short,
@@ -89,6 +90,9 @@ def test_no_gap_is_said() -> None:
     [unit] = f1.judge("tuned", "paper", [alike], WHY_PROTOCOL).units
     assert (unit.state, unit.decides, unit.remarks) == (UNDECIDED, False, (NO_GAP,))
     assert f1.judge("tuned", "paper", [alike], WHY_PROTOCOL).ruling.word is Word.UNMEASURABLE
+    for losses, state in (({"sgd": 1e-3, "adam": 1e-3}, UNDECIDED), ({"sgd": 1.0, "adam": 1e-3}, MISSING)):
+        without = Cell("1", history(losses), measured())
+        assert closed_unit(without, "layer", 0.8, True, False).state is state, "an arm that was not run"
 
 
 def test_where_the_ends_are_alike_speed_is_judged() -> None:

@@ -111,8 +111,10 @@ def test_deep_and_long_trainings_have_few_arms() -> None:
     assert budget.trains("lion", first)
     for training in others:
         assert not budget.trains("lion", training)
-        assert budget.trains("oracle", training)
         assert budget.trains("rotated", training), "F4 is judged in every cell"
+        assert budget.trains("oracle", training) != (training.settings == ("softmax",)), (
+            "no gap there: nothing to close"
+        )
     assert (budget.curvature_seeds_of("1"), budget.curvature_seeds_of("depth 8")) == (12, 6)
 
 

@@ -30,7 +30,7 @@ READINGS = ("tuned", "cooled")
 CLOSED = "share of the gap closed"
 BY_STEPS = "share of the gap in steps closed"
 NO_GAP = "no gap to close"
-SEARCHED = "no best rate inside those run"
+SEARCHED = "not run there, or no best rate inside those run"
 Array = npt.NDArray[np.float64]
 
 
@@ -71,10 +71,10 @@ def share_closed(sgd: Array, arm: Array, adam: Array, threshold: float) -> Inter
     """Mean of (sgd - arm) over mean of (sgd - adam), paired over seeds, with Fieller's 95% interval.
 
     Each is a logarithm a seed. p and the sign-flip test are those of (sgd - arm) - threshold (sgd - adam). None where
-    there is no gap to close: sgd - adam, as a ratio, is not YES or WEAK by the rules.
+    there is no gap to close.
     """
     closed, gap = sgd - arm, sgd - adam
-    if ratio_state(geometric_ratio(np.exp(sgd), np.exp(adam))) not in (State.YES, State.WEAK):
+    if not has_gap(sgd, adam):
         return None
     test, n = paired_t(closed - threshold * gap), len(gap)
     quantile = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
@@ -82,6 +82,11 @@ def share_closed(sgd: Array, arm: Array, adam: Array, threshold: float) -> Inter
     a, b, c = gap.mean() ** 2 - var_gap, closed.mean() * gap.mean() - both, closed.mean() ** 2 - var_closed
     root = math.sqrt(max(b * b - a * c, 0.0))  # a > 0: the gap's own interval is beyond zero
     return replace(test, estimate=closed.mean() / gap.mean(), low=(b - root) / a, high=(b + root) / a, kind="closed")
+
+
+def has_gap(sgd: Array, adam: Array) -> bool:
+    """Whether there is a gap to close: SGD over Adam, each a logarithm a seed, is YES or WEAK by the rules."""
+    return ratio_state(geometric_ratio(np.exp(sgd), np.exp(adam))) in (State.YES, State.WEAK)
 
 
 def threshold_state(found: Interval | None, threshold: float, above: bool = True) -> State:
@@ -97,14 +102,17 @@ def closed_unit(cell: Cell, arm: str, threshold: float, above: bool, cooled: boo
     case = f"{cell.case}{label and f', {label}'}"
     keys = Keys((cell.problem,), cell.history.steps, part=arm)
     logs = cell.logs(cooled)
-    if not {"sgd", "adam", arm} <= set(logs):
-        return Unit(case, CLOSED, None, State.MISSING, keys=keys, remarks=(SEARCHED,))
+    missing = Unit(case, CLOSED, None, State.MISSING, keys=keys, remarks=(SEARCHED,))
+    if not {"sgd", "adam"} <= set(logs):
+        return missing
     for statistic, table in ((CLOSED, logs), (BY_STEPS, cell.log_steps())):
-        three = [table[name].to_numpy(np.float64) for name in ("sgd", arm, "adam")]
-        if len(table) < 2 or not np.isfinite(three).all():
+        sgd, adam = (table[name].to_numpy(np.float64) for name in ("sgd", "adam"))
+        if len(table) < 2 or not np.isfinite([sgd, adam]).all() or not has_gap(sgd, adam):
             continue
-        found = share_closed(three[0], three[1], three[2], threshold)
-        if found is not None:
+        if arm not in table:
+            return missing
+        own = table[arm].to_numpy(np.float64)
+        if np.isfinite(own).all() and (found := share_closed(sgd, own, adam, threshold)) is not None:
             return Unit(case, statistic, found, threshold_state(found, threshold, above), keys=keys)
     return Unit(case, CLOSED, None, State.UNDECIDED, decides=False, keys=keys, remarks=(NO_GAP,))
 
@@ -176,8 +184,8 @@ def short(budget: WhyBudget) -> tuple[str, ...]:
         names = ", ".join(PROBLEMS[name].title for name in training.settings)
         own = deviations(training, replace(wanted, settings=training.settings, steps=training.steps))
         texts += [f"{names} at {training.steps:,} steps: {text}" for text in own]
-        if budget.few_arms and training != budget.trainings[0]:
-            texts.append(f"{names} at {training.steps:,} steps: only the arms {', '.join(budget.few_arms)}")
+        if few := budget.few_arms_of(training):
+            texts.append(f"{names} at {training.steps:,} steps: only the arms {', '.join(few)}")
         curved = min(training.seeds, *map(budget.curvature_seeds_of, training.settings))
         if curved < wanted.seeds:
             texts.append(f"{names} at {training.steps:,} steps: curvature of {curved} seeds instead of {wanted.seeds}")
