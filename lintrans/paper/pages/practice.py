@@ -20,8 +20,8 @@ from ..claims.common import judged_losses, on_batches
 from ..claims.p2 import WHOLE
 from ..claims.practice import AGAINST, IMAGES, LANGUAGE, OWN, SHOWS, SMALLER, TRANSFORMER, Shown
 from ..claims.records import Verdict, interval_text
-from ..claims.rules import Unit
-from ..claims.wording import NAMES, cases, counts, record_of
+from ..claims.rules import State, Unit
+from ..claims.wording import AGREEING, NAMES
 from ..practice.instruments import Budget
 from ..practice.measured import BUDGETS, LARGE, READINGS, Measured, batch_words
 from ..scale_names import based_on
@@ -261,12 +261,24 @@ def own(verdict: Verdict) -> list[Unit]:
 
 
 def headline(verdicts: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
-    """How many networks agree with each claim, in a line, as a quotation in Markdown; behaviours in words, by claim."""
-    found = "; ".join(f"*{words}*: {counts(cases(record_of(verdicts[claim])))}" for claim, words in behaviours.items())
+    """How many networks of each group show each behaviour, in a line, as a quotation; behaviours in words, by claim."""
+    found = "; ".join(f"*{words}*: {_who_shows(verdicts[claim])}" for claim, words in behaviours.items())
     return (
-        f"> **Do language models show it, and image networks not?** Of {len(practice.NETWORKS)} networks, at each "
-        f"optimizer's best rate: {found}."
+        "> **Do language models show it, and image networks not?** Networks that do, at each optimizer's best rate: "
+        f"{found}."
     )
+
+
+def _who_shows(verdict: Verdict) -> str:
+    units = own(verdict)
+    texts = []
+    for kind, names in (("language models", LANGUAGE), ("image networks", IMAGES)):
+        states = [unit.state for unit in units if unit.case in names]
+        others = [(states.count(state), NAMES[state]) for state in (State.UNDECIDED, State.MISSING)]
+        rest = ", ".join(f"{count} {text}" for count, text in others if count)
+        shows = sum(state in AGREEING for state in states)
+        texts.append(f"{shows} of {len(states)} {kind}{rest and f' ({rest})'}")
+    return ", ".join(texts)
 
 
 def seen(verdicts: Mapping[str, Verdict], **words: str) -> str:
@@ -314,9 +326,9 @@ def means(tuned: Mapping[str, Verdict], default: Mapping[str, Verdict], behaviou
     """What follows by state, a line each: by behaviour at both rates, and how linear attention differs from softmax."""
     rows = []
     for claim, words in behaviours.items():
-        one, other = (counts(cases(record_of(found[claim]))) for found in (tuned, default))
+        one, other = (_who_shows(found[claim]) for found in (tuned, default))
         both = one if tuned[claim] is default[claim] else f"at the best rates {one}; at the default ones {other}"
-        rows.append(f"- **{words[:1].upper()}{words[1:]}** on language and not on images: {both}.")
+        rows.append(f"- **{words[:1].upper()}{words[1:]}**: {both}.")
     units = [unit for verdict in tuned.values() for unit in verdict.units if unit.keys.part == AGAINST]
     found = tally(
         units,
