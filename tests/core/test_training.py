@@ -253,7 +253,7 @@ def test_averaged_iterates_of_one_layer_reach_the_least_loss(form: str) -> None:
     model = lt.LinearTransformer(1, d, form=form, init_std=0.1)
     task = lt.LinearRegression(d, n)
     times = range(500, 1501, 10)
-    history = train(
+    history = lt.train(  # compiled: long enough to pay
         model, task, lt.grid(optimizer=lt.Adam(betas=(0.9, 0.99)), lr=0.01, seed=range(6)), steps=1500, batch=200,
         probes=[], snapshots=times, dtype=torch.float64,
     )  # fmt: skip
