@@ -270,7 +270,8 @@ def kill(job: Job, count: int, longest: int, chance: random.Random, place: Path)
             raise RuntimeError(f"{job.kind} ends before it can be killed")
         seen += chain(job, ahead, right, usual, place / f"store-{completions}", row)
     where = ", ".join(f"{seen[stage]} {stage}" for stage in (STARTING, EXECUTING, WRITING, PAGES) if seen[stage])
-    print(f"{job.kind}: killed {where}; {completions} times to its end", flush=True)
+    found = f"{row.wrong} wrong numbers, {row.left} left behind"
+    print(f"{job.kind}: killed {where}; {completions} times to its end; {found}", flush=True)
     return row
 
 
