@@ -112,7 +112,7 @@ def conditions_along(
 
     def measure(group: list[int], number: int) -> dict[str, Tensor]:
         parameters = torch.stack([history.parameters(step) for step in group])
-        return conditions(model, parameters, drawn[number], eigenvalues=number == FIXED)
+        return conditions(model, parameters, drawn[number], eigenvalues=bool(number == FIXED))
 
     return collect(history, steps, drawn, measure, title, size=1)
 

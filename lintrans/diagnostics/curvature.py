@@ -220,6 +220,7 @@ def conditions(model: TensorModel, parameters: Tensor, prompts: Any, *, eigenval
     ``eigenvalue_min``, and ``r_eigenvalues``, the largest over the median magnitude of the eigenvalues that structure
     does not make zero.
     """
+    yes_or_no("eigenvalues", eigenvalues)
     flat, layout = _vectors(model, parameters)
     dense = _hessian(model, flat, layout, prompts) if eigenvalues else None
     diagonal, used = _diagonal(model, flat, layout, prompts, dense), _used(model, layout.size)

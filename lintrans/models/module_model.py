@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..devices import real_dtype
-from ..errors import seed_number
+from ..errors import seed_number, yes_or_no
 from ..tasks.examples import ExampleBatch
 from ..tasks.regression import DrawOptions, Task
 from .fitting import check_parameters
@@ -83,6 +83,7 @@ class ModuleModel:
                 f"architecture is {self.architecture!r}: give a frozen dataclass with build(), which returns a torch "
                 "module, and loss(module, examples)"
             )
+        yes_or_no("batched", self.batched)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..devices import resolve_device, resolve_dtype
 from ..engines import Engine, Plan, State, choose, device_for
-from ..errors import UINT32, each, memory, room, shown, text, whole
+from ..errors import UINT32, each, memory, room, shown, text, whole, yes_or_no
 from ..models.fitting import check_task
 from ..models.module_model import GivenModule, ModuleModel
 from ..models.torch_module import TorchModel
@@ -138,6 +138,8 @@ def train(
         model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
     )
     text("title", title)
+    if progress is not None:
+        yes_or_no("progress", progress)
     kept = check_snapshots(plan, snapshots)
     probes = check_probes(probes)
     due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]

@@ -515,3 +515,17 @@ def test_covariate_scale_is_a_reparameterization(c: float, layers: int, seed: in
     assert after == pytest.approx(c**2 * before, rel=1e-9)
     if abs(c - 1) > 0.1:
         assert float(model.loss(parameters, scaled)) != pytest.approx(c**2 * before, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [math.nan, 1, "no", None])
+def test_flags_are_true_or_false(bad: Any) -> None:
+    model, task = lt.LinearTransformer(1, 2), lt.LinearRegression(2, 3)
+    parameters, prompts = model.init([0]), task.sample(batch=4, seed=0, step=0)
+    calls: dict[str, Callable[[], object]] = {
+        "eigenvalues": lambda: conditions(model, parameters, prompts, eigenvalues=bad),
+        "spectral": lambda: step_measures(model, parameters, parameters + 1, prompts, spectral=bad),
+        "unused": lambda: robust_condition_number(model, parameters, prompts, median="midpoint", unused=bad),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"{name} = .* True or False"):
+            call()

@@ -238,3 +238,9 @@ def test_results_are_stored_by_data_sizes_and_code(tmp_path: Path, capsys: pytes
         len({first, key(lt.ModuleModel(Net(4)), task), key(lt.ModuleModel(Net()), replace(task, inputs=changed))}) == 3
     )
     assert canonical(task)["targets"]["shape"] == [40]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1, "no", None])
+def test_batched_is_true_or_false(bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"batched = .* True or False"):
+        lt.ModuleModel(Net(), batched=bad)

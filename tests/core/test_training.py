@@ -288,6 +288,7 @@ def good() -> dict[str, Any]:
         ({"task": None}, "task is a NoneType"),
         ({"dtype": torch.float16}, "dtype = torch.float16 is not allowed"),
         ({"device": "gpu"}, "device = 'gpu' is not one of"),
+        ({"progress": math.nan}, "progress = nan .* is not allowed"),
         ({"engine": "refrence"}, "engine = 'refrence' .*did you mean 'reference'"),
         ({"snapshots": [3]}, "a step of snapshots = 3 is not allowed"),
         ({"probes": [lt.TestLoss(every=None, at=(9,))]}, "asks for step 9, but training ends at step 2"),
