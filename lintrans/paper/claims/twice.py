@@ -217,10 +217,12 @@ def in_words(made: Twice | None) -> str:
         return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
     seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
     same = len(made.rows) - len(made.other_side)
+    claims = sorted({each.claim for each in (*made.rows, *made.left)}, key=lambda claim: (claim[0], int(claim[1:])))
     on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
     return (
         f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
-        f"{len(made.rows) + len(made.left)} cases, on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
+        f"{len(made.rows) + len(made.left)} cases ({', '.join(claims)}), "
+        f"on the first {seeds} judging seed{'s' * (seeds != 1)}{on}. "
         f"In {same} of {len(made.rows)} both implementations lie on the same side of no difference; "
         f"in {sum(row.apart is not None for row in made.rows)} some run's parameters come to lie more than {APART:.0%} "
         "apart."
