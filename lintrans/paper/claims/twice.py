@@ -217,7 +217,8 @@ def in_words(made: Twice | None) -> str:
         return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
     seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
     same = len(made.rows) - len(made.other_side)
-    claims = sorted({each.claim for each in (*made.rows, *made.left)}, key=lambda claim: (claim[0], int(claim[1:])))
+    names = {row.claim for row in made.rows} | {case.claim for case in made.left}
+    claims = sorted(names, key=lambda claim: (claim[0], int(claim[1:])))
     on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
     return (
         f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "
