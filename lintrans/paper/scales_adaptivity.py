@@ -27,7 +27,7 @@ class WhyBudget:
         curvature_seeds: how many judging seeds it is measured on.
         batches: evaluation batches behind it.
         oracle_seeds: tuning seeds behind the oracle's rates.
-        few_arms: names of the arms of each training; all of them where empty or not said.
+        few_arms: names of the arms of each training, all where empty; empty as a whole for all arms everywhere.
         fewer_curvature_seeds: (problem, how many judging seeds) where the Hessian costs much.
     """
 
@@ -39,6 +39,12 @@ class WhyBudget:
     few_arms: tuple[tuple[str, ...], ...] = ()
     fewer_curvature_seeds: tuple[tuple[str, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.few_arms and len(self.few_arms) != len(self.trainings):
+            raise ValueError(
+                f"few_arms has {len(self.few_arms)} entries: give one for each of {len(self.trainings)} trainings"
+            )
+
     def trains(self, arm: str, training: TuningBudget) -> bool:
         """Whether an arm, by its name, is trained there."""
         few = self.few_arms_of(training)
@@ -46,7 +52,7 @@ class WhyBudget:
 
     def few_arms_of(self, training: TuningBudget) -> tuple[str, ...]:
         """Names of a training's arms; empty for all."""
-        return dict(zip(self.trainings, self.few_arms, strict=False)).get(training, ())
+        return self.few_arms[self.trainings.index(training)] if self.few_arms else ()
 
     def curvature_seeds_of(self, problem: str) -> int:
         """How many judging seeds curvature is measured on in a problem, by its name."""

@@ -31,7 +31,7 @@ from ..tasks.regression import Task
 from ..training.history import History
 from ..training.probes import TestLoss
 from ..training.runs import Runs
-from ..training.train import PLANNED, TrainOptions, check_probes, plan_training, train
+from ..training.train import PLANNED, TrainOptions, check_probes, check_progress, plan_training, train
 from ..unfinished import Nowhere, Part, kept_by
 from .checkpoints import Checkpoints
 from .outside import classes_in, digest_outside, is_ours
@@ -250,6 +250,7 @@ def experiment(
         raise TypeError(f"{unknown[0]} is no option{nearest(unknown[0], TrainOptions.__annotations__)}")
     choice("engine", options.get("engine", "auto"), NAMES)
     text("title", title)
+    check_progress(options.get("progress"))
     snapshots = each("snapshots", options.get("snapshots", ()), lambda step: whole("a step of snapshots", step))
     probes = check_probes(options.get("probes", (TestLoss(),)))
     options = {**options, "snapshots": snapshots, "probes": probes}

@@ -138,8 +138,7 @@ def train(
         model, task, runs, steps=steps, cooldown=cooldown, batch=batch, clip=clip, device=device, dtype=dtype
     )
     text("title", title)
-    if progress is not None:
-        yes_or_no("progress", progress)
+    check_progress(progress)
     kept = check_snapshots(plan, snapshots)
     probes = check_probes(probes)
     due = [(probe, probe.times(plan.steps, plan.total)) for probe in probes if not isinstance(probe, StepProbe)]
@@ -203,6 +202,12 @@ def train(
 def _device(device: torch.device) -> str:
     """A device in words."""
     return str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def check_progress(progress: bool | None) -> None:
+    """Refuse what says neither yes nor no nor nothing."""
+    if progress is not None:
+        yes_or_no("progress", progress)
 
 
 def check_snapshots(plan: Plan, snapshots: Iterable[int]) -> set[int]:

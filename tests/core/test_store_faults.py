@@ -283,7 +283,11 @@ def test_numbers_of_numpy_and_whole_floats_are_the_same_experiment(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"step": 3}, "step is no option.*did you mean 'steps'"), ({"engine": "cup"}, "engine = 'cup' is not one of")],
+    [
+        ({"step": 3}, "step is no option.*did you mean 'steps'"),
+        ({"engine": "cup"}, "engine = 'cup' is not one of"),
+        ({"progress": "no"}, "progress = 'no'.*give True or False"),
+    ],
 )
 def test_wrong_options_are_refused_though_it_is_stored(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     ask(tmp_path)

@@ -15,6 +15,7 @@ import lintrans as lt
 from lintrans.paper.claims import State, Verdict, Word, f1, f2, f3, f4, f11
 from lintrans.paper.claims.adaptivity import (
     BY_STEPS,
+    LATE,
     NO_GAP,
     SEARCHED,
     Cell,
@@ -93,6 +94,8 @@ def test_no_gap_is_said() -> None:
     for losses, state in (({"sgd": 1e-3, "adam": 1e-3}, UNDECIDED), ({"sgd": 1.0, "adam": 1e-3}, MISSING)):
         without = Cell("1", history(losses), measured())
         assert closed_unit(without, "layer", 0.8, True, False).state is state, "an arm that was not run"
+    late = Cell("1", history({"sgd": 1e-3, "adam": 1e-3, "layer": 4.0}), measured())
+    assert closed_unit(late, "layer", 0.8, True, False).remarks == (LATE,), "an arm that never gets to the target"
 
 
 def test_where_the_ends_are_alike_speed_is_judged() -> None:

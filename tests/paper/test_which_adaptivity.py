@@ -115,6 +115,9 @@ def test_deep_and_long_trainings_have_few_arms() -> None:
         assert budget.trains("oracle", training) != (training.settings == ("softmax",)), (
             "no gap there: nothing to close"
         )
+    assert {name for few in budget.few_arms for name in few} <= {"sgd", *page.ARMS}
+    with pytest.raises(ValueError, match="give one for each"):
+        replace(budget, few_arms=budget.few_arms[:2])
     assert (budget.curvature_seeds_of("1"), budget.curvature_seeds_of("depth 8")) == (12, 6)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pkgutil
 import re
 
-from .records import Verdict, earlier_verdicts, record, verdict_frame, verdict_records, verdicts_digest
+from .records import Verdict, claim_order, earlier_verdicts, record, verdict_frame, verdict_records, verdicts_digest
 from .rules import RULES, Keys, Ruling, State, Unit, Word, ratio_state, rule, rules_in_words
 
 __all__ = [
@@ -22,4 +22,4 @@ __all__ = [
 def claim_names() -> list[str]:
     """The claims that there are modules for, C1, C2, ..., F1, ..., P1, ..., in the order of their numbers."""
     names = [found.name for found in pkgutil.iter_modules(__path__) if re.fullmatch(r"[cfp]\d+", found.name)]
-    return [name.upper() for name in sorted(names, key=lambda name: (name[0], int(name[1:])))]
+    return [name.upper() for name in sorted(names, key=claim_order)]

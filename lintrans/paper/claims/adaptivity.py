@@ -30,6 +30,7 @@ READINGS = ("tuned", "cooled")
 CLOSED = "share of the gap closed"
 BY_STEPS = "share of the gap in steps closed"
 NO_GAP = "no gap to close"
+LATE = "no gap in end losses, and not every run gets to the target"
 SEARCHED = "not run there, or no best rate inside those run"
 Array = npt.NDArray[np.float64]
 
@@ -105,16 +106,20 @@ def closed_unit(cell: Cell, arm: str, threshold: float, above: bool, cooled: boo
     missing = Unit(case, CLOSED, None, State.MISSING, keys=keys, remarks=(SEARCHED,))
     if not {"sgd", "adam"} <= set(logs):
         return missing
+    remark = NO_GAP
     for statistic, table in ((CLOSED, logs), (BY_STEPS, cell.log_steps())):
-        sgd, adam = (table[name].to_numpy(np.float64) for name in ("sgd", "adam"))
-        if len(table) < 2 or not np.isfinite([sgd, adam]).all() or not has_gap(sgd, adam):
+        trained = table[[name for name in ("sgd", arm, "adam") if name in table]]
+        if not np.isfinite(trained).all(axis=None):  # of steps: end losses are finite
+            remark = LATE
             continue
-        if arm not in table:
+        logs_of = {name: trained[name].to_numpy(np.float64) for name in trained}
+        if len(table) < 2 or not has_gap(logs_of["sgd"], logs_of["adam"]):
+            continue
+        if arm not in logs_of:
             return missing
-        own = table[arm].to_numpy(np.float64)
-        if np.isfinite(own).all() and (found := share_closed(sgd, own, adam, threshold)) is not None:
-            return Unit(case, statistic, found, threshold_state(found, threshold, above), keys=keys)
-    return Unit(case, CLOSED, None, State.UNDECIDED, decides=False, keys=keys, remarks=(NO_GAP,))
+        found = share_closed(logs_of["sgd"], logs_of[arm], logs_of["adam"], threshold)
+        return Unit(case, statistic, found, threshold_state(found, threshold, above), keys=keys)
+    return Unit(case, CLOSED, None, State.UNDECIDED, decides=False, keys=keys, remarks=(remark,))
 
 
 def points(cells: Iterable[Cell], metric: str, cooled: bool = False) -> pd.DataFrame:

@@ -35,6 +35,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def claim_order(claim: str) -> tuple[str, int]:
+    """What claims are sorted by: C1, C2, ..., C10, ..., F1, ..., P1, ..."""
+    return claim[0], int(claim[1:])
+
+
 ACTING = re.compile(r"<[A-Za-z/!?]|[`\n]")
 """What no verdict holds, and what would do something on a page: tags, roles, directives."""
 

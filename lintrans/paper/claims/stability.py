@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ...files import write
-from .records import DERIVED, PACKAGED, keys_of, packaged
+from .records import DERIVED, PACKAGED, claim_order, keys_of, packaged
 from .rules import Keys, State
 
 GOAL = 0.95
@@ -165,11 +165,7 @@ def joined(made: Comparison, old: Comparison) -> Comparison:
     names = {row.claim for row in made.rows} | {each.partition(" ")[0] for each in made.lost}
     rows = [*(row for row in old.rows if row.claim not in names), *made.rows]
     lost = [*(each for each in old.lost if each.partition(" ")[0] not in names), *made.lost]
-    return replace(made, rows=tuple(sorted(rows, key=lambda row: _order(row.claim))), lost=tuple(sorted(lost)))
-
-
-def _order(claim: str) -> tuple[str, int]:
-    return claim[0], int(claim[1:])
+    return replace(made, rows=tuple(sorted(rows, key=lambda row: claim_order(row.claim))), lost=tuple(sorted(lost)))
 
 
 @cache

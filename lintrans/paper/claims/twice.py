@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import write
-from .records import DERIVED, PACKAGED, keys_of, packaged
+from .records import DERIVED, PACKAGED, claim_order, keys_of, packaged
 from .rules import Keys, State
 
 PATH = PACKAGED / "twice.json"
@@ -217,8 +217,7 @@ def in_words(made: Twice | None) -> str:
         return f"On {made.date} nothing was computed, of {len(made.left)} cases of scale *{made.scale}*."
     seeds, batches = max(len(row.seeds) for row in made.rows), max(row.batches for row in made.rows)
     same = len(made.rows) - len(made.other_side)
-    names = {row.claim for row in made.rows} | {case.claim for case in made.left}
-    claims = sorted(names, key=lambda claim: (claim[0], int(claim[1:])))
+    claims = sorted({row.claim for row in made.rows} | {case.claim for case in made.left}, key=claim_order)
     on = f", curvature on {batches} evaluation batch{'es' * (batches != 1)}" if batches else ""
     return (
         f"Computed on {made.date} with lintrans {made.version}, scale *{made.scale}*: {len(made.rows)} of "

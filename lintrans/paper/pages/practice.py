@@ -262,14 +262,12 @@ def own(verdict: Verdict) -> list[Unit]:
 
 def headline(verdicts: Mapping[str, Verdict], behaviours: Mapping[str, str]) -> str:
     """How many networks of each group show each behaviour, in a line, as a quotation; behaviours in words, by claim."""
-    found = "; ".join(f"*{words}*: {_who_shows(verdicts[claim])}" for claim, words in behaviours.items())
-    return (
-        "> **Do language models show it, and image networks not?** Networks that do, at each optimizer's best rate: "
-        f"{found}."
-    )
+    found = "; ".join(f"*{words}* in {_who_shows(verdicts[claim])}" for claim, words in behaviours.items())
+    return f"> **Do language models show it, and image networks not?** At each optimizer's best rate {found}."
 
 
 def _who_shows(verdict: Verdict) -> str:
+    """How many of each group show it by themselves, and how many are open or not measured."""
     units = own(verdict)
     texts = []
     for kind, names in (("language models", LANGUAGE), ("image networks", IMAGES)):
@@ -278,7 +276,7 @@ def _who_shows(verdict: Verdict) -> str:
         rest = ", ".join(f"{count} {text}" for count, text in others if count)
         shows = sum(state in AGREEING for state in states)
         texts.append(f"{shows} of {len(states)} {kind}{rest and f' ({rest})'}")
-    return ", ".join(texts)
+    return listed(texts)
 
 
 def seen(verdicts: Mapping[str, Verdict], **words: str) -> str:
@@ -327,8 +325,8 @@ def means(tuned: Mapping[str, Verdict], default: Mapping[str, Verdict], behaviou
     rows = []
     for claim, words in behaviours.items():
         one, other = (_who_shows(found[claim]) for found in (tuned, default))
-        both = one if tuned[claim] is default[claim] else f"at the best rates {one}; at the default ones {other}"
-        rows.append(f"- **{words[:1].upper()}{words[1:]}**: {both}.")
+        both = one if tuned[claim] is default[claim] else f"{one} at the best rates, in {other} at the default ones"
+        rows.append(f"- **{words[:1].upper()}{words[1:]}** in {both}.")
     units = [unit for verdict in tuned.values() for unit in verdict.units if unit.keys.part == AGAINST]
     found = tally(
         units,

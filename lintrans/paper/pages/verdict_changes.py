@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..claims import editions
+from ..claims.records import claim_order
 from ..claims.wording import in_words, word
 
 COLUMNS = ["claim", "reading", "first edition", "now", "cases changed"]
@@ -21,7 +22,7 @@ def by_claim(
         return pd.DataFrame(columns=COLUMNS)
     changed = {(each.claim, each.reading): len(each.table) for each in editions.differences(judged, first)}
     rows = []
-    for claim, reading in sorted({*judged, *first.records}, key=lambda key: (int(key[0][1:]), key[1])):
+    for claim, reading in sorted({*judged, *first.records}, key=lambda key: (claim_order(key[0]), key[1])):
         then, now = first.records.get((claim, reading)), judged.get((claim, reading))
         rows.append({
             "claim": claim,
